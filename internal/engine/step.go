@@ -1,0 +1,216 @@
+package engine
+
+import "essaim/internal/bt"
+
+// Instant is a moment on the host's monotonic clock, in microseconds since an epoch of the host's choosing.
+type Instant int64
+
+// InputKind names what happened. The set is closed.
+type InputKind uint8
+
+// The inputs. Each line lists the fields of Input that carry its meaning; all others are zero.
+const (
+	_ InputKind = iota
+	// TitleOpened: Data = Title.AppendBinary. First, and once.
+	TitleOpened
+	// IndexLoaded: File, Data = AppendIndex. Where a file's segments lie in time.
+	IndexLoaded
+	// StoreRestored: Data = big-endian uint32 piece numbers that the host's store already holds, verified.
+	StoreRestored
+	// RangeWanted: Ref = reader, File, From, To (bytes of the file, To exclusive). One range per reader and time.
+	RangeWanted
+	// RangeCancelled: Ref = reader.
+	RangeCancelled
+	// Introduced: Peer = a new reference chosen by the host, Data = its 20-byte peer ID. We may dial it.
+	Introduced
+	// PeerConnected: Peer, Data = the 20-byte peer ID that signalling promised (empty: unknown),
+	// Flags&FlagInitiator when we made the offer. A peer that was Introduced keeps its reference.
+	PeerConnected
+	// PeerClosed: Peer. The channel is gone, or a Dial failed.
+	PeerClosed
+	// Revoked: Data = 20-byte peer IDs, concatenated, that must be dropped.
+	Revoked
+	// MessageReceived: Peer, Data = the message without its length prefix. With Flags&FlagHandshake, Data = the
+	// 68 bytes of BEP 3's handshake. Of a piece message (id 7) Data = id, index and begin only (9 bytes),
+	// Length = the payload's size, sent before the payload has been read; the answer holds Hash or Discard for it.
+	MessageReceived
+	// SendQueue: Peer, Length = payload and message bytes queued for it and not yet handed to the network.
+	SendQueue
+	// FetchProgress: Ref = fetch, Length = bytes received so far in all.
+	FetchProgress
+	// FetchDone: Ref. All bytes arrived.
+	FetchDone
+	// FetchFailed: Ref (a FetchRange or a RequestHashes), Reason = what the source answered: an HTTP status or 0 for the network.
+	FetchFailed
+	// Hashed: Peer or Ref as in the Hash output, Piece, Begin, Digest = SHA-256 of that block's bytes. The host now keeps the block.
+	Hashed
+	// HashesReceived: Ref, Data = concatenated 32-byte digests, answering RequestHashes.
+	HashesReceived
+	// Stored: Piece. It can be read and served from now on.
+	Stored
+	// Evicted: Piece. It no longer can.
+	Evicted
+	// PlaybackMoved: From = position, To = end of the player's own contiguous buffer (both ms of film),
+	// Length = playback rate in thousandths, Flags&FlagPaused.
+	PlaybackMoved
+	// Seeked: From = new position in ms. A PlaybackMoved may follow.
+	Seeked
+	// RenditionChosen: File. The rendition that the player now asks for (one input per track).
+	RenditionChosen
+	// PolicyChanged: Flags&FlagPeers: peers allowed; Flags&FlagUpload: may serve; Length = uplink limit in kbit/s, 0 for none.
+	PolicyChanged
+	// Tick: the deadline came.
+	Tick
+	inputKinds
+)
+
+// OutputKind names what the host must do. The set is closed.
+type OutputKind uint8
+
+// The outputs. Each line lists the fields of Output that carry its meaning.
+const (
+	_ OutputKind = iota
+	// RangeReady: Ref = reader. Every byte it wanted is stored and verified.
+	RangeReady
+	// RangeFailed: Ref = reader, Reason.
+	RangeFailed
+	// FetchRange: Ref = fetch, Source = index of the HTTP source (0: the origin), File, From, To (bytes of the file, whole blocks).
+	FetchRange
+	// CancelFetch: Ref.
+	CancelFetch
+	// Dial: Peer. Make an offer to it through the tracker.
+	Dial
+	// ClosePeer: Peer, Reason.
+	ClosePeer
+	// Announce: From = play head in ms, File = rendition, Flags&FlagStarted / FlagCompleted / FlagStopped.
+	Announce
+	// SendMessage: Peer, Data = the bytes to send, framed already.
+	SendMessage
+	// SendBlock: Peer, Piece, Begin, Length. The host sends a piece message with the stored bytes; what lies
+	// past the file's end within the piece (BEP 47 pads) is zeros.
+	SendBlock
+	// Discard: Peer, Piece, Begin: skip the payload of the piece message just announced. Peer 0: drop the kept bytes of that block.
+	Discard
+	// Hash: Piece, Begin, Length; of a payload (Peer) or of a fetch (Ref). Digest the block when all its bytes are there,
+	// keep them if none are kept for it, and say Hashed; if some are kept already, drop the new ones and say nothing.
+	Hash
+	// RequestHashes: Ref, Source, File, Index, Base, Length, Proof: BEP 52's hash request, over HTTP.
+	RequestHashes
+	// Store: Piece. Verified: move its kept blocks to the store, then say Stored.
+	Store
+	// Evict: Piece, then say Evicted.
+	Evict
+	// Note: Note = what, and the fields that its own line names. For logs, reports and drawings; nothing depends on it.
+	Note
+	outputKinds
+)
+
+// NoteKind says what a Note output tells.
+type NoteKind uint8
+
+// The notes.
+const (
+	_ NoteKind = iota
+	// NoteBlock: a block's bytes arrived and were digested; Peer (0: an HTTP source), Piece, Begin, Length.
+	NoteBlock
+	// NotePiece: a piece was verified and stored; Piece, Peer = who gave most of it (0: an HTTP source), Length = its bytes.
+	NotePiece
+	// NoteRestored: a piece came from the host's cache; Piece, Length.
+	NoteRestored
+	// NoteEvicted: Piece.
+	NoteEvicted
+	// NoteSent: a block was handed to a peer; Peer, Piece, Begin, Length.
+	NoteSent
+	// NoteBadBlock: a block did not match its hash; Peer (0: an HTTP source), Piece, Begin.
+	NoteBadBlock
+	// NoteBanned: Peer, Reason.
+	NoteBanned
+	// NotePeerUp: the handshake succeeded; Peer, Data = its peer ID.
+	NotePeerUp
+	// NotePeerDown: Peer, Reason.
+	NotePeerDown
+	// NoteUrgent: a piece had to be asked of the origin because its deadline was near; Piece.
+	NoteUrgent
+	// NoteWasted: verified or useless bytes arrived twice; Peer (0: an HTTP source), Length.
+	NoteWasted
+	noteKinds
+)
+
+// Reason says why something ended. Zero means that no fault is claimed.
+type Reason uint16
+
+// The reasons of ClosePeer, RangeFailed and the notes.
+const (
+	ReasonNone        Reason = iota
+	ReasonProtocol           // it broke BEP 3, 6 or 10
+	ReasonBadData            // it sent bytes that its hash refutes
+	ReasonWrongSwarm         // the handshake named another info hash
+	ReasonWrongPeer          // the handshake named another peer ID, or our own
+	ReasonTimeout            // it was silent for too long
+	ReasonFlood              // it asked or said too much
+	ReasonPolicy             // sharing is off
+	ReasonRevoked            // its right, or ours, ended
+	ReasonUseless            // neither has what the other lacks
+	ReasonDuplicate          // a second channel to the same peer
+	ReasonUnavailable        // no source has it
+	ReasonBadRange           // the range lies outside the file
+)
+
+// Flags qualify an Input or an Output.
+type Flags uint16
+
+// The flags.
+const (
+	FlagInitiator Flags = 1 << iota
+	FlagHandshake
+	FlagPaused
+	FlagPeers
+	FlagUpload
+	FlagStarted
+	FlagCompleted
+	FlagStopped
+)
+
+// PeerRef is the host's name for a connection to a peer, never reused; 0 is nobody.
+type PeerRef uint32
+
+// Ref is a reader's, a fetch's or a hash request's name. Readers are named by the host, the others by the engine.
+type Ref uint32
+
+// Input is one thing that happened. Kind says which fields count. Data is read during Step and not kept.
+type Input struct {
+	Kind   InputKind
+	Flags  Flags
+	Reason Reason
+	Peer   PeerRef
+	Ref    Ref
+	File   uint32
+	Piece  uint32
+	Begin  uint32
+	Length uint32
+	From   int64
+	To     int64
+	Digest bt.Digest
+	Data   []byte
+}
+
+// Output is one thing to do. Kind says which fields count. Data belongs to the engine and holds until the next Step.
+type Output struct {
+	Kind   OutputKind
+	Note   NoteKind
+	Flags  Flags
+	Reason Reason
+	Source uint16
+	Peer   PeerRef
+	Ref    Ref
+	File   uint32
+	Piece  uint32
+	Begin  uint32
+	Length uint32
+	Index  uint32
+	Base   uint32
+	Proof  uint32
+	From   int64
+	To     int64
+	Data   []byte
+}

@@ -1,0 +1,81 @@
+package vod
+
+// PlaySession is what pressing play returns: all that a player needs to fetch, verify and share one title version.
+// It is the JSON body of POST /api/v1/titles/{id}/play; web/src reads the same shape.
+type PlaySession struct {
+	ID          string      `json:"id" doc:"This play session."`
+	Title       TitleID     `json:"title"`
+	Name        string      `json:"name"`
+	DurationMs  uint32      `json:"duration_ms"`
+	InfoHash    string      `json:"info_hash" doc:"The swarm: lower-case v1 info hash."`
+	InfoHashV2  string      `json:"info_hash_v2" doc:"Lower-case v2 info hash, 64 characters."`
+	PieceLength uint32      `json:"piece_length"`
+	Files       []PlayFile  `json:"files" doc:"In torrent order."`
+	Manifest    string      `json:"manifest" doc:"DASH on-demand manifest; its BaseURLs are the files' paths."`
+	Nodes       PlayNodes   `json:"nodes"`
+	Tickets     PlayTickets `json:"tickets"`
+	Policy      PlayPolicy  `json:"policy"`
+}
+
+// PlayFile is one file of the session.
+type PlayFile struct {
+	Path       string      `json:"path"`
+	Size       int64       `json:"size"`
+	Root       string      `json:"root" doc:"v2 pieces root, lower-case hexadecimal."`
+	FirstPiece uint32      `json:"first_piece"`
+	Kind       Kind        `json:"kind" enum:"video,audio"`
+	Codec      string      `json:"codec"`
+	Bandwidth  int         `json:"bandwidth" doc:"Bits per second."`
+	Height     int         `json:"height,omitempty"`
+	Segments   [][4]uint64 `json:"segments" doc:"From byte, to byte (exclusive), start in ms, duration in ms."`
+	First      *PlayHashes `json:"first,omitempty" doc:"The hashes of the first pieces, with their proof; absent for a file of one piece."`
+}
+
+// PlayHashes is an answered hash request of BEP 52 for a file's piece layer.
+type PlayHashes struct {
+	Base   uint32 `json:"base"`
+	Index  uint32 `json:"index"`
+	Length uint32 `json:"length"`
+	Proof  uint32 `json:"proof"`
+	Hashes []byte `json:"hashes" doc:"Length digests and then the proof's, 32 bytes each; base64."`
+}
+
+// PlayNodes lists where to go, best first. Each is a URL or a path on the server that answered.
+type PlayNodes struct {
+	Origins  []string `json:"origins" doc:"Prefixes of media/{root} and hashes/{root}."`
+	Trackers []string `json:"trackers" doc:"WebSocket addresses; empty when the title has no swarm."`
+	ICE      []string `json:"ice" doc:"STUN addresses, possibly none."`
+}
+
+// PlayTickets are the session's tickets. Ten minutes, renewed by the heartbeat.
+type PlayTickets struct {
+	Media     string `json:"media"`
+	Swarm     string `json:"swarm,omitempty"`
+	ExpiresMs int64  `json:"expires_ms" doc:"Milliseconds from now."`
+}
+
+// PlayPolicy is what the operator and the viewer's consent allow.
+type PlayPolicy struct {
+	P2P        bool `json:"p2p" doc:"Peers may be used at all."`
+	Upload     bool `json:"upload" doc:"The viewer agreed to share."`
+	LAN        bool `json:"lan" doc:"Addresses of local networks may be offered to peers."`
+	UplinkKbps int  `json:"uplink_kbps" doc:"Upload limit; 0 is none."`
+}
+
+// Heartbeat is the player's report, sent at half the tickets' life.
+type Heartbeat struct {
+	PositionMs  int64 `json:"position_ms"`
+	OriginBytes int64 `json:"origin_bytes"`
+	PeerBytes   int64 `json:"peer_bytes"`
+	SentBytes   int64 `json:"sent_bytes"`
+	Stalls      int   `json:"stalls"`
+	StalledMs   int64 `json:"stalled_ms"`
+	StartupMs   int64 `json:"startup_ms"`
+	BadBlocks   int   `json:"bad_blocks"`
+}
+
+// HeartbeatReply brings new tickets and the policy of the moment.
+type HeartbeatReply struct {
+	Tickets PlayTickets `json:"tickets"`
+	Policy  PlayPolicy  `json:"policy"`
+}

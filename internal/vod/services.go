@@ -1,0 +1,82 @@
+package vod
+
+import (
+	"context"
+	"time"
+
+	"essaim/internal/bt"
+)
+
+// Titles is the catalogue, as its readers see it. Only published titles are visible.
+type Titles interface {
+	// List returns published titles, newest first; with openOnly, the open ones.
+	List(ctx context.Context, openOnly bool) ([]Title, error)
+	// Get returns ErrNotFound for what is not published.
+	Get(ctx context.Context, id TitleID) (Title, error)
+	// ByRoot finds the published title that holds a file with this v2 root.
+	ByRoot(ctx context.Context, root bt.Digest) (Title, File, error)
+	// BySwarm finds the published title whose v1, or truncated v2, info hash this is.
+	BySwarm(ctx context.Context, h bt.InfoHash) (Title, error)
+	// Torrent returns the metainfo file of a title's current version.
+	Torrent(ctx context.Context, id TitleID) ([]byte, error)
+}
+
+// Publisher puts finished versions before the public, atomically.
+type Publisher interface {
+	// Publish replaces or creates the title; ErrConflict where the ID is taken by another title.
+	Publish(ctx context.Context, t Title, torrent []byte) error
+}
+
+// Members answers who somebody is.
+type Members interface {
+	SignIn(ctx context.Context, name, password string) (token string, s DeviceSession, err error) // ErrUnauthorized
+	SignOut(ctx context.Context, token string) error
+	Session(ctx context.Context, token string) (DeviceSession, error) // ErrUnauthorized
+}
+
+// Tickets issues and checks tickets.
+type Tickets interface {
+	Issue(t Ticket) (string, error)
+	// Check returns ErrUnauthorized for anything but a valid, unexpired ticket of that audience.
+	Check(audience Audience, token string) (Ticket, error)
+}
+
+// Traffic is the origin's own count of media bytes, taken where they are written to sockets.
+type Traffic interface {
+	// Snapshot returns the bytes sent since the service started.
+	Snapshot() TrafficReport
+}
+
+// TrafficReport counts media bytes sent by the origin.
+type TrafficReport struct {
+	OriginBytes int64
+	ByTitle     map[TitleID]int64
+	BySession   map[string]int64 // play session → bytes
+}
+
+// Throttle bounds the origin's media bytes per second; 0 is no bound. It may change at any time.
+type Throttle interface {
+	SetRate(bytesPerSecond int64)
+	Rate() int64
+}
+
+// SwarmDoor is the tracker as its operator sees it.
+type SwarmDoor interface {
+	// SetStopped closes every socket and refuses new ones, or opens again.
+	SetStopped(stopped bool)
+	Stopped() bool
+	// Swarms says how many peers each swarm has.
+	Swarms() map[bt.InfoHash]int
+}
+
+// Clock is the time of departments; tests inject their own.
+type Clock func() time.Time
+
+// KeyMedia is the object key of a media file with this v2 root.
+func KeyMedia(root bt.Digest) string { return "media/" + root.String() }
+
+// KeyLeaves is the object key of that file's leaf layer: 32 bytes for each 16 KiB block, in order.
+func KeyLeaves(root bt.Digest) string { return "leaves/" + root.String() }
+
+// KeySmall is the object key of a small content-addressed object (posters), named by its SHA-256.
+func KeySmall(sha256 string) string { return "small/" + sha256 }
