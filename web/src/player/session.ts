@@ -1,0 +1,110 @@
+/**
+ * The play session: what `POST /api/v1/titles/{id}/play` answers, and the heartbeat that keeps it alive. The shapes are
+ * those of the Go package `vod` (`play.go`); a field here means what its namesake means there.
+ */
+
+/** Everything a player needs to fetch, verify and share one version of a title. */
+export interface PlaySession {
+  id: string;
+  title: string;
+  name: string;
+  duration_ms: number;
+  /** Lower-case v1 info hash: the swarm. */
+  info_hash: string;
+  /** Lower-case v2 info hash, 64 characters. */
+  info_hash_v2: string;
+  /** Bytes; a power of two, at least 16 KiB. */
+  piece_length: number;
+  /** In torrent order. */
+  files: PlayFile[];
+  /** DASH on-demand manifest; its BaseURLs are the files' paths. */
+  manifest: string;
+  nodes: PlayNodes;
+  tickets: PlayTickets;
+  policy: PlayPolicy;
+}
+
+/** What a file of a title carries. */
+export type Kind = "video" | "audio";
+
+/** A segment's place: first byte, byte after the last, start and duration in milliseconds of film. */
+export type PlaySegment = [from: number, to: number, startMs: number, durationMs: number];
+
+/** One file of the session: a rendition or an audio track. */
+export interface PlayFile {
+  path: string;
+  /** Bytes. */
+  size: number;
+  /** v2 pieces root (BEP 52), lower-case hexadecimal. */
+  root: string;
+  /** The torrent-wide number of the file's first piece. */
+  first_piece: number;
+  kind: Kind;
+  /** RFC 6381. */
+  codec: string;
+  /** Bits per second. */
+  bandwidth: number;
+  height?: number;
+  segments: PlaySegment[];
+  /** The hashes of the first pieces with their proof; absent for a file of one piece, whose hash is the root. */
+  first?: PlayHashes;
+}
+
+/** An answered hash request of BEP 52 for a file's piece layer. */
+export interface PlayHashes {
+  /** The layer: 0 for leaves, log2(blocks per piece) for the piece layer. */
+  base: number;
+  index: number;
+  length: number;
+  proof: number;
+  /** `length` digests and then the proof's, 32 bytes each, in base64. */
+  hashes: string;
+}
+
+/** Where to go, best first; each a URL or a path on the server that answered. */
+export interface PlayNodes {
+  /** Prefixes of `media/{root}` and `hashes/{root}`. */
+  origins: string[];
+  /** WebSocket addresses; empty when the title has no swarm. */
+  trackers: string[];
+  /** STUN addresses, possibly none. */
+  ice: string[];
+}
+
+/** The session's tickets, renewed by the heartbeat at half their life. */
+export interface PlayTickets {
+  media: string;
+  swarm?: string;
+  /** Milliseconds from the moment of the answer. */
+  expires_ms: number;
+}
+
+/** What the operator and the viewer's consent allow. */
+export interface PlayPolicy {
+  /** Peers may be used at all. */
+  p2p: boolean;
+  /** The viewer agreed to share. */
+  upload: boolean;
+  /** Addresses of local networks may be offered to peers. */
+  lan: boolean;
+  /** Upload limit in kbit/s; 0 is none. */
+  uplink_kbps: number;
+}
+
+/** The player's report. Byte counts are totals of the session. */
+export interface Heartbeat {
+  position_ms: number;
+  origin_bytes: number;
+  peer_bytes: number;
+  sent_bytes: number;
+  stalls: number;
+  stalled_ms: number;
+  startup_ms: number;
+  bad_blocks: number;
+}
+
+/** What a heartbeat brings back. */
+export interface HeartbeatReply {
+  tickets: PlayTickets;
+  policy: PlayPolicy;
+}

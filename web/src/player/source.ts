@@ -1,0 +1,92 @@
+/**
+ * The interface between the player and whatever gets its bytes. It must never let a byte through that was not verified
+ * against its file's v2 root: whoever implements it checks before `read` resolves.
+ */
+
+import type { PlayPolicy, PlayTickets } from "./session";
+
+/** A play session's bytes, verified. One instance per play session; several reads may run at once. */
+export interface MediaSourceBytes {
+  /**
+   * Resolves with bytes `[from, to)` of the file (its index in `session.files`), all verified. Rejects with an
+   * `AbortError` when the signal fires and with a `SourceError` when the bytes cannot be had.
+   */
+  read(file: number, from: number, to: number, signal: AbortSignal): Promise<ReadResult>;
+  /** Tells where playback is. Called on media events, several times a second at most. */
+  moved(state: PlaybackState): void;
+  /** Tells that the viewer jumped; `moved` may follow. */
+  seeked(position_ms: number): void;
+  /** Tells which file the player now asks for, once per track and change. */
+  rendition(file: number): void;
+  /** Brings a policy that holds from now on. */
+  policy(p: PlayPolicy): void;
+  /** Brings new tickets; the old ones may be refused from now on. */
+  tickets(t: PlayTickets): void;
+  /** The counts so far. */
+  stats(): Stats;
+  /** Ends everything: nothing runs and no timer is left once it resolves. Pending reads reject. */
+  close(): Promise<void>;
+}
+
+/** The answer to a read. */
+export interface ReadResult {
+  /** Exactly the bytes asked for. The reader owns it. */
+  data: ArrayBuffer;
+  /** Nothing had to be waited for: the bytes were held already. */
+  cached: boolean;
+  /** How long the network took, in milliseconds, waiting in queues and cache hits left out: what a rendition choice may trust. */
+  timeMs: number;
+}
+
+/** Where playback is. */
+export interface PlaybackState {
+  /** The play head, in milliseconds of film. */
+  position_ms: number;
+  /** The end of the player's own contiguous buffer around the play head, in milliseconds of film. */
+  buffered_end_ms: number;
+  /** 1 is normal speed. */
+  rate: number;
+  paused: boolean;
+}
+
+/** Counts of media bytes by where they came from, over the whole session. */
+export interface Stats {
+  /** Bytes that arrived from HTTP sources, wasted ones included. */
+  originBytes: number;
+  /** Bytes that arrived from peers. */
+  peerBytes: number;
+  /** Bytes that a store kept from earlier visits supplied. */
+  cachedBytes: number;
+  /** Bytes handed to peers. */
+  sentBytes: number;
+  /** Blocks (or, without an engine, pieces) whose hash refuted them. */
+  badBlocks: number;
+  /** Peers connected now. */
+  peers: number;
+  /** Receiving rate of the last few seconds, in kbit/s. */
+  downloadKbps: number;
+}
+
+/** A piece that has been verified, to hand from one source to the next. */
+export interface VerifiedPiece {
+  /** Index in `session.files`. */
+  file: number;
+  /** Torrent-wide number. */
+  piece: number;
+  /** The whole piece; shorter than the piece length at the file's end. */
+  data: ArrayBuffer;
+}
+
+/** Why bytes cannot be had, in a sentence a viewer can read. */
+export class SourceError extends Error {
+  override readonly name = "SourceError";
+  /** What happened, for a branch: `refused` (ticket), `missing`, `corrupt`, `network`, `closed`, `range`. */
+  readonly code: SourceErrorCode;
+  constructor(code: SourceErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** The kinds of SourceError. */
+export type SourceErrorCode = "refused" | "missing" | "corrupt" | "network" | "closed" | "range";

@@ -1,0 +1,2 @@
+// The room's frame: one viewer.
+import "../app/tokens.css";
