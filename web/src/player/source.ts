@@ -3,7 +3,7 @@
  * against its file's v2 root: whoever implements it checks before `read` resolves.
  */
 
-import type { PlayPolicy, PlayTickets } from "./session";
+import type { PlayPolicy, PlaySession, PlayTickets } from "./session";
 
 /** A play session's bytes, verified. One instance per play session; several reads may run at once. */
 export interface MediaSourceBytes {
@@ -90,3 +90,48 @@ export class SourceError extends Error {
 
 /** The kinds of SourceError. */
 export type SourceErrorCode = "refused" | "missing" | "corrupt" | "network" | "closed" | "range";
+
+/** What the engine tells of its doings: the notes of `internal/engine/step.go`, for drawings and logs. Nothing depends on it. */
+export interface EngineNote {
+  kind: EngineNoteKind;
+  /** The connection's number; 0 is an HTTP source. */
+  peer: number;
+  /** Torrent-wide piece number. */
+  piece: number;
+  /** First byte within the piece. */
+  begin: number;
+  /** Bytes. */
+  length: number;
+  /** A number of Go's `engine.Reason`; 0 claims no fault. */
+  reason: number;
+  /** The peer's ID, 40 hexadecimal digits, where the note or the host knows it. */
+  peerId?: string;
+}
+
+/** The kinds of note, named after Go's `engine.NoteKind`. */
+export type EngineNoteKind =
+  | "block"
+  | "piece"
+  | "restored"
+  | "evicted"
+  | "sent"
+  | "bad_block"
+  | "banned"
+  | "peer_up"
+  | "peer_down"
+  | "urgent"
+  | "wasted";
+
+/** What `openEngine` of `web/src/host` is given beside the session. */
+export interface EngineOptions {
+  onNote(note: EngineNote): void;
+  /** Pieces that the page has verified already; read once, while the engine opens. */
+  seed: Iterable<VerifiedPiece>;
+  /** Where pieces are kept: in memory, or in a folder of this name in the browser's private file system. */
+  storage: string;
+  /** For demonstrations: send one wrong bit to the peers. */
+  debugLie?: boolean;
+}
+
+/** The signature of `openEngine`, exported by `web/src/host`. It rejects where the browser lacks what the engine needs. */
+export type OpenEngine = (session: PlaySession, options: EngineOptions) => Promise<MediaSourceBytes>;
