@@ -1,0 +1,268 @@
+// Package library keeps the catalogue: titles, their published versions, files and torrents. It must show a version
+// whole or not at all, and never show what is not published.
+package library
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"essaim/internal/bt"
+	"essaim/internal/cmaf/index"
+	"essaim/internal/sqlstore"
+	"essaim/internal/vod"
+)
+
+// Library is the catalogue in the database. It is safe for concurrent use.
+type Library struct {
+	db    *sqlstore.Store
+	clock vod.Clock
+}
+
+var (
+	_ vod.Titles    = (*Library)(nil)
+	_ vod.Publisher = (*Library)(nil)
+)
+
+// New returns the catalogue kept in db. The clock dates titles that come without a date.
+func New(db *sqlstore.Store, clock vod.Clock) *Library { return &Library{db: db, clock: clock} }
+
+// Publish implements vod.Publisher. A title is the same title when ID and name are the same: publishing it again
+// replaces its version, at once for all readers. Two films whose names lead to one ID are a conflict, and so is a
+// version that another title has published. What no title could be is refused with vod.ErrInvalid.
+func (l *Library) Publish(ctx context.Context, t vod.Title, torrent []byte) error {
+	if err := t.Validate(); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	if len(torrent) == 0 {
+		return fmt.Errorf("publish %s: %w: no torrent", t.ID, vod.ErrInvalid)
+	}
+	if t.Published.IsZero() {
+		t.Published = l.clock()
+	}
+	err := l.db.Write(ctx, func(tx *sql.Tx) error {
+		if err := refuseConflict(ctx, tx, &t); err != nil {
+			return err
+		}
+		return write(ctx, tx, &t, torrent)
+	})
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", t.ID, err)
+	}
+	return nil
+}
+
+func refuseConflict(ctx context.Context, tx *sql.Tx, t *vod.Title) error {
+	var name string
+	err := tx.QueryRowContext(ctx, `SELECT name FROM titles WHERE id = $1`, t.ID).Scan(&name)
+	if err == nil && name != t.Name {
+		return fmt.Errorf("%w: %q has this id", vod.ErrConflict, name)
+	}
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("look for the title: %w", err)
+	}
+	var other string
+	v := &t.Version
+	err = tx.QueryRowContext(ctx,
+		`SELECT title_id FROM versions WHERE title_id <> $1 AND (id = $2 OR info_hash_v1 = $3 OR info_hash_v2 = $4)`,
+		t.ID, v.ID, v.InfoHashV1.String(), v.InfoHashV2.Truncated().String()).Scan(&other)
+	if err == nil {
+		return fmt.Errorf("%w: title %s has this version", vod.ErrConflict, other)
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("look for the version: %w", err)
+	}
+	return nil
+}
+
+func write(ctx context.Context, tx *sql.Tx, t *vod.Title, torrent []byte) error {
+	v := &t.Version
+	if _, err := tx.ExecContext(ctx, `
+		INSERT INTO titles (id, name, summary, open, poster, published_ms) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, summary = excluded.summary, open = excluded.open,
+			poster = excluded.poster, published_ms = excluded.published_ms`,
+		t.ID, t.Name, t.Summary, flag(t.Open), t.Poster, t.Published.UnixMilli()); err != nil {
+		return fmt.Errorf("write title: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM versions WHERE title_id = $1`, t.ID); err != nil {
+		return fmt.Errorf("remove the old version: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, `
+		INSERT INTO versions (id, title_id, info_hash_v1, info_hash_v2, piece_length, duration_ms, manifest, torrent)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		v.ID, t.ID, v.InfoHashV1.String(), v.InfoHashV2.Truncated().String(), v.PieceLength, v.DurationMs, v.Manifest,
+		torrent); err != nil {
+		return fmt.Errorf("write version: %w", err)
+	}
+	for i := range v.Files {
+		f := &v.Files[i]
+		if _, err := tx.ExecContext(ctx, `
+			INSERT INTO files (version_id, position, path, size, root, first_piece, kind, codec, bandwidth, width, height,
+				segments)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			v.ID, i, f.Path, f.Size, f.Root.String(), f.FirstPiece, f.Kind, f.Codec, f.Bandwidth, f.Width, f.Height,
+			f.Index.AppendBinary([]byte{})); err != nil {
+			return fmt.Errorf("write file %s: %w", f.Path, err)
+		}
+	}
+	return nil
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+const titleColumns = `t.id, t.name, t.summary, t.open, t.poster, t.published_ms,
+	v.id, v.info_hash_v1, v.piece_length, v.duration_ms, v.manifest`
+
+const titleFrom = ` FROM titles t JOIN versions v ON v.title_id = t.id `
+
+// List implements vod.Titles.
+func (l *Library) List(ctx context.Context, openOnly bool) ([]vod.Title, error) {
+	titles := []vod.Title{}
+	err := l.db.Read(ctx, func(tx sqlstore.Querier) error {
+		rows, err := tx.QueryContext(ctx, `SELECT `+titleColumns+titleFrom+
+			`WHERE t.open >= $1 ORDER BY t.published_ms DESC, t.id`, flag(openOnly))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			t, err := scanTitle(rows)
+			if err != nil {
+				return err
+			}
+			titles = append(titles, t)
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		for i := range titles {
+			if titles[i].Version.Files, err = files(ctx, tx, titles[i].Version.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list titles: %w", err)
+	}
+	return titles, nil
+}
+
+// Get implements vod.Titles.
+func (l *Library) Get(ctx context.Context, id vod.TitleID) (vod.Title, error) {
+	t, err := l.one(ctx, `WHERE t.id = $1`, id)
+	if err != nil {
+		return t, fmt.Errorf("title %s: %w", id, err)
+	}
+	return t, nil
+}
+
+// ByRoot implements vod.Titles. Where several titles hold the file, an open one is found before the others.
+func (l *Library) ByRoot(ctx context.Context, root bt.Digest) (vod.Title, vod.File, error) {
+	t, err := l.one(ctx, `WHERE v.id IN (SELECT version_id FROM files WHERE root = $1)
+		ORDER BY t.open DESC, t.published_ms DESC, t.id LIMIT 1`, root.String())
+	if err != nil {
+		return t, vod.File{}, fmt.Errorf("file %s: %w", root, err)
+	}
+	for _, f := range t.Version.Files {
+		if f.Root == root {
+			return t, f, nil
+		}
+	}
+	return vod.Title{}, vod.File{}, fmt.Errorf("file %s: %w", root, vod.ErrNotFound)
+}
+
+// BySwarm implements vod.Titles.
+func (l *Library) BySwarm(ctx context.Context, h bt.InfoHash) (vod.Title, error) {
+	t, err := l.one(ctx, `WHERE v.info_hash_v1 = $1 OR v.info_hash_v2 = $1`, h.String())
+	if err != nil {
+		return t, fmt.Errorf("swarm %s: %w", h, err)
+	}
+	return t, nil
+}
+
+// Torrent implements vod.Titles.
+func (l *Library) Torrent(ctx context.Context, id vod.TitleID) ([]byte, error) {
+	var torrent []byte
+	err := l.db.Reader().QueryRowContext(ctx, `SELECT torrent FROM versions WHERE title_id = $1`, id).Scan(&torrent)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = vod.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("torrent of %s: %w", id, err)
+	}
+	return torrent, nil
+}
+
+func (l *Library) one(ctx context.Context, where string, args ...any) (t vod.Title, err error) {
+	err = l.db.Read(ctx, func(tx sqlstore.Querier) error {
+		t, err = scanTitle(tx.QueryRowContext(ctx, `SELECT `+titleColumns+titleFrom+where, args...))
+		if errors.Is(err, sql.ErrNoRows) {
+			return vod.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		t.Version.Files, err = files(ctx, tx, t.Version.ID)
+		return err
+	})
+	if err != nil {
+		return vod.Title{}, err
+	}
+	return t, nil
+}
+
+type scanner interface{ Scan(dest ...any) error }
+
+func scanTitle(row scanner) (t vod.Title, err error) {
+	var published int64
+	var v1 string
+	v := &t.Version
+	if err := row.Scan(&t.ID, &t.Name, &t.Summary, &t.Open, &t.Poster, &published,
+		&v.ID, &v1, &v.PieceLength, &v.DurationMs, &v.Manifest); err != nil {
+		return t, err
+	}
+	t.Published = time.UnixMilli(published).UTC()
+	if v.InfoHashV1, err = bt.ParseInfoHash(v1); err != nil {
+		return t, fmt.Errorf("v1 info hash of %s: %w", t.ID, err)
+	}
+	if v.InfoHashV2, err = bt.ParseInfoHashV2(v.ID); err != nil {
+		return t, fmt.Errorf("v2 info hash of %s: %w", t.ID, err)
+	}
+	return t, nil
+}
+
+func files(ctx context.Context, tx sqlstore.Querier, version string) ([]vod.File, error) {
+	rows, err := tx.QueryContext(ctx, `
+		SELECT path, size, root, first_piece, kind, codec, bandwidth, width, height, segments
+		FROM files WHERE version_id = $1 ORDER BY position`, version)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []vod.File
+	for rows.Next() {
+		var f vod.File
+		var root string
+		var segments []byte
+		if err := rows.Scan(&f.Path, &f.Size, &root, &f.FirstPiece, &f.Kind, &f.Codec, &f.Bandwidth, &f.Width, &f.Height,
+			&segments); err != nil {
+			return nil, err
+		}
+		if f.Root, err = bt.ParseDigest(root); err != nil {
+			return nil, fmt.Errorf("root of %s: %w", f.Path, err)
+		}
+		if f.Index, err = index.Parse(segments); err != nil {
+			return nil, fmt.Errorf("segments of %s: %w", f.Path, err)
+		}
+		found = append(found, f)
+	}
+	return found, rows.Err()
+}
