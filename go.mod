@@ -57,3 +57,8 @@ require (
 	modernc.org/sqlite v1.61.1
 	mvdan.cc/gofumpt v0.12.0
 )
+
+require (
+	golang.org/x/image v0.47.0
+	golang.org/x/text v0.43.0 // indirect
+)
