@@ -1,0 +1,184 @@
+// Package announce is the codec of WebTorrent's tracker protocol, JSON over WebSocket, both ways: clients append a
+// Request and parse a Message, trackers parse a Request and append a Reply, a Relayed, a Scrape or a Failure.
+//
+// It must get right: binary strings, in which each byte is one code point (latin1) and a length of exactly 20 is
+// part of the syntax, since one malformed offer_id makes other clients drop their whole tracker connection; the
+// bounds on size, depth and numbers, so that no message costs more than reading it once; and that nothing is passed
+// on which was not read, so that what a tracker relays is always well formed. It is pure: no network, no clock.
+package announce
+
+import (
+	"errors"
+
+	"essaim/internal/bt"
+)
+
+// Bounds of the protocol as we speak it.
+const (
+	// MessageMax is the largest message either way, in bytes.
+	MessageMax = 64 << 10
+	// SDPMax is the largest session description, in bytes; those of data channels take less than 2 KiB.
+	SDPMax = 8 << 10
+	// OffersMax is the most offers that one announce may hold (the reference tracker's bound).
+	OffersMax = 82
+	// ScrapeMax is the most info hashes that one scrape may name.
+	ScrapeMax = 64
+	// TicketMax is the longest ticket, in bytes.
+	TicketMax = 4 << 10
+	// MeetMax is the most introductions, and the most revocations, that one reply may hold.
+	MeetMax = 64
+	// depthMax is how deep values may nest; the protocol itself needs four.
+	depthMax = 16
+	// numberMax bounds every count, 2⁵³: what JavaScript counts exactly.
+	numberMax = 1 << 53
+	// textMax is the longest failure or warning that is read, in bytes.
+	textMax = 1 << 10
+)
+
+// Unknown is the value of Left and NumWant when the client did not say.
+const Unknown = -1
+
+// OfferID names one offer. The offerer chooses it at random.
+type OfferID [20]byte
+
+// Event is what an announce tells about its sender.
+type Event uint8
+
+// The events. Whatever else a client writes is EventUpdate.
+const (
+	EventUpdate Event = iota
+	EventStarted
+	EventStopped
+	EventCompleted
+	EventPaused // BEP 21: has what it wants, and stays to upload
+)
+
+// Kind says which of the forms of a client's message a Request is.
+type Kind uint8
+
+// The kinds of Request, each with the fields that it uses beside InfoHash and PeerID.
+const (
+	// KindAnnounce: Event, Uploaded, Downloaded, Left, NumWant, Offers, Viewer.
+	KindAnnounce Kind = iota
+	// KindOffer, our own viewers' form: To, OfferID, SDP. An offer to the one peer that the tracker introduced.
+	KindOffer
+	// KindAnswer: To (who offered), OfferID, SDP.
+	KindAnswer
+	// KindScrape: InfoHashes, and no PeerID.
+	KindScrape
+)
+
+// Request is a message from a client to a tracker.
+type Request struct {
+	Kind       Kind
+	InfoHash   bt.InfoHash
+	PeerID     bt.PeerID
+	Event      Event
+	Uploaded   int64 // bytes
+	Downloaded int64 // bytes
+	Left       int64 // bytes; 0: a seed; Unknown: the client has no metadata yet
+	NumWant    int   // introductions wanted; Unknown: as many as the tracker thinks right
+	Offers     []Offer
+	To         bt.PeerID
+	OfferID    OfferID
+	SDP        string
+	InfoHashes []bt.InfoHash
+	Viewer     *Viewer // our extension; nil for any other client
+
+	// HasInfoHash is set by ParseRequest, also when it fails; AppendRequest does not look at it.
+	HasInfoHash bool
+}
+
+// Offer is a speculative offer, for whomever the tracker chooses.
+type Offer struct {
+	ID  OfferID
+	SDP string
+}
+
+// Viewer is what one of our own viewers adds to an announce, under "essaim". It then sends no speculative offers:
+// the tracker names whom to meet and the viewer makes an offer to each (KindOffer).
+type Viewer struct {
+	Ticket     string // for the audience "swarm"; empty: none
+	PositionMs int64  // play head, milliseconds of film
+	Rendition  int    // file index of the rendition played
+	UplinkKbps int    // what it can upload, kbit/s; 0: unknown
+}
+
+// Message is a message from a tracker to a client: exactly one field is set.
+type Message struct {
+	Reply   *Reply
+	Relayed *Relayed
+	Scrape  *Scrape
+	Failure *Failure
+}
+
+// Reply answers an announce. Messages of KindOffer and KindAnswer have no reply.
+type Reply struct {
+	InfoHash   bt.InfoHash
+	Interval   int // seconds until the next announce; 0: not said
+	Complete   int // seeds, the client included
+	Incomplete int // other peers, the client included
+	Warning    string
+	Viewer     *Introductions // our extension; nil from any other tracker
+}
+
+// Introductions is what our tracker adds to the reply to one of our own viewers, under "essaim".
+type Introductions struct {
+	Meet    []Meet
+	Revoked []bt.PeerID // peers to drop at once
+}
+
+// Meet names a peer to connect to.
+type Meet struct {
+	PeerID bt.PeerID
+	Offer  bool // we make the offer; false: an offer will come
+}
+
+// Relayed is another peer's offer or answer, passed on by the tracker.
+type Relayed struct {
+	InfoHash bt.InfoHash
+	From     bt.PeerID
+	OfferID  OfferID
+	Answer   bool // false: an offer
+	SDP      string
+}
+
+// Scrape answers a scrape, in the order of the request.
+type Scrape struct {
+	Files       []ScrapeFile
+	MinInterval int // seconds between scrapes; 0: not said
+}
+
+// ScrapeFile counts one swarm.
+type ScrapeFile struct {
+	InfoHash   bt.InfoHash
+	Complete   int
+	Incomplete int
+	Downloaded int
+}
+
+// Failure says that a request was refused. The socket may stay open.
+type Failure struct {
+	Scrape      bool // the refused request was a scrape
+	Reason      string
+	InfoHash    bt.InfoHash
+	HasInfoHash bool // false where the request could not be read that far
+}
+
+// Errors of parsing. Their texts are what a tracker answers as "failure reason". All else that Parse returns wraps ErrSyntax.
+var (
+	ErrSyntax     = errors.New("invalid JSON")
+	ErrTooLarge   = errors.New("message too large")
+	ErrAction     = errors.New("invalid action")
+	ErrInfoHash   = errors.New("invalid info_hash")
+	ErrPeerID     = errors.New("invalid peer_id")
+	ErrToPeerID   = errors.New("invalid to_peer_id")
+	ErrOfferID    = errors.New("invalid offer_id")
+	ErrOffer      = errors.New("invalid offer")
+	ErrAnswer     = errors.New("invalid answer")
+	ErrOffers     = errors.New("too many offers")
+	ErrNumber     = errors.New("number out of range")
+	ErrExtension  = errors.New("invalid essaim extension")
+	ErrScrape     = errors.New("name 1 to 64 info hashes to scrape")
+	ErrIncomplete = errors.New("to_peer_id without offer or answer")
+)

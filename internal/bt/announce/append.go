@@ -1,0 +1,223 @@
+package announce
+
+import "strconv"
+
+// AppendRequest appends what ParseRequest reads.
+func AppendRequest(dst []byte, r *Request) []byte {
+	if r.Kind == KindScrape {
+		dst = append(dst, `{"action":"scrape","info_hash":[`...)
+		for i := range r.InfoHashes {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendBinary(dst, r.InfoHashes[i][:])
+		}
+		return append(dst, `]}`...)
+	}
+	dst = append(dst, `{"action":"announce","info_hash":`...)
+	dst = appendBinary(dst, r.InfoHash[:])
+	dst = append(dst, `,"peer_id":`...)
+	dst = appendBinary(dst, r.PeerID[:])
+	switch r.Kind {
+	case KindOffer:
+		dst = appendTo(dst, r)
+		dst = appendSDP(dst, "offer", r.SDP)
+	case KindAnswer:
+		dst = appendTo(dst, r)
+		dst = appendSDP(dst, "answer", r.SDP)
+	default:
+		dst = appendAnnounce(dst, r)
+	}
+	return append(dst, '}')
+}
+
+func appendTo(dst []byte, r *Request) []byte {
+	dst = append(dst, `,"to_peer_id":`...)
+	dst = appendBinary(dst, r.To[:])
+	dst = append(dst, `,"offer_id":`...)
+	dst = appendBinary(dst, r.OfferID[:])
+	return append(dst, ',')
+}
+
+func appendAnnounce(dst []byte, r *Request) []byte {
+	dst = appendInt(append(dst, `,"uploaded":`...), r.Uploaded)
+	dst = appendInt(append(dst, `,"downloaded":`...), r.Downloaded)
+	dst = append(dst, `,"left":`...)
+	if r.Left < 0 {
+		dst = append(dst, "null"...)
+	} else {
+		dst = appendInt(dst, r.Left)
+	}
+	if r.NumWant >= 0 {
+		dst = appendInt(append(dst, `,"numwant":`...), int64(r.NumWant))
+	}
+	switch r.Event {
+	case EventStarted:
+		dst = append(dst, `,"event":"started"`...)
+	case EventStopped:
+		dst = append(dst, `,"event":"stopped"`...)
+	case EventCompleted:
+		dst = append(dst, `,"event":"completed"`...)
+	case EventPaused:
+		dst = append(dst, `,"event":"paused"`...)
+	}
+	for i := range r.Offers {
+		if i == 0 {
+			dst = append(dst, `,"offers":[{`...)
+		} else {
+			dst = append(dst, `,{`...)
+		}
+		dst = appendSDP(dst, "offer", r.Offers[i].SDP)
+		dst = append(dst, `,"offer_id":`...)
+		dst = appendBinary(dst, r.Offers[i].ID[:])
+		dst = append(dst, '}')
+	}
+	if len(r.Offers) > 0 {
+		dst = append(dst, ']')
+	}
+	if v := r.Viewer; v != nil {
+		dst = append(dst, `,"essaim":{"v":1`...)
+		if v.Ticket != "" {
+			dst = appendText(append(dst, `,"ticket":`...), v.Ticket)
+		}
+		dst = appendInt(append(dst, `,"pos_ms":`...), v.PositionMs)
+		dst = appendInt(append(dst, `,"rendition":`...), int64(v.Rendition))
+		dst = appendInt(append(dst, `,"up_kbps":`...), int64(v.UplinkKbps))
+		dst = append(dst, '}')
+	}
+	return dst
+}
+
+// AppendReply appends the answer to an announce.
+func AppendReply(dst []byte, r *Reply) []byte {
+	dst = append(dst, `{"action":"announce","info_hash":`...)
+	dst = appendBinary(dst, r.InfoHash[:])
+	dst = appendInt(append(dst, `,"interval":`...), int64(r.Interval))
+	dst = appendInt(append(dst, `,"complete":`...), int64(r.Complete))
+	dst = appendInt(append(dst, `,"incomplete":`...), int64(r.Incomplete))
+	if r.Warning != "" {
+		dst = appendText(append(dst, `,"warning message":`...), r.Warning)
+	}
+	if r.Viewer != nil {
+		dst = append(dst, `,"essaim":{"meet":[`...)
+		for i, m := range r.Viewer.Meet {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendBinary(append(dst, `{"peer_id":`...), m.PeerID[:])
+			dst = strconv.AppendBool(append(dst, `,"offer":`...), m.Offer)
+			dst = append(dst, '}')
+		}
+		dst = append(dst, `],"revoked":[`...)
+		for i, id := range r.Viewer.Revoked {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendBinary(dst, id[:])
+		}
+		dst = append(dst, `]}`...)
+	}
+	return append(dst, '}')
+}
+
+// AppendRelayed appends a forwarded offer or answer.
+func AppendRelayed(dst []byte, r *Relayed) []byte {
+	dst = append(dst, `{"action":"announce","info_hash":`...)
+	dst = appendBinary(dst, r.InfoHash[:])
+	dst = append(dst, `,"peer_id":`...)
+	dst = appendBinary(dst, r.From[:])
+	dst = append(dst, `,"offer_id":`...)
+	dst = appendBinary(dst, r.OfferID[:])
+	dst = append(dst, ',')
+	if r.Answer {
+		dst = appendSDP(dst, "answer", r.SDP)
+	} else {
+		dst = appendSDP(dst, "offer", r.SDP)
+	}
+	return append(dst, '}')
+}
+
+// AppendScrape appends the answer to a scrape.
+func AppendScrape(dst []byte, r *Scrape) []byte {
+	dst = append(dst, `{"action":"scrape","files":{`...)
+	for i, f := range r.Files {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendBinary(dst, f.InfoHash[:])
+		dst = appendInt(append(dst, `:{"complete":`...), int64(f.Complete))
+		dst = appendInt(append(dst, `,"incomplete":`...), int64(f.Incomplete))
+		dst = appendInt(append(dst, `,"downloaded":`...), int64(f.Downloaded))
+		dst = append(dst, '}')
+	}
+	dst = appendInt(append(dst, `},"flags":{"min_request_interval":`...), int64(r.MinInterval))
+	return append(dst, `}}`...)
+}
+
+// AppendFailure appends a refusal. Without an info hash it has no action either: so clients expect it of a message
+// that could not be read.
+func AppendFailure(dst []byte, f *Failure) []byte {
+	dst = append(dst, '{')
+	if f.HasInfoHash || f.Scrape {
+		if f.Scrape {
+			dst = append(dst, `"action":"scrape",`...)
+		} else {
+			dst = append(dst, `"action":"announce",`...)
+		}
+		if f.HasInfoHash {
+			dst = appendBinary(append(dst, `"info_hash":`...), f.InfoHash[:])
+			dst = append(dst, ',')
+		}
+	}
+	dst = appendText(append(dst, `"failure reason":`...), f.Reason)
+	return append(dst, '}')
+}
+
+func appendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10) }
+
+func appendSDP(dst []byte, kind, sdp string) []byte {
+	dst = append(append(append(dst, '"'), kind...), `":{"type":"`...)
+	dst = append(append(dst, kind...), `","sdp":`...)
+	return append(appendText(dst, sdp), '}')
+}
+
+// appendBinary writes each byte as the code point of the same number.
+func appendBinary(dst, b []byte) []byte {
+	dst = append(dst, '"')
+	for _, c := range b {
+		if c < 0x80 {
+			dst = appendASCII(dst, c)
+		} else {
+			dst = append(dst, 0xC0|c>>6, 0x80|c&0x3F)
+		}
+	}
+	return append(dst, '"')
+}
+
+// appendText writes a string; bytes that are no UTF-8 come out as U+FFFD.
+func appendText(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for _, r := range s {
+		if r < 0x80 {
+			dst = appendASCII(dst, byte(r))
+		} else {
+			dst = append(dst, string(r)...)
+		}
+	}
+	return append(dst, '"')
+}
+
+func appendASCII(dst []byte, c byte) []byte {
+	const hexDigits = "0123456789abcdef"
+	switch {
+	case c == '"' || c == '\\':
+		return append(dst, '\\', c)
+	case c == '\r':
+		return append(dst, '\\', 'r')
+	case c == '\n':
+		return append(dst, '\\', 'n')
+	case c < 0x20:
+		return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+	}
+	return append(dst, c)
+}

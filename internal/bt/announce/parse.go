@@ -1,0 +1,390 @@
+package announce
+
+import (
+	"errors"
+	"math"
+
+	"essaim/internal/bt"
+)
+
+// once marks a member as seen; a name that occurs twice is refused, since readers differ on which one counts.
+type once uint32
+
+func (o *once) see(s *scanner, bit once) error {
+	if *o&bit != 0 {
+		return s.fault("duplicate name")
+	}
+	*o |= bit
+	return nil
+}
+
+// Members of the messages, as bits of once.
+const (
+	hasAction once = 1 << iota
+	hasInfoHash
+	hasPeerID
+	hasEvent
+	hasUploaded
+	hasDownloaded
+	hasLeft
+	hasNumWant
+	hasOffers
+	hasTo
+	hasOffer
+	hasAnswer
+	hasOfferID
+	hasEssaim
+	hasInterval
+	hasComplete
+	hasIncomplete
+	hasFailure
+	hasWarning
+	hasFiles
+	hasFlags
+)
+
+// members maps the names that either side's messages use to their bits.
+var members = map[string]once{
+	"action": hasAction, "info_hash": hasInfoHash, "peer_id": hasPeerID, "event": hasEvent, "uploaded": hasUploaded,
+	"downloaded": hasDownloaded, "left": hasLeft, "numwant": hasNumWant, "offers": hasOffers, "to_peer_id": hasTo,
+	"offer": hasOffer, "answer": hasAnswer, "offer_id": hasOfferID, "essaim": hasEssaim, "interval": hasInterval,
+	"complete": hasComplete, "incomplete": hasIncomplete, "failure reason": hasFailure, "warning message": hasWarning,
+	"files": hasFiles, "flags": hasFlags,
+}
+
+// fields reads one object whose known members parse understands. A null counts as absent. When a value is not what
+// its member needs, the rest is read nevertheless, so that the refusal can name the swarm; the first such error is
+// returned. Broken JSON ends it at once.
+func (s *scanner) fields(seen *once, parse func(member once) error) error {
+	var first error
+	err := s.object(func(name []byte) error {
+		bit, known := members[string(name)]
+		if !known {
+			return s.skip()
+		}
+		if err := seen.see(s, bit); err != nil {
+			return err
+		}
+		if null, err := s.null(); null || err != nil {
+			*seen &^= bit
+			return err
+		}
+		at, depth := s.i, s.depth
+		err := parse(bit)
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+		*seen &^= bit
+		s.i, s.depth = at, depth
+		return s.skip()
+	})
+	if err == nil {
+		err = s.end()
+	}
+	if err == nil {
+		err = first
+	}
+	return err
+}
+
+func fallback(err, as error) error {
+	if err != nil {
+		return as
+	}
+	return nil
+}
+
+// count reads a number from 0 to at most.
+func (s *scanner) count(at int64) (int64, error) {
+	n, ok, err := s.number()
+	if err != nil || !ok || n < 0 || n > at {
+		return 0, ErrNumber
+	}
+	return n, nil
+}
+
+// sdp reads {"type": want, "sdp": …}.
+func (s *scanner) sdp(want string) (sdp string, err error) {
+	var kind, text []byte
+	err = s.object(func(name []byte) (err error) {
+		switch string(name) {
+		case "type":
+			kind, err = s.text(kind[:0], 16)
+		case "sdp":
+			text, err = s.text(text[:0], SDPMax)
+		default:
+			err = s.skip()
+		}
+		return err
+	})
+	if err != nil || string(kind) != want || len(text) == 0 {
+		return "", ErrOffer
+	}
+	return string(text), nil
+}
+
+// action of a message, either way.
+type action uint8
+
+const (
+	actionNone action = iota
+	actionAnnounce
+	actionScrape
+	actionOther
+)
+
+func (s *scanner) action() (action, error) {
+	text, err := s.text(nil, 16)
+	switch {
+	case err != nil:
+		return actionOther, ErrAction
+	case string(text) == "announce":
+		return actionAnnounce, nil
+	case string(text) == "scrape":
+		return actionScrape, nil
+	}
+	return actionOther, ErrAction
+}
+
+// ParseRequest reads a client's message, of at most MessageMax bytes. On an error the Request holds nothing but,
+// where HasInfoHash says so, the InfoHash that a refusal should name.
+func ParseRequest(data []byte) (Request, error) {
+	r := Request{Left: Unknown, NumWant: Unknown}
+	err := r.parse(data)
+	if err != nil {
+		return Request{InfoHash: r.InfoHash, HasInfoHash: r.HasInfoHash}, err
+	}
+	return r, nil
+}
+
+func (r *Request) parse(data []byte) error {
+	if len(data) > MessageMax {
+		return ErrTooLarge
+	}
+	s := &scanner{data: data}
+	var (
+		seen   once
+		act    action
+		list   bool
+		hashes []bt.InfoHash
+	)
+	err := s.fields(&seen, func(member once) (err error) {
+		switch member {
+		case hasAction:
+			act, err = s.action()
+		case hasInfoHash:
+			// A scrape may name several.
+			list = s.peek() == '['
+			hashes, err = s.infoHashes()
+		case hasPeerID:
+			err = fallback(s.binary(r.PeerID[:]), ErrPeerID)
+		case hasTo:
+			err = fallback(s.binary(r.To[:]), ErrToPeerID)
+		case hasOfferID:
+			err = fallback(s.binary(r.OfferID[:]), ErrOfferID)
+		case hasEvent:
+			r.Event = s.event()
+		case hasUploaded:
+			r.Uploaded, err = s.count(numberMax)
+		case hasDownloaded:
+			r.Downloaded, err = s.count(numberMax)
+		case hasLeft:
+			r.Left, err = s.count(numberMax)
+		case hasNumWant:
+			r.NumWant, err = s.numWant()
+		case hasOffers:
+			r.Offers, err = s.offers()
+		case hasOffer:
+			r.SDP, err = s.sdp("offer")
+		case hasAnswer:
+			if r.SDP, err = s.sdp("answer"); err != nil {
+				err = ErrAnswer
+			}
+		case hasEssaim:
+			r.Viewer, err = s.viewer()
+		default:
+			err = s.skip()
+		}
+		return err
+	})
+	// Before any error: a refusal names the swarm if it can.
+	if seen&hasInfoHash != 0 && !list {
+		r.InfoHash, r.HasInfoHash = hashes[0], true
+	}
+	if err != nil {
+		return err
+	}
+	return r.classify(seen, act, hashes)
+}
+
+// classify finds the message's kind from the members present and checks that they belong together.
+func (r *Request) classify(seen once, act action, hashes []bt.InfoHash) error {
+	switch {
+	case act == actionScrape:
+		if len(hashes) == 0 || len(hashes) > ScrapeMax {
+			return ErrScrape
+		}
+		*r = Request{
+			Kind: KindScrape, InfoHashes: hashes, InfoHash: r.InfoHash, HasInfoHash: r.HasInfoHash,
+			Left: Unknown, NumWant: Unknown,
+		}
+		return nil
+	case act != actionAnnounce:
+		return ErrAction
+	case !r.HasInfoHash:
+		return ErrInfoHash
+	case seen&hasPeerID == 0:
+		return ErrPeerID
+	}
+	offer, answer := seen&hasOffer != 0, seen&hasAnswer != 0
+	switch {
+	case offer && answer:
+		return ErrAnswer
+	case !offer && !answer:
+		if seen&hasTo != 0 {
+			return ErrIncomplete
+		}
+		return nil
+	case seen&hasTo == 0:
+		return ErrToPeerID
+	case seen&hasOfferID == 0:
+		return ErrOfferID
+	case offer:
+		r.Kind = KindOffer
+	default:
+		r.Kind = KindAnswer
+	}
+	r.Offers, r.Viewer = nil, nil
+	return nil
+}
+
+func (s *scanner) infoHashes() (hashes []bt.InfoHash, err error) {
+	var h bt.InfoHash
+	if s.peek() != '[' {
+		err = s.binary(h[:])
+		return []bt.InfoHash{h}, fallback(err, ErrInfoHash)
+	}
+	err = s.array(func() error {
+		if len(hashes) == ScrapeMax {
+			return ErrScrape
+		}
+		if err := s.binary(h[:]); err != nil {
+			return ErrInfoHash
+		}
+		hashes = append(hashes, h)
+		return nil
+	})
+	return hashes, err
+}
+
+// event never fails: clients write all sorts of things here, and what is not known is an update.
+func (s *scanner) event() Event {
+	at, depth := s.i, s.depth
+	text, err := s.text(nil, 16)
+	if err != nil {
+		s.i, s.depth = at, depth
+		if s.skip() != nil {
+			s.i, s.depth = at, depth // broken: the caller's next step stumbles over it too
+		}
+		return EventUpdate
+	}
+	switch string(text) {
+	case "started":
+		return EventStarted
+	case "stopped":
+		return EventStopped
+	case "completed":
+		return EventCompleted
+	case "paused":
+		return EventPaused
+	}
+	return EventUpdate
+}
+
+func (s *scanner) numWant() (int, error) {
+	n, ok, err := s.number()
+	switch {
+	case err != nil || !ok:
+		return 0, ErrNumber
+	case n < 0:
+		return Unknown, nil
+	}
+	return int(min(n, math.MaxInt32)), nil
+}
+
+func (s *scanner) offers() (offers []Offer, err error) {
+	err = s.array(func() error {
+		if len(offers) == OffersMax {
+			return ErrOffers
+		}
+		var o Offer
+		var sdp, id bool
+		err := s.object(func(name []byte) (err error) {
+			switch string(name) {
+			case "offer":
+				o.SDP, err = s.sdp("offer")
+				sdp = true
+			case "offer_id":
+				err = fallback(s.binary(o.ID[:]), ErrOfferID)
+				id = true
+			default:
+				err = s.skip()
+			}
+			return err
+		})
+		switch {
+		case err != nil:
+			return err
+		case !sdp:
+			return ErrOffer
+		case !id:
+			return ErrOfferID
+		}
+		offers = append(offers, o)
+		return nil
+	})
+	if errors.Is(err, ErrSyntax) {
+		err = ErrOffer
+	}
+	return offers, err
+}
+
+// viewer reads our extension. One of a version that we do not know is no extension.
+func (s *scanner) viewer() (*Viewer, error) {
+	var v Viewer
+	var version int64
+	err := s.object(func(name []byte) error {
+		var n int64
+		var err error
+		switch string(name) {
+		case "v":
+			version, err = s.count(math.MaxInt32)
+		case "ticket":
+			var text []byte
+			if text, err = s.text(nil, TicketMax); err == nil {
+				v.Ticket = string(text)
+			}
+		case "pos_ms":
+			v.PositionMs, err = s.count(numberMax)
+		case "rendition":
+			n, err = s.count(math.MaxUint16)
+			v.Rendition = int(n)
+		case "up_kbps":
+			n, err = s.count(math.MaxInt32)
+			v.UplinkKbps = int(n)
+		default:
+			err = s.skip()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, ErrExtension
+	}
+	if version != 1 {
+		return nil, nil
+	}
+	return &v, nil
+}

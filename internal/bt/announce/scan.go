@@ -1,0 +1,330 @@
+package announce
+
+import (
+	"fmt"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// scanner reads JSON (RFC 8259) strictly and once, from front to back, without building a tree: what nobody asks
+// for costs nothing but its length. Stricter than encoding/json: names match exactly, bad UTF-8 and lone
+// surrogates are errors, and depth is bounded by depthMax.
+type scanner struct {
+	data  []byte
+	i     int
+	depth int
+}
+
+func (s *scanner) fault(what string) error {
+	return fmt.Errorf("%w: %s at byte %d", ErrSyntax, what, s.i)
+}
+
+func (s *scanner) space() {
+	for s.i < len(s.data) {
+		switch s.data[s.i] {
+		case ' ', '\t', '\r', '\n':
+			s.i++
+		default:
+			return
+		}
+	}
+}
+
+// peek skips white space and returns the next byte, or 0 at the end.
+func (s *scanner) peek() byte {
+	s.space()
+	if s.i == len(s.data) {
+		return 0
+	}
+	return s.data[s.i]
+}
+
+func (s *scanner) expect(c byte) error {
+	if s.peek() != c {
+		return s.fault("expected " + strconv.QuoteRune(rune(c)))
+	}
+	s.i++
+	return nil
+}
+
+// end checks that nothing follows.
+func (s *scanner) end() error {
+	if s.peek(); s.i != len(s.data) {
+		return s.fault("more after the value")
+	}
+	return nil
+}
+
+// object calls member for each name, with the scanner before its value, which member must consume.
+// The name is valid until the next call of a method of s.
+func (s *scanner) object(member func(name []byte) error) error {
+	if err := s.expect('{'); err != nil {
+		return err
+	}
+	if s.depth++; s.depth > depthMax {
+		return s.fault("too deep")
+	}
+	defer func() { s.depth-- }()
+	if s.peek() == '}' {
+		s.i++
+		return nil
+	}
+	var short [32]byte
+	for {
+		name, err := s.text(short[:0], len(s.data))
+		if err != nil {
+			return err
+		}
+		if err := s.expect(':'); err != nil {
+			return err
+		}
+		if err := member(name); err != nil {
+			return err
+		}
+		if s.peek() == ',' {
+			s.i++
+			continue
+		}
+		return s.expect('}')
+	}
+}
+
+// array calls element with the scanner before each value, which element must consume.
+func (s *scanner) array(element func() error) error {
+	if err := s.expect('['); err != nil {
+		return err
+	}
+	if s.depth++; s.depth > depthMax {
+		return s.fault("too deep")
+	}
+	defer func() { s.depth-- }()
+	if s.peek() == ']' {
+		s.i++
+		return nil
+	}
+	for {
+		if err := element(); err != nil {
+			return err
+		}
+		if s.peek() == ',' {
+			s.i++
+			continue
+		}
+		return s.expect(']')
+	}
+}
+
+// text appends a string's UTF-8 to dst; an error if that makes dst longer than limit bytes.
+func (s *scanner) text(dst []byte, limit int) ([]byte, error) {
+	err := s.runes(func(r rune) error {
+		if dst = utf8.AppendRune(dst, r); len(dst) > limit {
+			return s.fault("string too long")
+		}
+		return nil
+	})
+	return dst, err
+}
+
+// binary reads a string of exactly len(dst) code points up to U+00FF, one byte each.
+func (s *scanner) binary(dst []byte) error {
+	n := 0
+	err := s.runes(func(r rune) error {
+		if r > 0xFF || n == len(dst) {
+			return s.fault("not a binary string")
+		}
+		dst[n] = byte(r)
+		n++
+		return nil
+	})
+	if err == nil && n != len(dst) {
+		err = s.fault("binary string too short")
+	}
+	return err
+}
+
+// runes calls each for every code point of a string. U+FFFD is refused: it is what decoders leave of broken text.
+func (s *scanner) runes(each func(rune) error) error {
+	if err := s.expect('"'); err != nil {
+		return err
+	}
+	for s.i < len(s.data) {
+		c := s.data[s.i]
+		var r rune
+		switch {
+		case c == '"':
+			s.i++
+			return nil
+		case c < 0x20:
+			return s.fault("control character in a string")
+		case c == '\\':
+			var err error
+			if r, err = s.escape(); err != nil {
+				return err
+			}
+		case c < utf8.RuneSelf:
+			r = rune(c)
+			s.i++
+		default:
+			var size int
+			r, size = utf8.DecodeRune(s.data[s.i:])
+			s.i += size
+		}
+		if r == utf8.RuneError {
+			return s.fault("broken text")
+		}
+		if err := each(r); err != nil {
+			return err
+		}
+	}
+	return s.fault("unfinished string")
+}
+
+func (s *scanner) escape() (rune, error) {
+	if s.i++; s.i == len(s.data) {
+		return 0, s.fault("unfinished escape")
+	}
+	c := s.data[s.i]
+	s.i++
+	switch c {
+	case '"', '\\', '/':
+		return rune(c), nil
+	case 'b':
+		return '\b', nil
+	case 'f':
+		return '\f', nil
+	case 'n':
+		return '\n', nil
+	case 'r':
+		return '\r', nil
+	case 't':
+		return '\t', nil
+	case 'u':
+		r, err := s.hex4()
+		if err != nil || !utf16.IsSurrogate(r) {
+			return r, err
+		}
+		if s.i+1 < len(s.data) && s.data[s.i] == '\\' && s.data[s.i+1] == 'u' {
+			s.i += 2
+			low, err := s.hex4()
+			if err != nil {
+				return 0, err
+			}
+			return utf16.DecodeRune(r, low), nil // U+FFFD for what is no pair
+		}
+		return utf8.RuneError, nil
+	}
+	return 0, s.fault("unknown escape")
+}
+
+func (s *scanner) hex4() (rune, error) {
+	if len(s.data)-s.i < 4 {
+		return 0, s.fault("unfinished escape")
+	}
+	var r rune
+	for _, c := range s.data[s.i : s.i+4] {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, s.fault("bad escape")
+		}
+		r = r<<4 | rune(c)
+	}
+	s.i += 4
+	return r, nil
+}
+
+// number reads a number and returns its integral part; ok is false where that lies outside ±numberMax.
+func (s *scanner) number() (n int64, ok bool, err error) {
+	s.space()
+	start := s.i
+	integral := true
+	if s.at('-') {
+		s.i++
+	}
+	switch {
+	case s.at('0'):
+		s.i++
+	case s.digits() == 0:
+		return 0, false, s.fault("expected a number")
+	}
+	if s.at('.') {
+		integral = false
+		s.i++
+		if s.digits() == 0 {
+			return 0, false, s.fault("bad number")
+		}
+	}
+	if s.at('e') || s.at('E') {
+		integral = false
+		s.i++
+		if s.at('+') || s.at('-') {
+			s.i++
+		}
+		if s.digits() == 0 {
+			return 0, false, s.fault("bad number")
+		}
+	}
+	text := string(s.data[start:s.i])
+	if integral {
+		n, err := strconv.ParseInt(text, 10, 64)
+		return n, err == nil && -numberMax <= n && n <= numberMax, nil
+	}
+	f, ferr := strconv.ParseFloat(text, 64)
+	if ferr != nil || f < -numberMax || f > numberMax {
+		return 0, false, nil
+	}
+	return int64(f), true, nil
+}
+
+func (s *scanner) at(c byte) bool { return s.i < len(s.data) && s.data[s.i] == c }
+
+func (s *scanner) digits() (n int) {
+	for s.i < len(s.data) && '0' <= s.data[s.i] && s.data[s.i] <= '9' {
+		s.i++
+		n++
+	}
+	return n
+}
+
+func (s *scanner) word(w string) error {
+	s.space()
+	if len(s.data)-s.i < len(w) || string(s.data[s.i:s.i+len(w)]) != w {
+		return s.fault("unknown word")
+	}
+	s.i += len(w)
+	return nil
+}
+
+// null consumes a null, if one is next, and says so.
+func (s *scanner) null() (bool, error) {
+	if s.peek() != 'n' {
+		return false, nil
+	}
+	return true, s.word("null")
+}
+
+// skip reads over any value.
+func (s *scanner) skip() error {
+	switch s.peek() {
+	case '{':
+		return s.object(func([]byte) error { return s.skip() })
+	case '[':
+		return s.array(s.skip)
+	case '"':
+		return s.runes(func(rune) error { return nil })
+	case 't':
+		return s.word("true")
+	case 'f':
+		return s.word("false")
+	case 'n':
+		return s.word("null")
+	}
+	_, _, err := s.number()
+	return err
+}
