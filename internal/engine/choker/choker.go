@@ -1,0 +1,53 @@
+// Package choker decides whom to serve. Viewers have paid, so there is no tit-for-tat: it must give every interested
+// peer its turn, keep the number served at once within what the uplink carries, and change its mind seldom, because
+// each change costs the other side its pipeline.
+package choker
+
+// Round is how long a choice stands before slots are dealt anew, in microseconds (BEP 3 uses ten seconds).
+const Round = 10_000_000
+
+// Peer is what the choker knows of a candidate.
+type Peer struct {
+	Interested bool
+	Unchoked   bool  // as things stand
+	Since      int64 // when it was last unchoked or choked, in microseconds
+}
+
+// Choose marks in serve (as long as peers) who shall be unchoked, at most slots of them, in order of merit: those
+// already served for less than a round, then those who have waited longest. Ties fall to the lower index.
+func Choose(now int64, peers []Peer, slots int, serve []bool) {
+	for i := range serve {
+		serve[i] = false
+	}
+	for range slots {
+		best := -1
+		for i := range peers {
+			if peers[i].Interested && !serve[i] && (best < 0 || before(now, &peers[i], &peers[best])) {
+				best = i
+			}
+		}
+		if best < 0 {
+			return
+		}
+		serve[best] = true
+	}
+}
+
+func before(now int64, a, b *Peer) bool {
+	ra, rb := rank(now, a), rank(now, b)
+	if ra != rb {
+		return ra < rb
+	}
+	return a.Since < b.Since
+}
+
+// rank: fresh slots are kept; then come those who wait; then those whose round is over.
+func rank(now int64, p *Peer) int {
+	switch {
+	case p.Unchoked && now-p.Since < Round:
+		return 0
+	case !p.Unchoked:
+		return 1
+	}
+	return 2
+}

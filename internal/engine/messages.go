@@ -1,0 +1,350 @@
+package engine
+
+import (
+	"essaim/internal/bt"
+	"essaim/internal/bt/wire"
+)
+
+// extDontHave is the number under which we want to receive BEP 54's message.
+const extDontHave = 1
+
+// keepalive is BEP 3's empty message.
+var keepalive = [4]byte{}
+
+// sendFrom emits the message that was appended to the arena from the given position on.
+func (e *Engine) sendFrom(p *peer, from int) {
+	p.told = e.now
+	e.emit(Output{Kind: SendMessage, Peer: p.ref, Data: e.arena[from:len(e.arena):len(e.arena)]})
+}
+
+func (e *Engine) send(p *peer, message []byte) {
+	p.told = e.now
+	e.emit(Output{Kind: SendMessage, Peer: p.ref, Data: e.keep(message)})
+}
+
+func (e *Engine) sendHandshake(p *peer) {
+	at := len(e.arena)
+	e.arena = wire.AppendHandshake(e.arena, wire.Handshake{InfoHash: e.title.InfoHash, PeerID: e.title.PeerID, Extended: true, Fast: true})
+	e.sendFrom(p, at)
+}
+
+// greet follows a good handshake: what we speak, and what we have.
+func (e *Engine) greet(p *peer, extended bool) {
+	if extended {
+		at := len(e.arena)
+		e.arena = wire.AppendExtHandshake(e.arena, wire.ExtHandshake{
+			Extensions: []wire.Extension{{Name: wire.ExtDontHave, ID: extDontHave}}, RequestQueue: servedQueueMax,
+		})
+		e.sendFrom(p, at)
+	}
+	at := len(e.arena)
+	switch {
+	case p.fast && e.stock.count == uint32(len(e.stock.status)):
+		e.arena = wire.AppendHaveAll(e.arena)
+	case p.fast && e.stock.count == 0:
+		e.arena = wire.AppendHaveNone(e.arena)
+	case e.stock.count == 0:
+		return // BEP 3: an empty bitfield may be left out
+	default:
+		bits := make([]byte, (len(e.stock.status)+7)/8)
+		for n := range e.stock.status {
+			if e.stock.status[n] == pieceStored {
+				bits[n/8] |= 0x80 >> (n % 8)
+			}
+		}
+		e.arena = wire.AppendBitfield(e.arena, bits)
+	}
+	e.sendFrom(p, at)
+}
+
+func (e *Engine) sendHave(p *peer, piece uint32) {
+	at := len(e.arena)
+	e.arena = wire.AppendHave(e.arena, piece)
+	e.sendFrom(p, at)
+}
+
+func (e *Engine) sendDontHave(p *peer, piece uint32) {
+	if p.dontHave == 0 {
+		return
+	}
+	at := len(e.arena)
+	e.arena = wire.AppendDontHave(e.arena, p.dontHave, piece)
+	e.sendFrom(p, at)
+}
+
+func (e *Engine) sendRequest(p *peer, piece, block, length uint32) {
+	if p.owedLive == 0 {
+		p.moved = e.now
+	}
+	p.owed = append(p.owed, request{piece: piece, block: block, at: e.now})
+	p.owedLive++
+	at := len(e.arena)
+	e.arena = wire.AppendRequest(e.arena, wire.Request{Piece: piece, Begin: block * bt.BlockSize, Length: length})
+	e.sendFrom(p, at)
+}
+
+func (e *Engine) sendCancel(p *peer, r *request) {
+	f, n := e.locate(r.piece)
+	at := len(e.arena)
+	e.arena = wire.AppendCancel(e.arena, wire.Request{Piece: r.piece, Begin: r.block * bt.BlockSize, Length: f.blockLength(n, int(r.block))})
+	e.sendFrom(p, at)
+}
+
+func (e *Engine) sendReject(p *peer, w wire.Request) {
+	if !p.fast {
+		return
+	}
+	at := len(e.arena)
+	e.arena = wire.AppendReject(e.arena, w)
+	e.sendFrom(p, at)
+}
+
+func (e *Engine) sendChoke(p *peer) {
+	at := len(e.arena)
+	e.arena = wire.AppendChoke(e.arena)
+	e.sendFrom(p, at)
+}
+
+func (e *Engine) sendUnchoke(p *peer) {
+	at := len(e.arena)
+	e.arena = wire.AppendUnchoke(e.arena)
+	e.sendFrom(p, at)
+}
+
+// tellInterest says whether the peer has anything that we lack, when that changed.
+func (e *Engine) tellInterest(p *peer) {
+	if want := p.useful > 0; want != p.amInterested {
+		p.amInterested = want
+		at := len(e.arena)
+		if want {
+			e.arena = wire.AppendInterested(e.arena)
+		} else {
+			e.arena = wire.AppendNotInterested(e.arena)
+		}
+		e.sendFrom(p, at)
+	}
+}
+
+// received judges one message of a peer.
+func (e *Engine) received(p *peer, in *Input) {
+	p.heard = e.now
+	if in.Flags&FlagHandshake != 0 {
+		e.handshake(p, in.Data)
+		return
+	}
+	m, err := wire.Parse(in.Data)
+	if !p.ready || err != nil {
+		e.drop(p, ReasonProtocol)
+		return
+	}
+	if m.ID != wire.Piece && m.ID != wire.RequestBlock && e.flood(p) {
+		e.drop(p, ReasonFlood)
+		return
+	}
+	if !e.hear(p, &m, in.Length) {
+		e.drop(p, ReasonProtocol)
+		return
+	}
+	if m.ID != wire.Extended {
+		p.listed = true
+	}
+}
+
+// flood counts small messages: none needs more than a few hundred in ten seconds.
+func (e *Engine) flood(p *peer) bool {
+	if e.now-p.turn > 10_000_000 {
+		p.turn, p.turnMessages = e.now, 0
+	}
+	p.turnMessages++
+	// A store that is restored or filled at once announces every piece.
+	return p.turnMessages > messagesPerTurn+len(e.stock.status)
+}
+
+func (e *Engine) handshake(p *peer, data []byte) {
+	h, err := wire.ParseHandshake(data)
+	reason := ReasonNone
+	switch {
+	case err != nil || p.ready || !p.connected:
+		reason = ReasonProtocol
+	case h.InfoHash != e.title.InfoHash && h.InfoHash != e.title.InfoHashV2:
+		reason = ReasonWrongSwarm
+	case h.PeerID == e.title.PeerID || p.idKnown && h.PeerID != p.id:
+		reason = ReasonWrongPeer
+	case e.trust.Banned(h.PeerID):
+		reason = ReasonBadData
+	}
+	if reason == ReasonNone && !p.idKnown {
+		for _, other := range e.peers {
+			if other != p && other.idKnown && other.id == h.PeerID {
+				reason = ReasonDuplicate
+			}
+		}
+	}
+	if reason != ReasonNone {
+		e.drop(p, reason)
+		return
+	}
+	p.id, p.idKnown, p.ready, p.fast = h.PeerID, true, true, h.Fast
+	e.note(NotePeerUp, Output{Peer: p.ref, Data: e.keep(p.id[:])})
+	e.greet(p, h.Extended)
+	e.stale = true
+}
+
+// hear applies one well-formed message; false: it has no place here, and the peer must go.
+func (e *Engine) hear(p *peer, m *wire.Message, payload uint32) bool {
+	switch m.ID {
+	case wire.Choke:
+		e.choked(p)
+	case wire.Unchoke:
+		p.peerChoking = false
+	case wire.Interested, wire.NotInterested:
+		if want := m.ID == wire.Interested; want != p.peerInterest {
+			p.peerInterest = want
+			e.chokedAt = 0
+		}
+	case wire.Have:
+		if !e.stock.valid(m.Request.Piece) {
+			return false
+		}
+		e.learn(p, m.Request.Piece)
+		e.tellInterest(p)
+	case wire.Bitfield, wire.HaveAll, wire.HaveNone:
+		return e.lists(p, m)
+	case wire.RequestBlock:
+		e.wished(p, m.Request)
+	case wire.Cancel:
+		e.unwished(p, m.Request)
+	case wire.Piece:
+		return e.pieceComes(p, m, payload)
+	case wire.Reject:
+		return p.fast && e.rejected(p, m.Request)
+	case wire.Suggest, wire.AllowedFast:
+		return p.fast
+	case wire.Extended:
+		e.extended(p, m)
+	case wire.HashRequest:
+		at := len(e.arena)
+		e.arena = wire.AppendHashReject(e.arena, m.Hashes) // our hashes come from the origin; we keep no trees to serve
+		e.sendFrom(p, at)
+	}
+	return true
+}
+
+// lists takes what a peer has, said at once; only directly after the handshakes, and only once.
+func (e *Engine) lists(p *peer, m *wire.Message) bool {
+	if p.listed {
+		return false
+	}
+	switch m.ID {
+	case wire.HaveNone:
+		return p.fast
+	case wire.HaveAll:
+		if !p.fast {
+			return false
+		}
+		for n := range e.stock.status {
+			e.learn(p, uint32(n))
+		}
+	default:
+		if !wire.ValidBitfield(m.Payload, len(e.stock.status)) {
+			return false
+		}
+		for n := range e.stock.status {
+			if m.Payload[n/8]&(0x80>>(n%8)) != 0 {
+				e.learn(p, uint32(n))
+			}
+		}
+	}
+	e.tellInterest(p)
+	e.stale = true
+	return true
+}
+
+// choked: with BEP 6 every request outstanding will be rejected one by one; without, all are gone.
+func (e *Engine) choked(p *peer) {
+	p.peerChoking = true
+	if p.fast {
+		return
+	}
+	for i := range p.owed {
+		e.release(&p.owed[i])
+	}
+	p.owed, p.owedLive = p.owed[:0], 0
+}
+
+// findOwed is the place of a request among those a peer owes, or -1.
+func (p *peer) findOwed(piece, begin uint32) int {
+	for i := range p.owed {
+		if r := &p.owed[i]; r.piece == piece && r.block*bt.BlockSize == begin {
+			return i
+		}
+	}
+	return -1
+}
+
+// settleOwed removes a request that was answered.
+func (e *Engine) settleOwed(p *peer, i int) (cancelled bool) {
+	r := p.owed[i]
+	p.owed = append(p.owed[:i], p.owed[i+1:]...)
+	if !r.cancelled {
+		p.owedLive--
+		e.release(&r)
+	}
+	return r.cancelled
+}
+
+// pieceComes accepts or refuses a block's payload before the host reads it.
+func (e *Engine) pieceComes(p *peer, m *wire.Message, payload uint32) bool {
+	i := p.findOwed(m.Request.Piece, m.Request.Begin)
+	if i < 0 {
+		return !p.fast // BEP 6: an unsolicited piece closes; BEP 3 peers may answer a cancelled request
+	}
+	r := p.owed[i]
+	f, n := e.locate(r.piece)
+	if payload != f.blockLength(n, int(r.block)) {
+		return false
+	}
+	e.settleOwed(p, i)
+	p.moved, p.snubs = e.now, 0
+	p.rate.Add(int64(e.now), int64(payload))
+	a := e.findActive(r.piece)
+	if e.stock.status[r.piece] != pieceLacked || a == nil || a.leaves || a.blocks[r.block].state != blockLacked {
+		e.emit(Output{Kind: Discard, Peer: p.ref, Piece: r.piece, Begin: m.Request.Begin})
+		e.note(NoteWasted, Output{Peer: p.ref, Length: payload})
+		return true
+	}
+	bl := &a.blocks[r.block]
+	bl.state, bl.from = blockHashing, p.ref
+	a.hashing++
+	e.emit(Output{Kind: Hash, Peer: p.ref, File: uint32(e.stock.fileOf[r.piece]), Piece: r.piece, Begin: m.Request.Begin, Length: payload})
+	return true
+}
+
+// rejected: a peer will not bring a block. One that rejects what it said it has is left alone for a while.
+func (e *Engine) rejected(p *peer, r wire.Request) bool {
+	i := p.findOwed(r.Piece, r.Begin)
+	if i < 0 {
+		return false
+	}
+	if cancelled := e.settleOwed(p, i); !cancelled && !p.peerChoking {
+		p.snubbed = e.now + snubAfter/4
+		e.stale = true
+	}
+	return true
+}
+
+func (e *Engine) extended(p *peer, m *wire.Message) {
+	switch m.ExtID {
+	case 0:
+		if h, err := wire.ParseExtHandshake(m.Payload); err == nil {
+			if id, listed := h.Lookup(wire.ExtDontHave); listed {
+				p.dontHave = id
+			}
+		}
+	case extDontHave:
+		if piece, err := wire.ParseDontHave(m.Payload); err == nil && e.stock.valid(piece) {
+			e.unlearn(p, piece)
+			e.tellInterest(p)
+		}
+	}
+}

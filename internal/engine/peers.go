@@ -1,0 +1,343 @@
+package engine
+
+import (
+	"essaim/internal/bt"
+	"essaim/internal/bt/wire"
+	"essaim/internal/engine/ledger"
+)
+
+// The limits of what one engine keeps up with.
+const (
+	peersMax        = 24
+	pipelineMin     = 4
+	pipelineMax     = 64
+	pipelineTimeUs  = 1_000_000 // a pipeline holds about a second of the peer's rate
+	rateUnknown     = 256 << 10 // bytes per second assumed of a peer that has not sent yet
+	handshakeLimit  = 15_000_000
+	snubAfter       = 2_000_000 // silence with requests outstanding
+	snubbedFor      = 5_000_000
+	snubsMax        = 4
+	silenceMax      = 150_000_000 // BEP 3: keepalives come every two minutes
+	keepaliveEvery  = 55_000_000
+	servedQueueMax  = 512     // requests kept for one peer; our reqq
+	sendQueueMax    = 1 << 20 // bytes in the host's hands for one peer
+	rejectsFlood    = 50      // requests out of place before the peer is dropped
+	messagesPerTurn = 4_000   // small messages a peer may send per ten seconds
+)
+
+// request is one block that a peer owes us.
+type request struct {
+	piece, block uint32
+	at           Instant
+	cancelled    bool // we no longer want it; the answer may be a piece or a reject (BEP 6)
+}
+
+// peer is one connection.
+type peer struct {
+	ref       PeerRef
+	id        bt.PeerID
+	idKnown   bool // signalling promised it
+	connected bool
+	ready     bool // the handshake came and was right
+	listed    bool // its bitfield, have-all or have-none came, or another message instead
+	fast      bool // both sides know BEP 6
+	since     Instant
+
+	bits         []uint64
+	useful       int // pieces it has and we lack
+	dontHave     uint8
+	amChoking    bool
+	peerChoking  bool
+	amInterested bool
+	peerInterest bool
+	chokeChanged Instant
+	owed         []request
+	owedLive     int
+	wishes       []wire.Request // what it asked of us
+	queued       uint32         // bytes in the host's hands
+	rate         ledger.Meter
+	sent         ledger.Meter
+	moved        Instant // it last brought a block, or the first request went out
+	heard        Instant // it last said anything
+	told         Instant // we last said anything
+	snubbed      Instant // until then it gets no requests
+	snubs        int
+	rejects      int
+	turn         Instant // of the flood count
+	turnMessages int
+}
+
+func (e *Engine) peer(ref PeerRef) *peer {
+	for _, p := range e.peers {
+		if p.ref == ref {
+			return p
+		}
+	}
+	return nil
+}
+
+func (p *peer) has(piece uint32) bool {
+	i := int(piece >> 6)
+	return i < len(p.bits) && p.bits[i]>>(piece&63)&1 == 1
+}
+
+// usable: it would answer a request now.
+func (p *peer) usable(now Instant) bool { return p.ready && !p.peerChoking && now >= p.snubbed }
+
+// room is how many more requests it may be given.
+func (p *peer) room(now Instant) int {
+	if !p.usable(now) {
+		return 0
+	}
+	limit := int64(pipelineMin) + p.rate.Rate(int64(now))*pipelineTimeUs/1_000_000/bt.BlockSize
+	if p.snubs > 0 {
+		limit = 1
+	}
+	return int(min(limit, pipelineMax)) - p.owedLive
+}
+
+// cost is the time, in microseconds, after which one more block would come from it.
+func (p *peer) cost(now int64) int64 {
+	rate := p.rate.Rate(now)
+	if rate == 0 {
+		rate = rateUnknown
+	}
+	return int64(p.owedLive+1) * bt.BlockSize * 1_000_000 / max(rate, 1024)
+}
+
+func (p *peer) owes(piece, block uint32) bool {
+	for i := range p.owed {
+		if r := &p.owed[i]; r.piece == piece && r.block == block && !r.cancelled {
+			return true
+		}
+	}
+	return false
+}
+
+// introduced: the tracker proposed a peer and we are to make the offer.
+func (e *Engine) introduced(in *Input) {
+	if len(in.Data) != 20 || in.Peer == 0 || e.peer(in.Peer) != nil {
+		return
+	}
+	id := bt.PeerID(in.Data)
+	if reason := e.unwelcome(id); reason != ReasonNone {
+		e.emit(Output{Kind: ClosePeer, Peer: in.Peer, Reason: reason})
+		return
+	}
+	e.peers = append(e.peers, &peer{ref: in.Peer, id: id, idKnown: true, since: e.now, amChoking: true, peerChoking: true})
+	e.emit(Output{Kind: Dial, Peer: in.Peer})
+}
+
+// unwelcome says why a peer may not join, if so.
+func (e *Engine) unwelcome(id bt.PeerID) Reason {
+	switch {
+	case !e.sharing:
+		return ReasonPolicy
+	case id == e.title.PeerID:
+		return ReasonWrongPeer
+	case e.trust.Banned(id):
+		return ReasonBadData
+	case len(e.peers) >= peersMax:
+		return ReasonUseless
+	}
+	for _, p := range e.peers {
+		if p.idKnown && p.id == id {
+			return ReasonDuplicate
+		}
+	}
+	return ReasonNone
+}
+
+// connected: the channel is open. Both sides say their handshake at once (BEP 3).
+func (e *Engine) connected(in *Input) {
+	p := e.peer(in.Peer)
+	if p == nil {
+		if in.Peer == 0 {
+			return
+		}
+		p = &peer{ref: in.Peer, amChoking: true, peerChoking: true}
+		if len(in.Data) == 20 {
+			p.id, p.idKnown = bt.PeerID(in.Data), true
+		}
+		reason := ReasonNone
+		if p.idKnown {
+			reason = e.unwelcome(p.id)
+		} else if !e.sharing {
+			reason = ReasonPolicy
+		} else if len(e.peers) >= peersMax {
+			reason = ReasonUseless
+		}
+		if reason != ReasonNone {
+			e.emit(Output{Kind: ClosePeer, Peer: in.Peer, Reason: reason})
+			return
+		}
+		e.peers = append(e.peers, p)
+	}
+	if p.connected {
+		return
+	}
+	p.connected = true
+	p.since, p.heard, p.told, p.turn = e.now, e.now, e.now, e.now
+	p.bits = make([]uint64, (len(e.stock.status)+63)/64)
+	e.sendHandshake(p)
+}
+
+// drop closes a peer of our own accord.
+func (e *Engine) drop(p *peer, reason Reason) {
+	e.emit(Output{Kind: ClosePeer, Peer: p.ref, Reason: reason})
+	e.forget(p, reason)
+}
+
+// ban drops a peer that lied, for good, with all that it gave and nobody has proven.
+func (e *Engine) ban(p *peer) {
+	e.trust.Convict(p.id)
+	e.note(NoteBanned, Output{Peer: p.ref, Reason: ReasonBadData})
+	e.drop(p, ReasonBadData)
+	e.disown(p.ref)
+}
+
+// forget removes a peer: what it owed is anyone's again.
+func (e *Engine) forget(p *peer, reason Reason) {
+	for i := range e.peers {
+		if e.peers[i] == p {
+			e.peers = append(e.peers[:i], e.peers[i+1:]...)
+			break
+		}
+	}
+	for i := range p.owed {
+		e.release(&p.owed[i])
+	}
+	e.unhashFrom(p.ref)
+	for n := range e.stock.holders {
+		if p.has(uint32(n)) {
+			e.stock.holders[n]--
+		}
+	}
+	if p.ready {
+		e.note(NotePeerDown, Output{Peer: p.ref, Reason: reason})
+	}
+	e.stale, e.chokedAt = true, 0
+}
+
+// release makes a request's block anyone's again.
+func (e *Engine) release(r *request) {
+	if r.cancelled {
+		return
+	}
+	if a := e.findActive(r.piece); a != nil && a.blocks[r.block].asked > 0 {
+		a.blocks[r.block].asked--
+	}
+}
+
+// unhashFrom: payloads that were still on their way from a peer will not come, or too late.
+func (e *Engine) unhashFrom(ref PeerRef) {
+	for i := range e.active {
+		a := &e.active[i]
+		for b := range a.blocks {
+			if a.blocks[b].from == ref && a.hashing > 0 {
+				e.unhash(a, b)
+			}
+		}
+	}
+}
+
+func (e *Engine) revoked(data []byte) {
+	for ; len(data) >= 20; data = data[20:] {
+		id := bt.PeerID(data[:20])
+		for i := len(e.peers) - 1; i >= 0; i-- {
+			if p := e.peers[i]; p.id == id {
+				e.drop(p, ReasonRevoked)
+			}
+		}
+	}
+}
+
+// learn records that a peer has a piece.
+func (e *Engine) learn(p *peer, piece uint32) {
+	if p.has(piece) {
+		return
+	}
+	p.bits[piece>>6] |= 1 << (piece & 63)
+	e.stock.holders[piece]++
+	if e.stock.Lacks(piece) {
+		p.useful++
+	}
+	e.idle = false
+}
+
+// unlearn records that a peer no longer has a piece (BEP 54).
+func (e *Engine) unlearn(p *peer, piece uint32) {
+	if !p.has(piece) {
+		return
+	}
+	p.bits[piece>>6] &^= 1 << (piece & 63)
+	e.stock.holders[piece]--
+	if e.stock.Lacks(piece) {
+		p.useful--
+	}
+	e.idle = false
+}
+
+// expirePeers ends what has been silent for too long, and lets others have what a stuck peer owes.
+func (e *Engine) expirePeers() {
+	for i := len(e.peers) - 1; i >= 0; i-- {
+		p := e.peers[i]
+		switch {
+		case !p.connected:
+			continue // the host's own time-out ends a dial
+		case !p.ready && e.now-p.since > handshakeLimit, p.ready && e.now-p.heard > silenceMax:
+			e.drop(p, ReasonTimeout)
+			continue
+		case p.owedLive > 0 && e.now-p.moved > snubAfter:
+			p.snubs++
+			if p.snubs > snubsMax {
+				e.drop(p, ReasonTimeout)
+				continue
+			}
+			p.snubbed = e.now + snubbedFor
+			e.cancelOwed(p, func(*request) bool { return true })
+			e.unhashFrom(p.ref)
+			e.stale = true
+		}
+		if p.ready && e.now-p.told > keepaliveEvery {
+			e.send(p, keepalive[:])
+		}
+	}
+}
+
+// cancelStaleRequests takes back requests for what the plan no longer wants.
+func (e *Engine) cancelStaleRequests() {
+	for _, p := range e.peers {
+		if p.owedLive > 0 {
+			e.cancelOwed(p, func(r *request) bool { return !e.wanted(r.piece) })
+		}
+	}
+}
+
+// cancelOthers takes back a block's requests to all but the peer that brought it.
+func (e *Engine) cancelOthers(piece, block uint32, but PeerRef) {
+	for _, p := range e.peers {
+		if p.ref != but && p.owedLive > 0 {
+			e.cancelOwed(p, func(r *request) bool { return r.piece == piece && r.block == block })
+		}
+	}
+}
+
+// cancelOwed sends cancels for the live requests that which picks. With BEP 6 the peer still answers each, with the
+// piece or a reject, so the entry stays; without, it may keep silent, so it goes.
+func (e *Engine) cancelOwed(p *peer, which func(*request) bool) {
+	for i := 0; i < len(p.owed); i++ {
+		r := &p.owed[i]
+		if r.cancelled || !which(r) {
+			continue
+		}
+		e.release(r)
+		r.cancelled = true
+		p.owedLive--
+		e.sendCancel(p, r)
+		if !p.fast {
+			p.owed = append(p.owed[:i], p.owed[i+1:]...)
+			i--
+		}
+	}
+}

@@ -1,0 +1,168 @@
+package engine
+
+import (
+	"encoding/binary"
+
+	"essaim/internal/bt"
+)
+
+// fileState is what the engine knows of one file's shape and hashes.
+type fileState struct {
+	*TitleFile
+	pieces         int // at least 1
+	blocks         int
+	blocksPerPiece int
+	layer          []bt.Digest // piece hashes, as far as known
+	known          []bool
+}
+
+func (f *fileState) open(t *TitleFile, pieceLength uint32) {
+	f.TitleFile = t
+	f.blocks = bt.Blocks(int64(t.Size))
+	f.blocksPerPiece = int(pieceLength / bt.BlockSize)
+	f.pieces = (f.blocks + f.blocksPerPiece - 1) / f.blocksPerPiece
+	f.layer = make([]bt.Digest, f.pieces)
+	f.known = make([]bool, f.pieces)
+	if f.pieces == 1 {
+		f.layer[0], f.known[0] = t.Root, true // BEP 52: no piece layer, the root is the piece's hash
+	}
+}
+
+// blocksIn is the number of blocks of the file's n-th piece.
+func (f *fileState) blocksIn(n int) int { return min(f.blocksPerPiece, f.blocks-n*f.blocksPerPiece) }
+
+// width is the number of leaves of a piece's tree: a file of one piece is padded to a power of two of its own blocks.
+func (f *fileState) width() int {
+	if f.pieces > 1 {
+		return f.blocksPerPiece
+	}
+	w := 1
+	for w < f.blocks {
+		w *= 2
+	}
+	return w
+}
+
+// blockLength is the length of block b of the file's n-th piece: 16 KiB but for the file's last.
+func (f *fileState) blockLength(n, b int) uint32 {
+	at := (uint64(n)*uint64(f.blocksPerPiece) + uint64(b)) * bt.BlockSize
+	return uint32(min(bt.BlockSize, f.Size-at))
+}
+
+// pieceStatus is where a piece stands.
+type pieceStatus uint8
+
+const (
+	pieceLacked  pieceStatus = iota
+	pieceStoring             // verified, on its way into the store
+	pieceStored
+)
+
+// stock is what the host's store holds, and what the peers have.
+type stock struct {
+	status  []pieceStatus
+	holders []uint16
+	fileOf  []uint16
+	// activeAt is the piece's place among the constructions, plus one; wantedIn the number of the last plan that wants it.
+	activeAt []uint16
+	wantedIn []uint32
+	count    uint32 // of stored pieces
+}
+
+func (s *stock) open(pieces uint32, files []fileState) {
+	s.status = make([]pieceStatus, pieces)
+	s.holders = make([]uint16, pieces)
+	s.fileOf = make([]uint16, pieces)
+	s.activeAt = make([]uint16, pieces)
+	s.wantedIn = make([]uint32, pieces)
+	for i := range files {
+		f := &files[i]
+		for n := range f.pieces {
+			s.fileOf[f.FirstPiece+uint32(n)] = uint16(i)
+		}
+	}
+}
+
+// Lacks is true until the piece can be read.
+func (s *stock) Lacks(piece uint32) bool { return s.status[piece] != pieceStored }
+
+// Holders is the number of connected peers that said they have the piece.
+func (s *stock) Holders(piece uint32) int { return int(s.holders[piece]) }
+
+func (s *stock) valid(piece uint32) bool { return piece < uint32(len(s.status)) }
+
+// locate returns a piece's file and its number there.
+func (e *Engine) locate(piece uint32) (f *fileState, n int) {
+	f = &e.files[e.stock.fileOf[piece]]
+	return f, int(piece - f.FirstPiece)
+}
+
+// pieceBytes is the number of bytes of the file in a piece.
+func (e *Engine) pieceBytes(piece uint32) uint32 {
+	f, n := e.locate(piece)
+	from := uint64(n) * uint64(e.title.PieceLength)
+	return uint32(min(uint64(e.title.PieceLength), f.Size-from))
+}
+
+func (e *Engine) restored(data []byte) {
+	for ; len(data) >= 4; data = data[4:] {
+		piece := binary.BigEndian.Uint32(data)
+		if e.stock.valid(piece) && e.stock.Lacks(piece) {
+			e.dropActive(piece)
+			e.hold(piece)
+			e.note(NoteRestored, Output{Piece: piece, Length: e.pieceBytes(piece)})
+		}
+	}
+	e.stale = true
+}
+
+// stored: the host can read and serve the piece from now on.
+func (e *Engine) stored(piece uint32) {
+	if !e.stock.valid(piece) || e.stock.status[piece] != pieceStoring {
+		return
+	}
+	a := e.findActive(piece)
+	if a != nil {
+		e.note(NotePiece, Output{Piece: piece, Peer: a.mostFrom(), Length: e.pieceBytes(piece)})
+	}
+	e.dropActive(piece)
+	e.hold(piece)
+}
+
+// hold counts the piece as ours and tells the peers.
+func (e *Engine) hold(piece uint32) {
+	e.stock.status[piece] = pieceStored
+	e.stock.count++
+	for _, p := range e.peers {
+		if p.ready {
+			e.sendHave(p, piece)
+			if p.has(piece) {
+				p.useful--
+				e.tellInterest(p)
+			}
+		}
+	}
+}
+
+// evicted: the host no longer has it. Peers that know BEP 54 are told.
+func (e *Engine) evicted(piece uint32) {
+	if !e.stock.valid(piece) || e.stock.status[piece] == pieceLacked {
+		return
+	}
+	if e.stock.status[piece] == pieceStored {
+		e.stock.count--
+		for _, p := range e.peers {
+			if p.ready {
+				e.sendDontHave(p, piece)
+				if p.has(piece) {
+					p.useful++
+					e.tellInterest(p)
+				}
+			}
+		}
+	}
+	e.stock.status[piece] = pieceLacked
+	e.dropActive(piece)
+	e.note(NoteEvicted, Output{Piece: piece})
+	e.stale = true
+}
