@@ -1,0 +1,268 @@
+// Package members keeps accounts and device sessions, and issues tickets. It must never store a password or a session
+// token as it is, never tell by its answers or their timing which names exist, and never accept a ticket that this
+// service did not sign for that very audience.
+package members
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/alexedwards/argon2id"
+
+	"essaim/internal/sqlstore"
+	"essaim/internal/vod"
+)
+
+const (
+	// sessionLife is how long a browser stays signed in.
+	sessionLife = 30 * 24 * time.Hour
+	// sessionsMax bounds the sessions of one member: beyond it the oldest end.
+	sessionsMax = 32
+	// hashersMax bounds the passwords hashed at once, and with them memory: 19 MiB each.
+	hashersMax = 2
+
+	nameMax     = 64  // characters
+	passwordMin = 8   // characters, the least that NIST SP 800-63B accepts
+	passwordMax = 512 // bytes
+)
+
+// params follow OWASP's smallest recommendation for argon2id, which suits a service that shares its machine with media.
+var params = &argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
+
+// Members keeps accounts in the database. It is safe for concurrent use.
+type Members struct {
+	db       *sqlstore.Store
+	clock    vod.Clock
+	tries    *tries
+	hashers  chan struct{}
+	nobody   func() string // the hash that passwords for unknown names are compared with
+	matching func(password, hash string) (bool, error)
+}
+
+var _ vod.Members = (*Members)(nil)
+
+// New returns the accounts kept in db.
+func New(db *sqlstore.Store, clock vod.Clock) *Members {
+	return &Members{
+		db: db, clock: clock, tries: newTries(clock),
+		hashers: make(chan struct{}, hashersMax),
+		nobody: sync.OnceValue(func() string {
+			hash, err := argon2id.CreateHash(rand.Text(), params)
+			if err != nil {
+				panic("members: no randomness: " + err.Error())
+			}
+			return hash
+		}),
+		matching: argon2id.ComparePasswordAndHash,
+	}
+}
+
+// nameKey is the form in which names are compared: "Ada " and "ada" are the same member.
+func nameKey(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
+
+func checkName(name string) error {
+	n := utf8.RuneCountInString(name)
+	if n < 1 || n > nameMax || !utf8.ValidString(name) ||
+		strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+		return fmt.Errorf("%w: a member's name has 1 to %d printable characters", vod.ErrInvalid, nameMax)
+	}
+	return nil
+}
+
+func checkPassword(password string) error {
+	if utf8.RuneCountInString(password) < passwordMin || len(password) > passwordMax {
+		return fmt.Errorf("%w: a password has at least %d characters (and at most %d bytes)", vod.ErrInvalid, passwordMin,
+			passwordMax)
+	}
+	return nil
+}
+
+// Add makes an account. It returns vod.ErrInvalid for a name or password that cannot be, and vod.ErrConflict for a name
+// that is taken.
+func (m *Members) Add(ctx context.Context, name, password string) (vod.Member, error) {
+	return m.put(ctx, name, password, false)
+}
+
+// Put makes an account, or gives an existing one a new password, which ends its sessions.
+func (m *Members) Put(ctx context.Context, name, password string) (vod.Member, error) {
+	return m.put(ctx, name, password, true)
+}
+
+func (m *Members) put(ctx context.Context, name, password string, replace bool) (vod.Member, error) {
+	name = strings.TrimSpace(name)
+	if err := errors.Join(checkName(name), checkPassword(password)); err != nil {
+		return vod.Member{}, err
+	}
+	var hash string
+	err := m.hashing(ctx, func() (err error) {
+		hash, err = argon2id.CreateHash(password, params)
+		return err
+	})
+	if err != nil {
+		return vod.Member{}, fmt.Errorf("add member: %w", err)
+	}
+	member := vod.Member{ID: newID(), Name: name}
+	err = m.db.Write(ctx, func(tx *sql.Tx) error {
+		var id string
+		err := tx.QueryRowContext(ctx, `SELECT id FROM members WHERE name_key = $1`, nameKey(name)).Scan(&id)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			_, err = tx.ExecContext(ctx,
+				`INSERT INTO members (id, name, name_key, password_hash, created_ms) VALUES ($1, $2, $3, $4, $5)`,
+				member.ID, name, nameKey(name), hash, m.clock().UnixMilli())
+			return err
+		case err != nil:
+			return err
+		case !replace:
+			return fmt.Errorf("%w: there is a member %q already", vod.ErrConflict, name)
+		}
+		member.ID = id
+		if _, err := tx.ExecContext(ctx, `UPDATE members SET name = $1, password_hash = $2 WHERE id = $3`, name, hash,
+			id); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM device_sessions WHERE member_id = $1`, id)
+		return err
+	})
+	if err != nil {
+		return vod.Member{}, fmt.Errorf("add member: %w", err)
+	}
+	return member, nil
+}
+
+// SignIn implements vod.Members. Each failed try for a name, whether it exists or not, lengthens the pause before the
+// next; within it SignIn returns a *vod.LaterError without looking at the password.
+func (m *Members) SignIn(ctx context.Context, name, password string) (string, vod.DeviceSession, error) {
+	none := vod.DeviceSession{}
+	if len(password) > passwordMax || checkName(strings.TrimSpace(name)) != nil {
+		return "", none, fmt.Errorf("sign in: %w: wrong name or password", vod.ErrUnauthorized)
+	}
+	key := nameKey(name)
+	// The try counts as failed until it succeeds: many at once are no way around the pause.
+	if wait := m.tries.begin(key); wait > 0 {
+		return "", none, fmt.Errorf("sign in: %w", &vod.LaterError{After: wait})
+	}
+	member, hash, err := m.byName(ctx, key)
+	known := err == nil
+	if errors.Is(err, sql.ErrNoRows) {
+		hash, err = m.nobody(), nil
+	}
+	if err != nil {
+		return "", none, fmt.Errorf("sign in: %w", err)
+	}
+	var match bool
+	if err := m.hashing(ctx, func() (err error) {
+		match, err = m.matching(password, hash)
+		return err
+	}); err != nil {
+		return "", none, fmt.Errorf("sign in: %w", err)
+	}
+	if !known || !match {
+		return "", none, fmt.Errorf("sign in: %w: wrong name or password", vod.ErrUnauthorized)
+	}
+	m.tries.succeed(key)
+	return m.openSession(ctx, member)
+}
+
+func (m *Members) byName(ctx context.Context, key string) (member vod.Member, hash string, err error) {
+	err = m.db.Reader().QueryRowContext(ctx, `SELECT id, name, password_hash FROM members WHERE name_key = $1`, key).
+		Scan(&member.ID, &member.Name, &hash)
+	return member, hash, err
+}
+
+func (m *Members) openSession(ctx context.Context, member vod.Member) (string, vod.DeviceSession, error) {
+	var secret [32]byte
+	if _, err := rand.Read(secret[:]); err != nil {
+		return "", vod.DeviceSession{}, fmt.Errorf("sign in: %w", err)
+	}
+	token := base64.RawURLEncoding.EncodeToString(secret[:])
+	now := m.clock()
+	s := vod.DeviceSession{ID: newID(), Member: member, Expires: now.Add(sessionLife)}
+	err := m.db.Write(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM device_sessions WHERE expires_ms <= $1`, now.UnixMilli()); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `
+			INSERT INTO device_sessions (token_sha256, id, member_id, created_ms, expires_ms) VALUES ($1, $2, $3, $4, $5)`,
+			tokenKey(token), s.ID, member.ID, now.UnixMilli(), s.Expires.UnixMilli()); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `
+			DELETE FROM device_sessions WHERE member_id = $1 AND id NOT IN (
+				SELECT id FROM device_sessions WHERE member_id = $1 ORDER BY created_ms DESC, (id = $2) DESC LIMIT $3)`,
+			member.ID, s.ID, sessionsMax)
+		return err
+	})
+	if err != nil {
+		return "", vod.DeviceSession{}, fmt.Errorf("open session: %w", err)
+	}
+	return token, s, nil
+}
+
+// tokenKey is what is stored of a token. Tokens have 256 bits of chance, so a plain digest cannot be guessed back, and
+// a lookup by it tells nothing by its timing.
+func tokenKey(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}
+
+// SignOut implements vod.Members. Signing out twice is no error.
+func (m *Members) SignOut(ctx context.Context, token string) error {
+	err := m.db.Write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM device_sessions WHERE token_sha256 = $1`, tokenKey(token))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("sign out: %w", err)
+	}
+	return nil
+}
+
+// Session implements vod.Members.
+func (m *Members) Session(ctx context.Context, token string) (vod.DeviceSession, error) {
+	var s vod.DeviceSession
+	var expires int64
+	err := m.db.Reader().QueryRowContext(ctx, `
+		SELECT s.id, s.expires_ms, m.id, m.name FROM device_sessions s JOIN members m ON m.id = s.member_id
+		WHERE s.token_sha256 = $1 AND s.expires_ms > $2`, tokenKey(token), m.clock().UnixMilli()).
+		Scan(&s.ID, &expires, &s.Member.ID, &s.Member.Name)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = vod.ErrUnauthorized
+	}
+	if err != nil {
+		return vod.DeviceSession{}, fmt.Errorf("session: %w", err)
+	}
+	s.Expires = time.UnixMilli(expires).UTC()
+	return s, nil
+}
+
+// hashing runs f when one of the few places to hash in is free.
+func (m *Members) hashing(ctx context.Context, f func() error) error {
+	select {
+	case m.hashers <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-m.hashers }()
+	return f()
+}
+
+// newID is a random identifier of 128 bits.
+func newID() string {
+	var b [16]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		panic("members: no randomness: " + err.Error())
+	}
+	return hex.EncodeToString(b[:])
+}
