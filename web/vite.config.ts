@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vitest/config";
-import { emptyExceptEngine, writeBrotli } from "./build/compress";
+import { emptyExceptEngine, writeBrotli } from "./build/compress.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const dist = here("./dist");

@@ -80,7 +80,7 @@ export interface VerifiedPiece {
 /** Why bytes cannot be had, in a sentence a viewer can read. */
 export class SourceError extends Error {
   override readonly name = "SourceError";
-  /** What happened, for a branch: `refused` (ticket), `missing`, `corrupt`, `network`, `closed`, `range`. */
+  /** What happened, for a branch: `refused` (ticket), `missing`, `corrupt`, `network`, `closed`, `range`, `insecure`. */
   readonly code: SourceErrorCode;
   constructor(code: SourceErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
@@ -89,7 +89,7 @@ export class SourceError extends Error {
 }
 
 /** The kinds of SourceError. */
-export type SourceErrorCode = "refused" | "missing" | "corrupt" | "network" | "closed" | "range";
+export type SourceErrorCode = "refused" | "missing" | "corrupt" | "network" | "closed" | "range" | "insecure";
 
 /** What the engine tells of its doings: the notes of `internal/engine/step.go`, for drawings and logs. Nothing depends on it. */
 export interface EngineNote {
