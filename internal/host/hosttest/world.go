@@ -22,6 +22,7 @@ type world struct {
 	deadline engine.Instant
 	hasDead  bool
 	queued   map[engine.PeerRef]int
+	closed   map[engine.PeerRef]bool // by the other side
 	reads    map[string]engine.Ref
 	fetches  map[string]any
 	progress map[engine.Ref]uint32 // the last FetchProgress of each fetch
@@ -34,7 +35,7 @@ type world struct {
 
 func newWorld(s *script) *world {
 	return &world{
-		title: s.Title.title(), queued: map[engine.PeerRef]int{}, reads: map[string]engine.Ref{},
+		title: s.Title.title(), queued: map[engine.PeerRef]int{}, closed: map[engine.PeerRef]bool{}, reads: map[string]engine.Ref{},
 		fetches: map[string]any{}, progress: map[engine.Ref]uint32{},
 	}
 }
@@ -64,6 +65,9 @@ func (w *world) Deadline() (engine.Instant, bool) {
 func (w *world) Did(e Effect) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if e.Type == EffectClosed && w.closed[e.Peer] {
+		return
+	}
 	e.Data = bytes.Clone(e.Data)
 	if e.Type == EffectSent {
 		w.queued[e.Peer] += len(e.Data)
@@ -104,6 +108,8 @@ func (w *world) events(st *stepEntry) []Event {
 	switch s.Type {
 	case EventOpen:
 		e.Title, e.Origin, e.Ticket = w.title, "https://origin.test", "ticket-1"
+	case EventClosed:
+		w.closed[s.Peer] = true
 	case EventAdvance:
 		w.now += engine.Instant(s.Ms * 1000)
 	case EventDrained:

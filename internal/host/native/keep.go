@@ -1,0 +1,87 @@
+package native
+
+import (
+	"crypto/sha256"
+
+	"essaim/internal/bt"
+	"essaim/internal/engine"
+)
+
+// keptPiece holds the blocks of a piece that were digested and wait for the engine's word.
+type keptPiece struct {
+	blocks map[uint32][]byte // by begin
+}
+
+// hash is Hash, of a payload or of a fetch.
+func (c *core) hash(o *engine.Output) {
+	if o.Length == 0 || o.Length > bt.BlockSize {
+		return
+	}
+	if o.Peer != 0 {
+		c.hashPayload(o)
+	} else {
+		c.hashFetched(o)
+	}
+}
+
+// keep digests a block that is whole, keeps it (data is owned from now on), and has the engine told, unless there is one already.
+// who names the source.
+func (c *core) keep(piece, begin uint32, data []byte, who engine.Input) {
+	k := c.kept[piece]
+	if k != nil && k.blocks[begin] != nil || c.store.Has(piece) || c.keptLen+len(data) > keptMax {
+		return
+	}
+	if k == nil {
+		k = &keptPiece{blocks: map[uint32][]byte{}}
+		c.kept[piece] = k
+	}
+	k.blocks[begin] = data
+	c.keptLen += len(data)
+	who.Kind, who.Piece, who.Begin, who.Digest = engine.Hashed, piece, begin, sha256.Sum256(data)
+	c.then(who)
+}
+
+func (c *core) dropKept(piece, begin uint32) {
+	k := c.kept[piece]
+	if k == nil {
+		return
+	}
+	c.keptLen -= len(k.blocks[begin])
+	delete(k.blocks, begin)
+	if len(k.blocks) == 0 {
+		delete(c.kept, piece)
+	}
+}
+
+// storePiece moves a verified piece's kept blocks to the store. What the store puts out for it, the engine is told of.
+func (c *core) storePiece(piece uint32) {
+	k := c.kept[piece]
+	size := c.files.pieceSize(piece)
+	if k == nil || size == 0 {
+		return
+	}
+	data := make([]byte, size)
+	for begin, b := range k.blocks {
+		if int64(begin) < size {
+			copy(data[begin:], b)
+		}
+		c.keptLen -= len(b)
+	}
+	delete(c.kept, piece)
+	out, err := c.store.Put(piece, data)
+	for _, p := range out {
+		c.then(engine.Input{Kind: engine.Evicted, Piece: p})
+	}
+	if err != nil {
+		// The engine may ask for it again; a piece that is not kept anywhere must not count as had.
+		c.then(engine.Input{Kind: engine.Evicted, Piece: piece})
+		return
+	}
+	c.then(engine.Input{Kind: engine.Stored, Piece: piece})
+}
+
+func (c *core) evict(piece uint32) {
+	if err := c.store.Delete(piece); err == nil {
+		c.then(engine.Input{Kind: engine.Evicted, Piece: piece})
+	}
+}

@@ -1,0 +1,49 @@
+package native
+
+import "essaim/internal/engine"
+
+// Stats counts what a host did since it was opened.
+type Stats struct {
+	OriginBytes int64 // media bytes that HTTP sources sent, wasted ones included
+	PeerBytes   int64 // bytes of blocks that peers sent and that were digested
+	CachedBytes int64 // bytes of pieces that the store held at the start
+	SentBytes   int64 // media bytes sent to peers, pads left out
+	WastedBytes int64 // bytes that arrived twice
+	BadBlocks   int   // blocks that did not match their hashes
+	Banned      int   // peers that were banned
+	Pieces      int   // pieces verified and stored
+	Peers       int   // peers of the moment, handshake done
+	Connections int   // RTCPeerConnections made in all
+
+	fetched int64
+}
+
+func (s *Stats) count(o *engine.Output) {
+	switch o.Note {
+	case engine.NoteBlock:
+		if o.Peer != 0 {
+			s.PeerBytes += int64(o.Length)
+		}
+	case engine.NotePiece:
+		s.Pieces++
+	case engine.NoteRestored:
+		s.CachedBytes += int64(o.Length)
+	case engine.NoteBadBlock:
+		s.BadBlocks++
+	case engine.NoteBanned:
+		s.Banned++
+	case engine.NotePeerUp:
+		s.Peers++
+	case engine.NotePeerDown:
+		s.Peers--
+	case engine.NoteWasted:
+		s.WastedBytes += int64(o.Length)
+	}
+}
+
+// taken is a copy for the outside.
+func (s *Stats) taken() Stats {
+	t := *s
+	t.OriginBytes = s.fetched
+	return t
+}
