@@ -190,26 +190,26 @@ func (c *canvas) path(pts []point, w float64, col color.RGBA, a float64) {
 
 // poly fills a closed shape.
 func (c *canvas) poly(pts []point, col color.RGBA, a float64) {
-	if len(pts) < 3 || a <= 0 {
+	if a <= 0 {
+		return
+	}
+	pts = c.clip(pts)
+	if len(pts) < 3 {
 		return
 	}
 	x0, y0, x1, y1 := math.Inf(1), math.Inf(1), math.Inf(-1), math.Inf(-1)
 	for _, p := range pts {
 		x0, y0, x1, y1 = min(x0, p.x), min(y0, p.y), max(x1, p.x), max(y1, p.y)
 	}
-	// Shapes wider than the frame are cut at its sides by moving their points there.
-	bx, by := max(int(math.Floor(x0)), 0), max(int(math.Floor(y0)), 0)
-	bw, bh := min(int(math.Ceil(x1))+1, c.w)-bx, min(int(math.Ceil(y1))+1, c.h)-by
+	bx, by := int(x0), int(y0)
+	bw, bh := min(int(x1)+1, c.w)-bx, min(int(y1)+1, c.h)-by
 	if bw <= 0 || bh <= 0 {
 		return
 	}
 	c.ras.Reset(bw, bh)
-	at := func(p point) (float32, float32) {
-		return float32(min(max(p.x-float64(bx), -4), float64(bw)+4)), float32(min(max(p.y-float64(by), -4), float64(bh)+4))
-	}
-	c.ras.MoveTo(at(pts[0]))
+	c.ras.MoveTo(float32(pts[0].x-float64(bx)), float32(pts[0].y-float64(by)))
 	for _, p := range pts[1:] {
-		c.ras.LineTo(at(p))
+		c.ras.LineTo(float32(p.x-float64(bx)), float32(p.y-float64(by)))
 	}
 	c.ras.ClosePath()
 	m := &image.Alpha{Pix: c.mask[:bw*bh], Stride: bw, Rect: image.Rect(0, 0, bw, bh)}
@@ -228,6 +228,30 @@ func (c *canvas) poly(pts []point, col color.RGBA, a float64) {
 			}
 		}
 	}
+}
+
+// clip cuts a shape at the frame's four sides (Sutherland and Hodgman), as the rasterizer wants its points inside.
+func (c *canvas) clip(pts []point) []point {
+	sides := [4]func(p point) float64{
+		func(p point) float64 { return p.x }, func(p point) float64 { return p.y },
+		func(p point) float64 { return float64(c.w) - p.x }, func(p point) float64 { return float64(c.h) - p.y },
+	}
+	for _, in := range sides {
+		var kept []point
+		for i, p := range pts {
+			q := pts[(i+1)%len(pts)]
+			dp, dq := in(p), in(q)
+			if dp >= 0 {
+				kept = append(kept, p)
+			}
+			if (dp < 0) != (dq < 0) {
+				f := dp / (dp - dq)
+				kept = append(kept, point{p.x + (q.x-p.x)*f, p.y + (q.y-p.y)*f})
+			}
+		}
+		pts = kept
+	}
+	return pts
 }
 
 // hexagon is a pointed-top hexagon of circumradius r.

@@ -15,6 +15,7 @@ type flockRules struct {
 	near, far       float64 // radius of separation, radius of company
 	apart, along    float64
 	together, pull  float64
+	floor           float64 // they turn back above this height
 	place           func(t float64) point
 	start           func(r *rand.Rand, i int) boid
 	warmUp, seconds float64
@@ -23,6 +24,9 @@ type flockRules struct {
 // flock runs the rules and returns one row of boids per frame. The same seed gives the same flight.
 func flock(seed uint64, k flockRules) [][]boid {
 	r := rand.New(rand.NewPCG(seed, 0xe55a1))
+	if k.floor == 0 {
+		k.floor = 540
+	}
 	now := make([]boid, k.n)
 	for i := range now {
 		now[i] = k.start(r, i)
@@ -60,6 +64,9 @@ func flock(seed uint64, k flockRules) [][]boid {
 			// A little wilfulness, the same for each bee through the whole flight.
 			s, c := math.Sincos(t*1.7 + float64(i)*2.399)
 			fx, fy = fx+c*k.speed*0.5, fy+s*k.speed*0.5
+			// Soft walls keep the flight off the letters.
+			fx += 7*max(80-b.x, 0) - 7*max(b.x-(width-80), 0)
+			fy += 7*max(165-b.y, 0) - 7*max(b.y-k.floor, 0)
 			b.vx, b.vy = b.vx+fx*dt, b.vy+fy*dt
 			v := math.Hypot(b.vx, b.vy)
 			if want := min(max(v, k.speed*0.6), k.speed*1.25); v > 0 {

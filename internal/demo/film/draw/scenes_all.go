@@ -9,22 +9,22 @@ import (
 // scenesOfAll end the film: out into the evening, and home.
 func scenesOfAll() []scene {
 	return []scene{
-		{"Murmuration", sky, night, brick, drawMurmuration()},
-		{"Hills", rose, plum, brick, drawHills()},
-		{"Tree", cream, ink, leaf, drawTree()},
-		{"Kites", sea, cream, honey, drawKites},
-		{"Night flight", night, cream, honey, drawNight()},
-		{"Homecoming", amber, ink, cream, drawHome()},
-		{"Essaim", ink, cream, honey, drawEnd()},
+		{"Murmuration", sky, night, brick, drawMurmuration(), night},
+		{"Hills", rose, plum, brick, drawHills(), cream},
+		{"Tree", cream, ink, leaf, drawTree(), ink},
+		{"Kites", sea, cream, honey, drawKites, cream},
+		{"Night flight", night, cream, honey, drawNight(), cream},
+		{"Homecoming", amber, ink, cream, drawHome(), ink},
+		{"Essaim", ink, cream, honey, drawEnd(), cream},
 	}
 }
 
 // Many birds, one shape.
 func drawMurmuration() func(*canvas, float64) {
 	rows := flock(17, flockRules{
-		n: 230, speed: 170, near: 22, far: 80, apart: 8, along: 1.6, together: 1.2, pull: 0.7, warmUp: 5, seconds: sceneSeconds,
+		n: 230, speed: 190, near: 34, far: 95, apart: 12, along: 1.5, together: 0.45, pull: 0.5, warmUp: 6, seconds: sceneSeconds,
 		place: func(t float64) point {
-			return point{640 + 330*math.Sin(t*0.63), 350 + 95*math.Sin(t*1.26)}
+			return point{640 + 260*math.Sin(t*0.63), 350 + 60*math.Sin(t*1.26)}
 		},
 		start: startAround(640, 350, 260),
 	})
@@ -65,8 +65,6 @@ func drawHills() func(*canvas, float64) {
 		for _, b := range frameOf(rows, t) {
 			bee(c, b, 7, ink, cream, in)
 		}
-		// Under the clock the ground must be quiet.
-		c.poly([]point{{-10, 600}, {1290, 600}, {1290, 730}, {-10, 730}}, rose, in)
 	}
 }
 

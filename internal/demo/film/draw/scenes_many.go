@@ -9,24 +9,24 @@ import (
 // scenesOfMany are the film's middle: the swarm, and how it shares.
 func scenesOfMany() []scene {
 	return []scene{
-		{"The swarm", ink, cream, honey, drawSwarm()},
-		{"Pieces", cream, ink, brick, drawPieces()},
-		{"Passing it on", plum, cream, honey, drawPassing},
-		{"River", mint, ink, sea, drawRiver()},
-		{"Orbits", night, cream, rose, drawOrbits},
-		{"Rain", sea, cream, butter, drawRain()},
-		{"Garden", rose, plum, brick, drawGarden},
-		{"Waves", butter, night, brick, drawWaves},
+		{"The swarm", ink, cream, honey, drawSwarm(), cream},
+		{"Pieces", cream, ink, brick, drawPieces(), ink},
+		{"Passing it on", plum, cream, honey, drawPassing, cream},
+		{"River", mint, ink, sea, drawRiver(), ink},
+		{"Orbits", night, cream, rose, drawOrbits, cream},
+		{"Rain", sea, cream, butter, drawRain(), cream},
+		{"Garden", rose, plum, brick, drawGarden, plum},
+		{"Waves", butter, night, brick, drawWaves, cream},
 	}
 }
 
 // The swarm itself, circling.
 func drawSwarm() func(*canvas, float64) {
 	rows := flock(3, flockRules{
-		n: 140, speed: 150, near: 34, far: 110, apart: 7, along: 1.1, together: 0.9, pull: 0.55, warmUp: 4, seconds: sceneSeconds,
+		n: 140, speed: 165, near: 46, far: 120, apart: 12, along: 1.2, together: 0.35, pull: 0.42, warmUp: 6, seconds: sceneSeconds,
 		place: func(t float64) point {
 			s, c := math.Sincos(t * 0.75)
-			return point{640 + 250*c, 365 + 110*s}
+			return point{640 + 170*c, 350 + 60*s}
 		},
 		start: startAround(640, 365, 300),
 	})

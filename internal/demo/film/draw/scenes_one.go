@@ -17,14 +17,14 @@ func startAround(x, y, spread float64) func(*rand.Rand, int) boid {
 // scenesOfOne begin the film: from one bee to a few, and what they build.
 func scenesOfOne() []scene {
 	return []scene{
-		{"One", night, cream, honey, drawOne},
-		{"Two meet", honey, ink, brick, drawTwo},
-		{"A few", deep, cream, honey, drawFew()},
-		{"Honeycomb", cream, ink, amber, drawComb},
-		{"The dance", brick, cream, butter, drawDance},
-		{"Sunflower", forest, cream, honey, drawSunflower},
-		{"Ripples", sky, night, brick, drawRipples},
-		{"A wind comes up", butter, ink, sea, drawWind},
+		{"One", night, cream, honey, drawOne, cream},
+		{"Two meet", honey, ink, brick, drawTwo, ink},
+		{"A few", deep, cream, honey, drawFew(), cream},
+		{"Honeycomb", cream, ink, amber, drawComb, ink},
+		{"The dance", brick, cream, butter, drawDance, cream},
+		{"Sunflower", forest, cream, honey, drawSunflower, cream},
+		{"Ripples", sky, night, brick, drawRipples, night},
+		{"A wind comes up", butter, ink, sea, drawWind, ink},
 	}
 }
 
@@ -95,21 +95,21 @@ func drawFew() func(*canvas, float64) {
 
 // Cells are set one after another, from the middle outwards.
 func drawComb(c *canvas, t float64) {
-	const r = 50.0
+	const r = 44.0
 	w, h := r*math.Sqrt(3), r*1.5
 	tones := []color.RGBA{honey, amber, honey, butter, honey, clay}
-	for row := -4; row <= 4; row++ {
+	for row := -3; row <= 3; row++ {
 		for k := -7; k <= 7; k++ {
-			x, y := 640+float64(k)*w+float64((row+8)%2)*w/2, 368+float64(row)*h
-			d := math.Hypot(x-640, (y-368)*1.25)
-			if d > 420 {
+			x, y := 640+float64(k)*w+float64((row+8)%2)*w/2, 362+float64(row)*h
+			d := math.Hypot((x-640)*0.62, y-362)
+			if d > 250 {
 				continue
 			}
-			turn := math.Atan2(y-368, x-640)
-			g := spring((t - 0.2 - d/95 - 0.25*math.Sin(turn*3)) * 1.2)
+			turn := math.Atan2(y-362, x-640)
+			g := spring((t - 0.2 - d/62 - 0.3*math.Sin(turn*3)) * 1.2)
 			c.hexagon(x, y, (r-3)*g, tones[(row*3+k*5+70)%6], 1)
-			if g > 0.97 && (row*7+k*3+70)%5 == 0 {
-				c.dot(x, y, 13*ease((t-1-d/95)/0.5), cream, 1)
+			if full := ease((t - 1.4 - d/62) / 0.5); full > 0 && (row*7+k*3+70)%5 == 0 {
+				c.dot(x, y, (13+2*math.Sin(2*math.Pi*t))*full, cream, 1)
 			}
 		}
 	}
@@ -117,10 +117,11 @@ func drawComb(c *canvas, t float64) {
 
 // The waggle dance: a figure of eight whose straight run points the way.
 func drawDance(c *canvas, t float64) {
-	const cx, cy = 640.0, 376.0
-	at := func(u float64) point {
+	const cx, cy = 590.0, 368.0
+	at := func(u float64) point { // Bernoulli's lemniscate
 		s, co := math.Sincos(u)
-		return point{cx + 330*s*math.Abs(math.Cos(u*0.5+0.3))*1.05, cy + 170*s*co*1.25}
+		k := 350 / (1 + s*s)
+		return point{cx + k*co, cy + 1.25*k*s*co}
 	}
 	var pts []point
 	for u := 0.0; u <= 2*math.Pi+0.01; u += 0.07 {
@@ -132,13 +133,13 @@ func drawDance(c *canvas, t float64) {
 		s, co := math.Sincos(a)
 		g := ease((t - 1.2 - 0.12*float64(i)) / 0.7)
 		pulse := 0.5 + 0.5*math.Sin(2*math.Pi*t-float64(i)*0.8)
-		c.line(cx+390*co, cy+390*s, cx+(390+110*g)*co, cy+(390+110*g)*s, 6, rose, g*(0.35+0.5*pulse))
+		c.line(cx+420*co, cy+420*s, cx+(420+120*g)*co, cy+(420+120*g)*s, 7, rose, g*(0.35+0.5*pulse))
 	}
 	for i := range 5 {
 		u := t*1.35 - float64(i)*0.5
 		p, q := at(u), at(u+0.05)
 		shake := 7 * math.Sin(t*26+float64(i)*2)
-		b := boid{p.x, p.y + shake*math.Exp(-4*math.Abs(math.Sin(u))), q.x - p.x, q.y - p.y}
+		b := boid{p.x, p.y + shake*math.Exp(-4*math.Abs(math.Cos(u))), q.x - p.x, q.y - p.y}
 		bee(c, b, 21-2.5*float64(i), honey, cream, ease(t*2-float64(i)*0.3))
 	}
 }

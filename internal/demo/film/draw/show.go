@@ -37,9 +37,10 @@ var (
 type scene struct {
 	title string
 	bg    color.RGBA
-	ink   color.RGBA // letters and clock
+	ink   color.RGBA // letters at the head
 	mark  color.RGBA // number, and the cell of the moment
 	draw  func(c *canvas, t float64)
+	foot  color.RGBA // clock and row of cells
 }
 
 type show struct{ scenes []scene }
@@ -89,30 +90,30 @@ func (s *show) heads(c *canvas, i, n int, sc *scene) {
 	const size, cell = 84.0, 50.0
 	tail := fmt.Sprintf(".%d", tenths%10)
 	right := width - margin
-	c.text(tail[1:], right-34, height-margin, medium, 56, 0, 34, sc.ink, 1)
-	c.dot(right-42, height-margin-5, 4.5, sc.ink, 1)
+	c.text(tail[1:], right-34, height-margin, medium, 56, 0, 34, sc.foot, 1)
+	c.dot(right-42, height-margin-5, 4.5, sc.foot, 1)
 	at := right - 50 - 4*cell - 26
 	for _, r := range clock {
 		step := cell
 		if r == ':' {
 			step = 26
 		}
-		c.text(string(r), at, height-margin, medium, size, 0, step, sc.ink, 1)
+		c.text(string(r), at, height-margin, medium, size, 0, step, sc.foot, 1)
 		at += step
 	}
 
 	// One cell for each scene; the cell of the moment beats with the tick of the score.
 	const r = 9.0
 	for k := range s.scenes {
-		cx, cy := margin+r+float64(k)*2.1*r, height-margin-12-float64(k%2)*0
+		cx, cy := margin+r+float64(k)*2.1*r, height-margin-12.0
 		switch {
 		case k < i:
-			c.hexagon(cx, cy, r, sc.ink, 0.9)
+			c.hexagon(cx, cy, r, sc.foot, 0.9)
 		case k == i:
 			beat := math.Exp(-5 * (t - math.Floor(t)))
 			c.hexagon(cx, cy, r+5*beat, sc.mark, 1)
 		default:
-			c.hexOutline(cx, cy, r-1, 1.6, sc.ink, 0.55)
+			c.hexOutline(cx, cy, r-1, 1.6, sc.foot, 0.55)
 		}
 	}
 }
@@ -168,7 +169,7 @@ func writePoster(s *show, out string) error {
 	if err != nil {
 		return err
 	}
-	if err := jpeg.Encode(f, small, &jpeg.Options{Quality: 86}); err != nil {
+	if err := jpeg.Encode(f, small, &jpeg.Options{Quality: 74}); err != nil {
 		f.Close()
 		return err
 	}
@@ -180,7 +181,7 @@ func drawPoster(c *canvas) {
 	const r = 64.0
 	w, h := r*math.Sqrt(3), r*1.5
 	for row := -1; row < 9; row++ {
-		for k := 4; k < 14; k++ {
+		for k := 4; k < 13; k++ {
 			x, y := float64(k)*w+float64((row+2)%2)*w/2, float64(row)*h+26
 			edge := clamp01((x - 640 - 150*math.Sin(y/170)) / 520)
 			if edge <= 0 {
@@ -191,11 +192,14 @@ func drawPoster(c *canvas) {
 		}
 	}
 	rows := flock(7, flockRules{
-		n: 150, speed: 130, near: 30, far: 90, apart: 9, along: 1.4, together: 1.1, pull: 0.5, warmUp: 5, seconds: 0.2,
-		place: func(t float64) point { return point{560 + 50*t, 300 - 10*t} },
-		start: startAround(300, 420, 300),
+		n: 150, speed: 130, near: 38, far: 100, apart: 10, along: 1.5, together: 0.8, pull: 0.5, floor: 360, warmUp: 5.6, seconds: 0.2,
+		place: func(t float64) point { return point{600 + 40*t, 260 - 10*t} },
+		start: startAround(420, 250, 260),
 	})
 	for i, b := range rows[0] {
+		if b.y > 400 {
+			continue // the name stands there
+		}
 		bee(c, b, 6.5+float64(i%3), butter, sky, 1)
 	}
 	c.text("Essaim", 74, 560, bold, 150, -2, 0, cream, 1)
