@@ -1,0 +1,136 @@
+package swarm
+
+import (
+	"slices"
+
+	"essaim/internal/bt"
+)
+
+// member is a peer in one swarm.
+type member struct {
+	swarm     *swarm
+	slot      int // in swarm.members
+	id        bt.PeerID
+	socket    Socket
+	kind      Kind
+	seed      bool
+	completed bool
+	gone      bool // has left; only offers that it made may still name it
+	position  int64
+	rendition int
+	uplink    int
+	group     string
+	ties      []tie
+	inbox     []pending
+
+	last         Instant // announce
+	older, newer *member
+}
+
+// tie joins two members that were introduced, or whose offer was answered; each has its half.
+type tie struct {
+	other    *member
+	at       Instant // introduced, or answered
+	offer    bool    // this member was told to make an offer, and has not done so
+	answered bool
+}
+
+// pending is an offer that a member was given and has not answered.
+type pending struct {
+	from *member
+	id   OfferID
+	at   Instant
+}
+
+func (t *tie) expired(now Instant) bool {
+	if t.answered {
+		return now-t.at >= TieLifetime
+	}
+	return now-t.at >= OfferLifetime
+}
+
+// tie returns m's half of the tie to other, nil for none. It holds until m's ties change.
+func (m *member) tie(other *member) *tie {
+	for i := range m.ties {
+		if m.ties[i].other == other {
+			return &m.ties[i]
+		}
+	}
+	return nil
+}
+
+// acquaint ties m to other, anew if they know each other; with offer, m is the one to make an offer.
+func (m *member) acquaint(other *member, now Instant, offer bool) {
+	m.part(other)
+	for _, one := range [2]*member{m, other} {
+		if len(one.ties) == tiesMax {
+			one.part(one.ties[0].other)
+		}
+	}
+	m.ties = append(m.ties, tie{other: other, at: now, offer: offer})
+	other.ties = append(other.ties, tie{other: m, at: now})
+}
+
+// part forgets the tie between m and other, if there is one.
+func (m *member) part(other *member) {
+	of := func(x *member) func(tie) bool { return func(t tie) bool { return t.other == x } }
+	m.ties = slices.DeleteFunc(m.ties, of(other))
+	other.ties = slices.DeleteFunc(other.ties, of(m))
+}
+
+// untie forgets all of m's ties.
+func (m *member) untie() {
+	for len(m.ties) > 0 {
+		m.part(m.ties[len(m.ties)-1].other)
+	}
+}
+
+// prune forgets the ties whose time is over. Both halves age alike.
+func (m *member) prune(now Instant) {
+	for i := len(m.ties) - 1; i >= 0; i-- {
+		if m.ties[i].expired(now) {
+			m.part(m.ties[i].other)
+		}
+	}
+}
+
+// expect notes that m was given an offer; false if it has too many already, or this one.
+func (m *member) expect(now Instant, from *member, id OfferID) bool {
+	m.inbox = slices.DeleteFunc(m.inbox, func(p pending) bool { return p.from.gone || now-p.at >= OfferLifetime })
+	if len(m.inbox) >= InboxMax {
+		return false
+	}
+	for i := range m.inbox {
+		if m.inbox[i].from == from && m.inbox[i].id == id {
+			return false
+		}
+	}
+	m.inbox = append(m.inbox, pending{from: from, id: id, at: now})
+	return true
+}
+
+// answer takes an offer out of m's inbox and returns who made it, nil if there is none.
+func (m *member) answer(now Instant, from bt.PeerID, id OfferID) *member {
+	for i, p := range m.inbox {
+		if p.from.id == from && p.id == id {
+			m.inbox = slices.Delete(m.inbox, i, i+1)
+			if now-p.at >= OfferLifetime {
+				return nil
+			}
+			return p.from
+		}
+	}
+	return nil
+}
+
+func (m *member) setSeed(seed bool) {
+	if m.seed == seed {
+		return
+	}
+	m.seed = seed
+	if c := &m.swarm.counts; seed {
+		c.Complete, c.Incomplete = c.Complete+1, c.Incomplete-1
+	} else {
+		c.Complete, c.Incomplete = c.Complete-1, c.Incomplete+1
+	}
+}
