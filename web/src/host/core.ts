@@ -1,0 +1,577 @@
+/**
+ * The host's core: it does for one engine what internal/engine/step.go asks of a host, and leaves network, clock, digests
+ * and storage to whoever made it. It frames messages, keeps payloads by block, has them digested, stores what the engine found
+ * valid and answers reads from the store alone, so that no byte leaves that was not verified. It decides nothing.
+ *
+ * Every method is called from the outside world's own events, never from within a call that the core makes.
+ * The scripts in internal/host/hosttest hold it to its contract.
+ */
+
+import { Fetches, type FetchOwner, type Http, type KnownHashes } from "./fetches";
+import { Framer, uint32 } from "./framing";
+import { Flags, InputKind, NoteKind, OutputKind, Reason } from "./kinds.gen";
+import { Meter } from "./meter";
+import { noteOf, type EngineNote } from "./notes";
+import type { Bytes, Input, Output } from "./record";
+import { Pieces } from "./pieces";
+import type { PieceStore } from "./store";
+import { encodeIndex, encodeTitle, placeOf, type Title } from "./title";
+import type { PlaybackState, Stats } from "../player/source";
+import type { PlayPolicy } from "../player/session";
+
+/** The engine. Instants are microseconds on the core's clock. A throw is the engine's end. */
+export interface Stepper {
+  step(now: number, input: Input): Output[];
+  /** When to step with Tick if nothing happens first; undefined: never. */
+  deadline(): number | undefined;
+}
+
+/** Time. */
+export interface Clock {
+  /** Microseconds since an epoch of its own, whole and never falling. */
+  now(): number;
+  /** Calls `due` after that many microseconds; returns what prevents it. */
+  after(us: number, due: () => void): () => void;
+}
+
+/** The peers' channels and the tracker. */
+export interface Net {
+  /** Sends bytes on an open channel; they belong to the channel from then on. */
+  send(peer: number, bytes: Bytes): void;
+  /** Bytes sent to a peer and not yet handed to the network. */
+  queued(peer: number): number;
+  /** Closes a channel, or gives up the connection that a dial began. Nothing more is told of it. */
+  close(peer: number): void;
+  /** Makes an offer through the tracker; `connected` or `dialFailed` follows. */
+  dial(peer: number): void;
+  announce(announce: Announce): void;
+}
+
+/** What the tracker is told. */
+export interface Announce {
+  positionMs: number;
+  /** Index of the file that plays. */
+  rendition: number;
+  event?: "started" | "completed" | "stopped";
+}
+
+/** All that a core is made of. */
+export interface CoreParts {
+  title: Title;
+  engine: Stepper;
+  clock: Clock;
+  net: Net;
+  http: Http;
+  /** SHA-256. */
+  digest(bytes: Bytes): Promise<Bytes>;
+  store: PieceStore;
+  /** Prefixes of media/… and hashes/…, without a trailing slash. */
+  origins: string[];
+  ticket: string;
+  known?: KnownHashes;
+  onNote?(note: EngineNote): void;
+  /** The engine ended. All reads have been failed; the core is closed. */
+  onFailed?(error: unknown): void;
+}
+
+/** What a read was answered with. */
+export interface CoreRead {
+  data: ArrayBuffer;
+  /** The store held all of it when it was asked for. */
+  cached: boolean;
+  /** What its bytes cost at the measured rate, in ms. */
+  timeMs: number;
+}
+
+/** The engine cannot deliver a range: `reason` is one of `Reason`. */
+export class RangeRefused extends Error {
+  override readonly name = "RangeRefused";
+  readonly reason: number;
+  constructor(reason: number) {
+    super(`range failed with reason ${reason}`);
+    this.reason = reason;
+  }
+}
+
+interface Reader {
+  file: number;
+  from: number;
+  to: number;
+  cached: boolean;
+  askedMs: number;
+  resolve(read: CoreRead): void;
+  reject(error: Error): void;
+}
+
+interface Peer {
+  framer: Framer;
+  /** The piece message whose payload is being announced or collected. */
+  piece: number;
+  begin: number;
+  wanted: number; // of its bytes, so many from the front; the rest is a pad's zeros. -1: none
+  up: boolean; // its handshake succeeded
+}
+
+/** Above this a peer's send queue is reported, in bytes. */
+export const queueLow = 64 << 10;
+/** A peer whose queue would pass this is closed: half of what Chromium's channel takes before it throws, in bytes. */
+const queueMax = 8 << 20;
+
+/** One title's host core. */
+export class Core implements FetchOwner {
+  private readonly parts: CoreParts;
+  private readonly title: Title;
+  private readonly fetches: Fetches;
+  private readonly peers = new Map<number, Peer>();
+  private readonly readers = new Map<number, Reader>();
+  private readonly pieces: Pieces;
+  private readonly meter = new Meter();
+  private readonly queue: Input[] = [];
+  private readonly sentTo = new Set<number>();
+  private readonly counts = { originBytes: 0, peerBytes: 0, cachedBytes: 0, sentBytes: 0, badBlocks: 0 };
+  private running = false;
+  private ended = false;
+  private lie = false;
+  private positionMs = 0;
+  private readerNext = 1;
+  private digesting = 0;
+  private settled: (() => void)[] = [];
+  private timer: { at: number; stop: () => void } | undefined;
+
+  constructor(parts: CoreParts) {
+    this.parts = parts;
+    this.title = parts.title;
+    this.pieces = new Pieces(parts.title, parts.store);
+    this.fetches = new Fetches(parts.title, parts.origins, parts.ticket, parts.http, this, parts.known);
+  }
+
+  /** Opens the engine. `seeds` says which pieces the store was given from outside, verified. */
+  open(policy?: PlayPolicy, seeds: readonly number[] = []): void {
+    this.give({ kind: InputKind.TitleOpened, data: encodeTitle(this.title) });
+    this.title.files.forEach((f, file) => {
+      if (f.segments.length > 0) this.give({ kind: InputKind.IndexLoaded, file, data: encodeIndex(f.segments) });
+    });
+    if (seeds.length > 0) {
+      const data = new Uint8Array(4 * seeds.length);
+      seeds.forEach((piece, i) => new DataView(data.buffer).setUint32(4 * i, piece));
+      this.give({ kind: InputKind.StoreRestored, data });
+    }
+    if (policy) this.policy(policy);
+  }
+
+  /** The tracker named a peer that may be dialled, under a fresh reference. */
+  introduced(peer: number, id: Bytes): void {
+    this.give({ kind: InputKind.Introduced, peer, data: id });
+  }
+
+  /** A channel opened. `id` is what signalling promised. */
+  connected(peer: number, id: Bytes | undefined, initiator: boolean): void {
+    if (this.ended) return;
+    const framer = new Framer({
+      handshake: (data) => this.give({ kind: InputKind.MessageReceived, flags: Flags.Handshake, peer, data }),
+      message: (data) => this.give({ kind: InputKind.MessageReceived, peer, data }),
+      pieceHead: (head, length) => this.pieceHead(peer, head, length),
+      payload: (data) => this.payload(peer, data),
+      violated: () => this.closeBroken(peer),
+    });
+    this.peers.set(peer, { framer, piece: 0, begin: 0, wanted: -1, up: false });
+    const input: Input = { kind: InputKind.PeerConnected, peer, flags: initiator ? Flags.Initiator : 0 };
+    if (id) input.data = id;
+    this.give(input);
+  }
+
+  /** Bytes came on a channel. The core owns them. */
+  received(peer: number, bytes: Bytes): void {
+    this.peers.get(peer)?.framer.feed(bytes);
+  }
+
+  /** A channel's queue fell to `queueLow` after having been above. */
+  drained(peer: number): void {
+    if (this.peers.has(peer)) {
+      this.give({ kind: InputKind.SendQueue, peer, length: this.parts.net.queued(peer) });
+    }
+  }
+
+  /** An open channel is gone. */
+  closed(peer: number): void {
+    if (!this.peers.has(peer)) return;
+    this.forget(peer);
+    this.give({ kind: InputKind.PeerClosed, peer });
+  }
+
+  /** No channel came of a dial. */
+  dialFailed(peer: number): void {
+    this.give({ kind: InputKind.PeerClosed, peer });
+  }
+
+  /** The engine's surroundings found it ended, or themselves unable to go on. */
+  abandon(error: unknown): void {
+    this.failed(error);
+  }
+
+  /** Revoked peers, as concatenated peer IDs. */
+  revoked(ids: Bytes): void {
+    this.give({ kind: InputKind.Revoked, data: ids });
+  }
+
+  /** Asks for bytes [from, to) of a file. The answer comes by the promise; `cancel` takes it back. */
+  read(file: number, from: number, to: number): { answer: Promise<CoreRead>; cancel: () => void } {
+    const ref = this.readerNext++;
+    const answer = new Promise<CoreRead>((resolve, reject) => {
+      if (this.ended) {
+        reject(new Error("engine has ended"));
+        return;
+      }
+      const askedMs = this.nowMs();
+      this.readers.set(ref, { file, from, to, cached: this.pieces.holds(file, from, to), askedMs, resolve, reject });
+      this.give({ kind: InputKind.RangeWanted, ref, file, from, to });
+    });
+    const cancel = () => {
+      if (this.readers.delete(ref)) this.give({ kind: InputKind.RangeCancelled, ref });
+    };
+    return { answer, cancel };
+  }
+
+  /** Where playback is. */
+  moved(s: PlaybackState): void {
+    this.positionMs = s.position_ms;
+    this.give({
+      kind: InputKind.PlaybackMoved,
+      from: Math.floor(s.position_ms),
+      to: Math.floor(s.buffered_end_ms),
+      length: Math.max(0, Math.round(s.rate * 1000)),
+      flags: s.paused ? Flags.Paused : 0,
+    });
+  }
+
+  /** The viewer jumped. */
+  seeked(positionMs: number): void {
+    this.positionMs = positionMs;
+    this.give({ kind: InputKind.Seeked, from: Math.floor(positionMs) });
+  }
+
+  /** The file that the player now asks for. */
+  rendition(file: number): void {
+    this.give({ kind: InputKind.RenditionChosen, file });
+  }
+
+  /** What is allowed from now on. */
+  policy(p: PlayPolicy): void {
+    const flags = (p.p2p ? Flags.Peers : 0) | (p.upload ? Flags.Upload : 0);
+    this.give({ kind: InputKind.PolicyChanged, flags, length: Math.max(0, Math.round(p.uplink_kbps)) });
+  }
+
+  /** The media ticket for requests from now on. */
+  ticket(media: string): void {
+    this.fetches.setTicket(media);
+  }
+
+  /** Flips one bit in every block sent from now on: a liar for tests and for the demonstration. */
+  setLie(on: boolean): void {
+    this.lie = on;
+  }
+
+  /** The counts so far. */
+  stats(): Stats {
+    let peers = 0;
+    for (const p of this.peers.values()) if (p.up) peers++;
+    return { ...this.counts, peers, downloadKbps: Math.round(this.meter.rate() * 8) };
+  }
+
+  /** Resolves once no digest is under way. */
+  rest(): Promise<void> {
+    return this.digesting === 0 ? Promise.resolve() : new Promise((resolve) => this.settled.push(resolve));
+  }
+
+  /** Ends it: pending reads reject, fetches and channels close, the store is let go. */
+  close(): void {
+    this.end(new Error("closed"));
+  }
+
+  // FetchOwner
+
+  /** Tells the engine what happened, and does what it answers; then what followed from that, in order. */
+  give(input: Input): void {
+    if (this.ended) return;
+    this.queue.push(input);
+    if (this.running) return;
+    this.running = true;
+    try {
+      for (let next = this.queue.shift(); next && !this.ended; next = this.queue.shift()) this.stepOnce(next);
+      if (!this.ended) this.arm();
+    } catch (error) {
+      this.failed(error);
+    } finally {
+      this.running = false;
+    }
+  }
+
+  fetchedBlock(ref: number, piece: number, begin: number, bytes: Bytes): void {
+    this.keep({ kind: InputKind.Hashed, ref, piece, begin }, bytes);
+  }
+
+  nowMs(): number {
+    return this.parts.clock.now() / 1000;
+  }
+
+  bodyBegan(): void {
+    this.meter.began(this.nowMs());
+  }
+
+  bodyEnded(): void {
+    this.meter.ended(this.nowMs());
+  }
+
+  bodyBytes(n: number): void {
+    this.counts.originBytes += n;
+    this.meter.received(n, this.nowMs());
+  }
+
+  // Steps
+
+  private stepOnce(input: Input): void {
+    for (const o of this.parts.engine.step(this.parts.clock.now(), input)) this.perform(o);
+    if (input.kind === InputKind.FetchDone || input.kind === InputKind.FetchFailed) this.fetches.drop(input.ref ?? 0);
+    for (const peer of this.sentTo) {
+      const length = this.peers.has(peer) ? this.parts.net.queued(peer) : 0;
+      if (length > queueLow) this.queue.push({ kind: InputKind.SendQueue, peer, length });
+    }
+    this.sentTo.clear();
+  }
+
+  private perform(o: Output): void {
+    switch (o.kind) {
+      case OutputKind.RangeReady:
+        this.answer(o.ref);
+        return;
+      case OutputKind.RangeFailed: {
+        const reader = this.readers.get(o.ref);
+        this.readers.delete(o.ref);
+        reader?.reject(new RangeRefused(o.reason));
+        return;
+      }
+      case OutputKind.FetchRange:
+        this.fetches.range(o);
+        return;
+      case OutputKind.CancelFetch:
+        this.fetches.cancel(o.ref);
+        return;
+      case OutputKind.Dial:
+        this.parts.net.dial(o.peer);
+        return;
+      case OutputKind.ClosePeer:
+        this.forget(o.peer);
+        this.parts.net.close(o.peer);
+        return;
+      case OutputKind.Announce:
+        this.announce(o);
+        return;
+      case OutputKind.SendMessage:
+        this.send(o.peer, o.data);
+        return;
+      case OutputKind.SendBlock:
+        this.sendBlock(o);
+        return;
+      case OutputKind.Discard:
+        this.discard(o);
+        return;
+      case OutputKind.Hash:
+        this.hash(o);
+        return;
+      case OutputKind.RequestHashes:
+        this.fetches.requestHashes(o);
+        return;
+      case OutputKind.Store:
+        this.storePiece(o.piece);
+        return;
+      case OutputKind.Evict:
+        if (this.pieces.evict(o.piece)) this.queue.push({ kind: InputKind.Evicted, piece: o.piece });
+        return;
+      case OutputKind.Note:
+        this.note(o);
+        return;
+      default:
+        throw new Error(`engine said ${o.kind}, which nobody knows`);
+    }
+  }
+
+  private arm(): void {
+    const at = this.parts.engine.deadline();
+    if (at === undefined) {
+      this.timer?.stop();
+      this.timer = undefined;
+      return;
+    }
+    // A timer that comes too early looks again: cheaper than a new one for every step that moves the deadline.
+    if (this.timer && this.timer.at <= at) return;
+    this.timer?.stop();
+    const stop = this.parts.clock.after(Math.max(0, at - this.parts.clock.now()), () => {
+      this.timer = undefined;
+      const due = this.parts.engine.deadline();
+      if (due !== undefined && due <= this.parts.clock.now()) this.give({ kind: InputKind.Tick });
+      else if (!this.ended) this.arm();
+    });
+    this.timer = { at, stop };
+  }
+
+  private failed(error: unknown): void {
+    if (this.ended) return;
+    this.end(error);
+    this.parts.onFailed?.(error);
+  }
+
+  private end(error: unknown): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.timer?.stop();
+    for (const r of this.readers.values()) r.reject(error instanceof Error ? error : new Error(String(error)));
+    this.readers.clear();
+    this.fetches.closeAll();
+    for (const peer of [...this.peers.keys()]) {
+      this.forget(peer);
+      this.parts.net.close(peer);
+    }
+    this.pieces.close();
+  }
+
+  // Peers
+
+  private forget(peer: number): void {
+    this.peers.get(peer)?.framer.stop();
+    this.peers.delete(peer);
+  }
+
+  // For a fault that the host itself found.
+  private closeBroken(peer: number): void {
+    this.forget(peer);
+    this.parts.net.close(peer);
+    this.give({ kind: InputKind.PeerClosed, peer });
+  }
+
+  private pieceHead(peer: number, head: Bytes, length: number): boolean {
+    const p = this.peers.get(peer);
+    if (!p) return false;
+    p.piece = uint32(head, 1);
+    p.begin = uint32(head, 5);
+    p.wanted = -1;
+    this.give({ kind: InputKind.MessageReceived, peer, data: head, length });
+    return p.wanted >= 0;
+  }
+
+  private payload(peer: number, bytes: Bytes): void {
+    const p = this.peers.get(peer);
+    if (!p) return;
+    this.counts.peerBytes += bytes.length;
+    this.meter.received(bytes.length, this.nowMs());
+    const wanted = p.wanted < bytes.length ? bytes.subarray(0, p.wanted) : bytes;
+    this.keep({ kind: InputKind.Hashed, peer, piece: p.piece, begin: p.begin }, wanted);
+  }
+
+  private send(peer: number, bytes: Bytes): void {
+    if (!this.peers.has(peer)) return;
+    if (this.parts.net.queued(peer) + bytes.length > queueMax) {
+      this.forget(peer);
+      this.parts.net.close(peer);
+      this.queue.push({ kind: InputKind.PeerClosed, peer });
+      return;
+    }
+    this.parts.net.send(peer, bytes);
+    this.sentTo.add(peer);
+  }
+
+  private sendBlock(o: Output): void {
+    const message = this.peers.has(o.peer) ? this.pieces.message(o.piece, o.begin, o.length) : undefined;
+    if (!message) return;
+    if (this.lie && o.length > 0) message[13]! ^= 1;
+    this.counts.sentBytes += o.length;
+    this.send(o.peer, message);
+  }
+
+  private announce(o: Output): void {
+    const a: Announce = { positionMs: o.from, rendition: o.file };
+    if (o.flags & Flags.Started) a.event = "started";
+    else if (o.flags & Flags.Completed) a.event = "completed";
+    else if (o.flags & Flags.Stopped) a.event = "stopped";
+    this.parts.net.announce(a);
+  }
+
+  // Blocks and pieces
+
+  private hash(o: Output): void {
+    if (o.peer === 0) {
+      this.fetches.hash(o);
+      return;
+    }
+    const p = this.peers.get(o.peer);
+    if (p && p.piece === o.piece && p.begin === o.begin) p.wanted = o.length;
+  }
+
+  private discard(o: Output): void {
+    if (o.peer === 0) {
+      this.pieces.discard(o.piece, o.begin);
+      return;
+    }
+    const p = this.peers.get(o.peer);
+    if (p && p.piece === o.piece && p.begin === o.begin) p.wanted = -1;
+  }
+
+  private keep(hashed: Input & { piece: number; begin: number }, bytes: Bytes): void {
+    const { piece, begin } = hashed;
+    if (!this.pieces.keep(piece, begin, bytes)) return;
+    this.digesting++;
+    this.parts
+      .digest(bytes)
+      .then((digest) => {
+        // A block that was discarded meanwhile is no longer kept, and must not be spoken of.
+        if (this.pieces.keeps(piece, begin, bytes)) this.give({ ...hashed, digest });
+      })
+      .catch((error: unknown) => this.failed(error))
+      .finally(() => {
+        if (--this.digesting === 0) for (const resolve of this.settled.splice(0)) resolve();
+      });
+  }
+
+  private storePiece(piece: number): void {
+    if (!this.pieces.storePiece(piece)) return;
+    this.queue.push({ kind: InputKind.Stored, piece });
+    for (const gone of this.pieces.makeRoom(this.positionMs, (p) => p === piece || this.waitedFor(p))) {
+      this.queue.push({ kind: InputKind.Evicted, piece: gone });
+    }
+  }
+
+  private waitedFor(piece: number): boolean {
+    const place = placeOf(this.title, piece);
+    if (!place) return false;
+    for (const r of this.readers.values()) {
+      if (r.file === place.file && r.from < place.from + place.size && place.from < r.to) return true;
+    }
+    return false;
+  }
+
+  private answer(ref: number): void {
+    const r = this.readers.get(ref);
+    if (!r) return;
+    this.readers.delete(ref);
+    const data = this.pieces.range(r.file, r.from, r.to);
+    const rate = this.meter.rate();
+    const timeMs = rate > 0 ? data.length / rate : r.cached ? 0 : this.nowMs() - r.askedMs;
+    r.resolve({ data: data.buffer, cached: r.cached, timeMs });
+  }
+
+  private note(o: Output): void {
+    if (o.note === NoteKind.BadBlock) this.counts.badBlocks++;
+    else if (o.note === NoteKind.PeerUp) this.setUp(o.peer);
+    const note = noteOf(o);
+    if (note) this.parts.onNote?.(note);
+  }
+
+  private setUp(peer: number): void {
+    const p = this.peers.get(peer);
+    if (p) p.up = true;
+  }
+}
+
+/** Whether a read failed because its range lies outside the file. */
+export function isBadRange(error: unknown): boolean {
+  return error instanceof RangeRefused && error.reason === Reason.BadRange;
+}

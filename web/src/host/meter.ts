@@ -1,0 +1,51 @@
+/**
+ * How fast bytes arrive while they arrive. A rendition choice must trust it: time in which nothing was under way (the
+ * engine waiting for a neighbour, a request on its way) is not counted, or just-in-time delivery would read as a slow network.
+ */
+
+/** The receiving rate over the last few seconds of receiving. */
+export class Meter {
+  private bytes = 0;
+  private busy = 0; // ms
+  private last = -Infinity; // when the latest bytes came, ms
+  private streams = 0; // responses whose body is arriving
+
+  /** After this long without bytes a peer's next ones count as a new burst, in ms. */
+  private static readonly gap = 250;
+  /** The memory: past this much busy time what came before counts half, in ms. */
+  private static readonly span = 3000;
+
+  /** A response's body begins: time counts until `ended`, bytes or not. */
+  began(nowMs: number): void {
+    if (this.streams++ === 0) this.touch(nowMs, false);
+  }
+
+  /** And ends. */
+  ended(nowMs: number): void {
+    if (this.streams > 0) {
+      this.touch(nowMs, true);
+      this.streams--;
+    }
+  }
+
+  /** So many bytes came. */
+  received(bytes: number, nowMs: number): void {
+    this.touch(nowMs, this.streams > 0);
+    this.bytes += bytes;
+    if (this.busy > Meter.span) {
+      this.busy /= 2;
+      this.bytes /= 2;
+    }
+  }
+
+  /** Bytes per millisecond; 0 while nothing has been measured (10 ms and 16 KiB at least). */
+  rate(): number {
+    return this.busy < 10 || this.bytes < 16384 ? 0 : this.bytes / this.busy;
+  }
+
+  private touch(nowMs: number, streaming: boolean): void {
+    const gap = nowMs - this.last;
+    if (streaming || gap <= Meter.gap) this.busy += Math.max(0, Math.min(gap, 10_000));
+    this.last = nowMs;
+  }
+}
