@@ -26,7 +26,7 @@ type activePiece struct {
 	piece   uint32
 	kept    int
 	leaves  bool    // the true leaves were asked for, because the piece failed
-	since   Instant // when it became pressing (urgent or floor); 0: it is not
+	asked   Instant // when a peer was first asked for it; 0: none was
 	moved   Instant // when a block last came
 	wanted  bool    // by the present plan
 	hashing int

@@ -12,19 +12,21 @@ const (
 	hedgeUrgentAll = 1_500_000 // an urgent piece that came, but not whole
 	hedgeFloor     = 1_500_000 // the same two for a piece within the floor
 	hedgeFloorAll  = 4_000_000
-	grace          = 2_500_000 // after opening, for the first neighbours to come, while the player's buffer allows it
+
+	urgentMargin = 1_000     // how long before its time, in milliseconds, peers must have brought an urgent piece
+	floorMargin  = 3_000     // the same for a piece within the floor
+	grace        = 2_500_000 // after opening, for the first neighbours to bring what is not urgent
 )
 
 // The limits of fetches from an HTTP source.
 const (
-	fetchBytesMax     = 512 << 10
-	fetchesUrgent     = 4
-	fetchesFloor      = 2
-	fetchesWindow     = 1
-	fetchQuiet        = 1_500_000 // a fetch that brought nothing for so long no longer keeps peers from its blocks
-	fetchTimeout      = 8_000_000 // and is given up after so long
-	refusalsMax       = 5
-	statusUnauthorize = 401
+	fetchBytesMax = 512 << 10
+	fetchesUrgent = 4
+	fetchesFloor  = 2
+	fetchesWindow = 1
+	fetchQuiet    = 1_500_000 // a fetch that brought nothing for so long no longer keeps peers from its blocks
+	fetchTimeout  = 8_000_000 // and is given up after so long
+	refusalsMax   = 5
 )
 
 // plan asks the picker what is wanted, and lets go of what no longer is.
@@ -47,9 +49,6 @@ func (e *Engine) plan() {
 			a = e.activate(w.Piece)
 		}
 		a.wanted = true
-		if w.Class != picker.Window && a.since == 0 {
-			a.since = e.now
-		}
 	}
 	e.retryHashes()
 	e.cancelStaleRequests()
@@ -66,11 +65,14 @@ func (e *Engine) assign() {
 		room += p.room(e.now)
 	}
 	_, resting := e.origin.Resting(int64(e.now))
+	rate := e.peersRate()
+	queue := int64(0) // bytes that peers must bring before
 	for i := range e.wants {
 		w := &e.wants[i]
 		if e.stock.status[w.Piece] != pieceLacked {
 			continue
 		}
+		queue += int64(e.title.PieceLength)
 		a := e.findActive(w.Piece)
 		if a != nil && (a.leaves || a.kept == len(a.blocks)) {
 			continue
@@ -81,17 +83,32 @@ func (e *Engine) assign() {
 		if room > 0 && w.Holders > 0 {
 			room -= e.askPeers(w, a)
 		}
-		if !resting && e.originMay(w, e.findActive(w.Piece)) {
-			e.fetch(i)
+		if !resting && e.originMay(w, e.findActive(w.Piece), queue*1000/rate) {
+			e.fetch(i, rate, queue)
 		}
 	}
+}
+
+// peersRate is what the peers that serve us bring together, in bytes per second; at least 1.
+func (e *Engine) peersRate() int64 {
+	sum := int64(1)
+	for _, p := range e.peers {
+		if p.usable(e.now) {
+			if r := p.rate.Rate(int64(e.now)); r > 0 {
+				sum += r
+			} else {
+				sum += rateUnknown / 2
+			}
+		}
+	}
+	return sum
 }
 
 // askPeers asks peers for what nobody owes yet of a piece, and returns how many requests went out.
 func (e *Engine) askPeers(w *picker.Want, a *activePiece) int {
 	f, n := e.locate(w.Piece)
 	most := uint8(1)
-	if w.Class == picker.Urgent && a != nil && a.since > 0 && e.now-a.since > hedgeUrgent {
+	if w.Class == picker.Urgent && a != nil && a.asked > 0 && e.now-a.asked > hedgeUrgent {
 		most = 2
 	}
 	sent := 0
@@ -110,6 +127,9 @@ func (e *Engine) askPeers(w *picker.Want, a *activePiece) int {
 			a = e.activate(w.Piece)
 		}
 		a.blocks[b].asked++
+		if a.asked == 0 {
+			a.asked = max(e.now, 1)
+		}
 		e.sendRequest(p, w.Piece, uint32(b), f.blockLength(n, b))
 		sent++
 	}
@@ -143,8 +163,9 @@ func (e *Engine) covered(file uint32, at int64) bool {
 	return false
 }
 
-// originMay decides whether the origin is asked for a piece now.
-func (e *Engine) originMay(w *picker.Want, a *activePiece) bool {
+// originMay decides whether the origin is asked for a piece now; etaMs is when peers would have brought it, at the rate
+// of the moment, with all that is wanted before it.
+func (e *Engine) originMay(w *picker.Want, a *activePiece, etaMs int64) bool {
 	usable := false
 	for _, p := range e.peers {
 		if p.usable(e.now) && p.has(w.Piece) {
@@ -155,23 +176,22 @@ func (e *Engine) originMay(w *picker.Want, a *activePiece) bool {
 	n := len(e.fetches.All())
 	switch w.Class {
 	case picker.Urgent:
-		return n < fetchesUrgent && (!usable || e.overdue(a, hedgeUrgent, hedgeUrgentAll))
+		return n < fetchesUrgent && (!usable || etaMs > w.AheadMs-urgentMargin || overdue(e.now, a, hedgeUrgent, hedgeUrgentAll))
 	case picker.Floor:
-		if n >= fetchesFloor {
+		switch {
+		case n >= fetchesFloor:
 			return false
+		case usable:
+			return etaMs > w.AheadMs-floorMargin || overdue(e.now, a, hedgeFloor, hedgeFloorAll)
 		}
-		if usable {
-			return e.overdue(a, hedgeFloor, hedgeFloorAll)
-		}
-		early := e.sharing && e.now-e.openedAt < grace && e.picker.BufferMs(int64(e.now)) >= picker.UrgentMs
-		return !early
+		return !e.sharing || e.now-e.openedAt >= grace || w.AheadMs < picker.UrgentMs
 	}
 	return n < fetchesWindow && e.sharing && w.Holders == 0 && w.AheadMs <= e.picker.TimerMs(w.Piece) && e.neighbourLacks(w.Piece)
 }
 
-// overdue: peers had their chance with a pressing piece.
-func (e *Engine) overdue(a *activePiece, quiet, whole Instant) bool {
-	return a != nil && a.since > 0 && (e.now-max(a.since, a.moved) > quiet || e.now-a.since > whole)
+// overdue: peers had their chance with a piece that was asked of them.
+func overdue(now Instant, a *activePiece, quiet, whole Instant) bool {
+	return a != nil && a.asked > 0 && (now-max(a.asked, a.moved) > quiet || now-a.asked > whole)
 }
 
 // neighbourLacks: somebody near would be spared a fetch by ours.
@@ -185,7 +205,7 @@ func (e *Engine) neighbourLacks(piece uint32) bool {
 }
 
 // fetch asks the origin for the i-th want, and with the same request for what follows it in the file and is due as well.
-func (e *Engine) fetch(i int) {
+func (e *Engine) fetch(i int, rate, queue int64) {
 	w := e.wants[i]
 	f, n := e.locate(w.Piece)
 	from, to := e.gap(f, n, w.Piece, 0)
@@ -198,7 +218,8 @@ func (e *Engine) fetch(i int) {
 			break
 		}
 		k := e.wantOf(next)
-		if k == nil || k.Class > w.Class || !e.originMay(k, e.findActive(next)) {
+		queue += int64(e.title.PieceLength)
+		if k == nil || k.Class > w.Class || !e.originMay(k, e.findActive(next), queue*1000/rate) {
 			break
 		}
 		start, end := e.gap(f, n, next, to)

@@ -127,6 +127,7 @@ func (e *Engine) stored(piece uint32) {
 	}
 	e.dropActive(piece)
 	e.hold(piece)
+	e.stale = true
 }
 
 // hold counts the piece as ours and tells the peers.

@@ -7,7 +7,7 @@ import "essaim/internal/cmaf/index"
 
 // The horizons, in milliseconds of film from the play head.
 const (
-	// UrgentMs: with less than this in the player's buffer, the fastest source is asked at once.
+	// UrgentMs: for what is lacked nearer than this, the fastest source is asked at once.
 	UrgentMs = 5_000
 	// FloorMs: what lies nearer is refilled from the origin when peers do not deliver. The player's own goal
 	// of 10 s and one segment more, so that what the player asks for is there already.
@@ -165,37 +165,33 @@ func (p *Picker) PositionMs(now int64) int64 {
 	return min(at, max(p.bufferedMs, p.positionMs))
 }
 
-// BufferMs is how much film the player still holds at now.
-func (p *Picker) BufferMs(now int64) int64 { return max(0, p.bufferedMs-p.PositionMs(now)) }
-
 // Plan appends to dst everything wanted at now that is lacked, most pressing first, each piece once.
 func (p *Picker) Plan(dst []Want, now int64, s Stock) []Want {
-	pos, buffer := p.PositionMs(now), p.BufferMs(now)
+	pos := p.PositionMs(now)
 	base := len(dst)
 	for i := range p.readers {
 		r := &p.readers[i]
-		class := Floor
-		if buffer < UrgentMs {
-			class = Urgent
-		}
 		first, last := p.pieces(r)
 		for n := first; n <= last; n++ {
 			if s.Lacks(n) {
-				ahead := p.pieceMs(r.file, n) - pos
+				class, ahead := Floor, p.pieceMs(r.file, n)-pos
+				if ahead < UrgentMs {
+					class = Urgent
+				}
 				dst = insert(dst, base, Want{Piece: n, File: r.file, Class: class, AheadMs: min(ahead, FloorMs), Holders: uint16(s.Holders(n))})
 			}
 		}
 	}
 	for f := range p.tracks {
 		if p.tracks[f].chosen {
-			dst = p.ahead(dst, base, uint32(f), pos, buffer, s)
+			dst = p.ahead(dst, base, uint32(f), pos, s)
 		}
 	}
 	return dst
 }
 
 // ahead adds what the chosen file lacks between the play head and the end of the window.
-func (p *Picker) ahead(dst []Want, base int, file uint32, pos, buffer int64, s Stock) []Want {
+func (p *Picker) ahead(dst []Want, base int, file uint32, pos int64, s Stock) []Want {
 	t := &p.tracks[file]
 	last := t.FirstPiece + uint32((t.Size-1)/p.pieceLength)
 	scale := max(p.rate, 1000)
@@ -213,7 +209,7 @@ func (p *Picker) ahead(dst []Want, base int, file uint32, pos, buffer int64, s S
 			}
 			class := Window
 			switch {
-			case ahead < UrgentMs && buffer < UrgentMs && !p.paused:
+			case ahead < UrgentMs:
 				class = Urgent
 			case ahead < FloorMs:
 				class = Floor
