@@ -3,7 +3,6 @@
 package bt
 
 import (
-	"encoding/hex"
 	"errors"
 )
 
@@ -23,13 +22,13 @@ type InfoHashV2 [32]byte
 type PeerID [20]byte
 
 // String is the digest in lower-case hexadecimal.
-func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+func (d Digest) String() string { return toHex(d[:]) }
 
 // String is the info hash in lower-case hexadecimal.
-func (h InfoHash) String() string { return hex.EncodeToString(h[:]) }
+func (h InfoHash) String() string { return toHex(h[:]) }
 
 // String is the info hash in lower-case hexadecimal.
-func (h InfoHashV2) String() string { return hex.EncodeToString(h[:]) }
+func (h InfoHashV2) String() string { return toHex(h[:]) }
 
 // Truncated is the form of a v2 info hash that handshakes and trackers carry (BEP 52).
 func (h InfoHashV2) Truncated() InfoHash { return InfoHash(h[:20]) }
@@ -45,12 +44,39 @@ func ParseInfoHash(s string) (h InfoHash, err error) { return h, parseHex(h[:], 
 // ParseInfoHashV2 reads what String wrote.
 func ParseInfoHashV2(s string) (h InfoHashV2, err error) { return h, parseHex(h[:], s) }
 
+// Hexadecimal is written out here because encoding/hex imports fmt, a fifth of the engine's weight in a browser.
+func toHex(b []byte) string {
+	const digits = "0123456789abcdef"
+	s := make([]byte, 0, 2*len(b))
+	for _, c := range b {
+		s = append(s, digits[c>>4], digits[c&15])
+	}
+	return string(s)
+}
+
 func parseHex(dst []byte, s string) error {
 	if len(s) != 2*len(dst) {
 		return errHex
 	}
-	if _, err := hex.Decode(dst, []byte(s)); err != nil {
-		return errHex
+	for i := range dst {
+		hi, ok1 := nibble(s[2*i])
+		lo, ok2 := nibble(s[2*i+1])
+		if !ok1 || !ok2 {
+			return errHex
+		}
+		dst[i] = hi<<4 | lo
 	}
 	return nil
+}
+
+func nibble(c byte) (byte, bool) {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0', true
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10, true
+	case c >= 'A' && c <= 'F':
+		return c - 'A' + 10, true
+	}
+	return 0, false
 }

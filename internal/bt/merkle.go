@@ -1,7 +1,6 @@
 package bt
 
 import (
-	"crypto/sha256"
 	"errors"
 	"math/bits"
 )
@@ -33,7 +32,7 @@ func join(left, right *Digest) Digest {
 	var pair [64]byte
 	copy(pair[:32], left[:])
 	copy(pair[32:], right[:])
-	return sha256.Sum256(pair[:])
+	return sum64(&pair)
 }
 
 // Blocks is the number of 16 KiB blocks, the last of them perhaps short, in a file of size bytes; 0 for size ≤ 0.
