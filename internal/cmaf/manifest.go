@@ -1,0 +1,175 @@
+package cmaf
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+)
+
+// An Entry is one track file as a manifest names it.
+type Entry struct {
+	Path  string // within the torrent; the manifest's BaseURL, and without extension the Representation's id
+	Track *Track
+	Zero  uint64 // the tick of the track's clock at which the film begins: what comes before is not presented
+	Lang  string // BCP 47, empty when unknown
+}
+
+// peakSeconds is the stretch over which Bandwidth looks for the worst: about what players keep in their buffers.
+const peakSeconds = 10
+
+// Bandwidth is the rate in bits per second at which the track arrives in time: that of its densest run of segments of
+// about ten seconds (of all, if the track is shorter), headers included, rounded up to whole kilobits.
+func (t *Track) Bandwidth() int {
+	var worst float64
+	from := 0
+	for to := range t.Segments {
+		a, b := t.Segments[from], t.Segments[to]
+		for from < to && b.Start+b.Duration-t.Segments[from+1].Start >= peakSeconds*uint64(t.Timescale) {
+			from++
+			a = t.Segments[from]
+		}
+		span := b.Start + b.Duration - a.Start
+		if span >= peakSeconds*uint64(t.Timescale) || to == len(t.Segments)-1 && from == 0 {
+			worst = max(worst, float64(b.To-a.From)*8*float64(t.Timescale)/float64(span))
+		}
+	}
+	return int(math.Ceil(worst/1000)) * 1000
+}
+
+// DurationMs is the length of the film that these tracks make: until the last of them ends.
+func DurationMs(entries []Entry) uint32 {
+	var ms uint64
+	for _, e := range entries {
+		ms = max(ms, e.Track.Ms(e.Track.End()-min(e.Track.End(), e.Zero)))
+	}
+	return uint32(min(ms, math.MaxUint32))
+}
+
+var errNoTracks = errors.New("a film needs a video track")
+
+// Manifest is the DASH on-demand manifest (ISO/IEC 23009-1, profile isoff-on-demand:2011) of these files: one adaptation
+// set with all video, one for each audio track, each representation one file whose sidx is the segment list. A track
+// whose clock does not begin with the film gets a presentationTimeOffset.
+func Manifest(entries []Entry) (string, error) {
+	set := func(kind string, n int) xmlSet {
+		return xmlSet{ID: n, ContentType: kind, MimeType: kind + "/mp4", Aligned: true, SubSAP: 1, SAP: 1}
+	}
+	m := xmlMPD{
+		NS: "urn:mpeg:dash:schema:mpd:2011", Profiles: "urn:mpeg:dash:profile:isoff-on-demand:2011", Type: "static",
+		Duration: seconds(uint64(DurationMs(entries))), Buffer: "PT2S", Period: xmlPeriod{ID: "0", Start: "PT0S"},
+	}
+	video := set("video", 0)
+	var first *Track
+	var audio []xmlSet
+	for _, e := range entries {
+		r := e.representation()
+		if e.Track.Video {
+			if first == nil {
+				first = e.Track
+			}
+			video.Aligned = video.Aligned && aligned(first, e.Track)
+			video.Representations = append(video.Representations, r)
+			continue
+		}
+		a := set("audio", len(audio)+1)
+		a.Lang = e.Lang
+		a.Representations = []xmlRepresentation{r}
+		audio = append(audio, a)
+	}
+	if first == nil {
+		return "", errNoTracks
+	}
+	m.Period.Sets = append([]xmlSet{video}, audio...)
+	b, err := xml.MarshalIndent(m, "", " ")
+	if err != nil {
+		return "", fmt.Errorf("write manifest: %w", err)
+	}
+	return xml.Header + string(b) + "\n", nil
+}
+
+func (e Entry) representation() xmlRepresentation {
+	t := e.Track
+	id := e.Path
+	if i := strings.LastIndexByte(id, '.'); i > 0 {
+		id = id[:i]
+	}
+	return xmlRepresentation{
+		ID: id, Codecs: t.Codec, Bandwidth: t.Bandwidth(), Width: t.Width, Height: t.Height, SampleRate: t.SampleRate, BaseURL: e.Path,
+		Base: xmlSegmentBase{
+			Timescale: t.Timescale, Offset: e.Zero, IndexRange: byteRange(t.IndexFrom, t.IndexTo), Exact: true,
+			Init: xmlInit{Range: byteRange(0, t.InitEnd)},
+		},
+	}
+}
+
+// aligned reports whether two renditions can be switched at every segment's beginning.
+func aligned(a, b *Track) bool {
+	if len(a.Segments) != len(b.Segments) {
+		return false
+	}
+	for i := range a.Segments {
+		if a.Ms(a.Segments[i].Start) != b.Ms(b.Segments[i].Start) {
+			return false
+		}
+	}
+	return true
+}
+
+func seconds(ms uint64) string {
+	return strings.TrimSuffix(fmt.Sprintf("PT%d.%03d", ms/1000, ms%1000), ".000") + "S"
+}
+
+// byteRange is inclusive at both ends, as in HTTP.
+func byteRange(from, to int64) string { return fmt.Sprintf("%d-%d", from, to-1) }
+
+type xmlMPD struct {
+	XMLName  xml.Name  `xml:"MPD"`
+	NS       string    `xml:"xmlns,attr"`
+	Profiles string    `xml:"profiles,attr"`
+	Type     string    `xml:"type,attr"`
+	Duration string    `xml:"mediaPresentationDuration,attr"`
+	Buffer   string    `xml:"minBufferTime,attr"`
+	Period   xmlPeriod `xml:"Period"`
+}
+
+type xmlPeriod struct {
+	ID    string   `xml:"id,attr"`
+	Start string   `xml:"start,attr"`
+	Sets  []xmlSet `xml:"AdaptationSet"`
+}
+
+type xmlSet struct {
+	ID              int                 `xml:"id,attr"`
+	ContentType     string              `xml:"contentType,attr"`
+	MimeType        string              `xml:"mimeType,attr"`
+	Lang            string              `xml:"lang,attr,omitempty"`
+	Aligned         bool                `xml:"subsegmentAlignment,attr"`
+	SubSAP          int                 `xml:"subsegmentStartsWithSAP,attr"`
+	SAP             int                 `xml:"startWithSAP,attr"`
+	Representations []xmlRepresentation `xml:"Representation"`
+}
+
+type xmlRepresentation struct {
+	ID         string         `xml:"id,attr"`
+	Codecs     string         `xml:"codecs,attr"`
+	Bandwidth  int            `xml:"bandwidth,attr"`
+	Width      int            `xml:"width,attr,omitempty"`
+	Height     int            `xml:"height,attr,omitempty"`
+	SampleRate int            `xml:"audioSamplingRate,attr,omitempty"`
+	BaseURL    string         `xml:"BaseURL"`
+	Base       xmlSegmentBase `xml:"SegmentBase"`
+}
+
+type xmlSegmentBase struct {
+	Timescale  uint32  `xml:"timescale,attr"`
+	Offset     uint64  `xml:"presentationTimeOffset,attr,omitempty"`
+	IndexRange string  `xml:"indexRange,attr"`
+	Exact      bool    `xml:"indexRangeExact,attr"`
+	Init       xmlInit `xml:"Initialization"`
+}
+
+type xmlInit struct {
+	Range string `xml:"range,attr"`
+}
