@@ -86,3 +86,16 @@ func reasonError(r engine.Reason) error {
 		return fmt.Errorf("reason %d: %w", r, ErrUnavailable)
 	}
 }
+
+// left is how many bytes of the title the store lacks.
+func (c *core) left() (n int64) {
+	for i := range c.title.Files {
+		f := &c.title.Files[i]
+		for p := range c.files.pieces(f) {
+			if !c.store.Has(f.FirstPiece + p) {
+				n += c.files.pieceSize(f.FirstPiece + p)
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,5 @@
+package native
+
+import "essaim/internal/engine"
+
+func newEngine() Stepper { return engine.New() }

@@ -1,0 +1,340 @@
+package native
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/datachannel"
+	"github.com/pion/ice/v4"
+	"github.com/pion/logging"
+	"github.com/pion/webrtc/v4"
+
+	"essaim/internal/bt"
+	"essaim/internal/bt/announce"
+	"essaim/internal/engine"
+)
+
+// Bounds of connecting to peers.
+const (
+	connectionsMax = 64                      // at once, those being made included
+	introducedMax  = 256                     // peers that we know of and have not dialled
+	gatherTimeout  = 1500 * time.Millisecond // a dead STUN server must not hold up an offer
+	connectTimeout = 15 * time.Second
+	readBuffer     = 256 << 10 // pion fails a Read that a message does not fit; peers announce up to 256 KiB
+)
+
+var (
+	errCrowded = errors.New("too many connections")
+	errRefused = errors.New("peers are not allowed")
+)
+
+// rtc makes connections to peers. All but made belongs to the host's goroutine.
+type rtc struct {
+	host    *Host
+	api     *webrtc.API
+	allowed bool
+	ids     map[engine.PeerRef]bt.PeerID // introduced, not yet dialled
+	links   map[engine.PeerRef]*link
+	next    engine.PeerRef
+	made    atomic.Int64
+}
+
+// link is one connection, from the first thought of it to its end.
+type link struct {
+	rtc       *rtc
+	ref       engine.PeerRef
+	id        bt.PeerID
+	initiator bool
+	ctx       context.Context
+	cancel    context.CancelFunc
+	told      bool // the engine knows of it: host's goroutine
+	low       chan struct{}
+}
+
+func newRTC(h *Host) *rtc {
+	var s webrtc.SettingEngine
+	s.DetachDataChannels()
+	quiet := logging.NewDefaultLoggerFactory()
+	quiet.DefaultLogLevel = logging.LogLevelDisabled
+	s.LoggerFactory = quiet
+	if h.cfg.LAN {
+		s.SetIncludeLoopbackCandidate(true)
+		s.SetICEMulticastDNSMode(ice.MulticastDNSModeQueryOnly)
+	} else {
+		s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+		s.SetRemoteIPFilter(public)
+	}
+	return &rtc{
+		host: h, api: webrtc.NewAPI(webrtc.WithSettingEngine(s)),
+		ids: map[engine.PeerRef]bt.PeerID{}, links: map[engine.PeerRef]*link{},
+	}
+}
+
+// allow is the policy's word. The engine closes the peers that it knows; the others are closed here.
+func (r *rtc) allow(peers bool) {
+	r.allowed = peers
+	if !peers {
+		clear(r.ids)
+		for _, l := range r.links {
+			l.cancel()
+		}
+	}
+}
+
+// introduced takes a peer that the tracker asks us to dial.
+func (r *rtc) introduced(id bt.PeerID) {
+	if !r.allowed || len(r.ids) >= introducedMax || id == r.host.cfg.Title.PeerID {
+		return
+	}
+	r.next++
+	r.ids[r.next] = id
+	r.host.core.step(engine.Input{Kind: engine.Introduced, Peer: r.next, Data: id[:]})
+}
+
+// dial is outside's.
+func (r *rtc) dial(ref engine.PeerRef) {
+	id, ok := r.ids[ref]
+	delete(r.ids, ref)
+	l := r.link(ref, id, true)
+	l.told = true
+	r.host.workers.Add(1)
+	go func() {
+		defer r.host.workers.Done()
+		l.run(func(ctx context.Context, pc *webrtc.PeerConnection) error {
+			if !ok {
+				return errRefused
+			}
+			return l.offer(ctx, pc)
+		})
+	}()
+}
+
+// offered takes another peer's offer, as the tracker relayed it.
+func (r *rtc) offered(from bt.PeerID, offer announce.OfferID, sdp string) {
+	if !r.allowed || len(r.links) >= connectionsMax || from == r.host.cfg.Title.PeerID {
+		return
+	}
+	r.next++
+	l := r.link(r.next, from, false)
+	r.host.workers.Add(1)
+	go func() {
+		defer r.host.workers.Done()
+		l.run(func(ctx context.Context, pc *webrtc.PeerConnection) error { return l.answer(ctx, pc, offer, sdp) })
+	}()
+}
+
+func (r *rtc) link(ref engine.PeerRef, id bt.PeerID, initiator bool) *link {
+	l := &link{rtc: r, ref: ref, id: id, initiator: initiator, low: make(chan struct{}, 1)}
+	l.ctx, l.cancel = context.WithCancel(r.host.ctx)
+	r.links[ref] = l
+	return l
+}
+
+// run makes a connection, by the steps that negotiate holds, serves it to its end, and cleans up.
+func (l *link) run(negotiate func(context.Context, *webrtc.PeerConnection) error) {
+	h := l.rtc.host
+	defer h.do(func() {
+		delete(l.rtc.links, l.ref)
+		if l.told {
+			l.told = false
+			h.core.disconnected(l.ref)
+		}
+	})
+	defer l.cancel()
+	may := false
+	h.do(func() { may = l.rtc.allowed && len(l.rtc.links) <= connectionsMax })
+	if !may {
+		return
+	}
+	var servers []webrtc.ICEServer
+	if len(h.cfg.ICE) > 0 {
+		servers = []webrtc.ICEServer{{URLs: h.cfg.ICE}}
+	}
+	pc, err := l.rtc.api.NewPeerConnection(webrtc.Configuration{ICEServers: servers})
+	if err != nil {
+		return
+	}
+	l.rtc.made.Add(1)
+	defer func() { _ = pc.GracefulClose() }()
+	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
+		if s == webrtc.PeerConnectionStateFailed || s == webrtc.PeerConnectionStateClosed {
+			l.cancel()
+		}
+	})
+	opened := make(chan *rtcChannel, 1)
+	attach := func(dc *webrtc.DataChannel) {
+		dc.OnOpen(func() {
+			rw, err := dc.Detach()
+			if err != nil {
+				l.cancel()
+				return
+			}
+			select {
+			case opened <- &rtcChannel{link: l, dc: dc, rw: rw}:
+			default: // a second channel: nobody reads it
+				_ = rw.Close()
+			}
+		})
+	}
+	if l.initiator {
+		dc, err := pc.CreateDataChannel("essaim", nil) // ordered and reliable
+		if err != nil {
+			return
+		}
+		attach(dc)
+	} else {
+		pc.OnDataChannel(attach)
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, connectTimeout)
+	defer cancel()
+	if err := negotiate(ctx, pc); err != nil {
+		return
+	}
+	select {
+	case ch := <-opened:
+		cancel()
+		l.serve(pc, ch)
+	case <-ctx.Done():
+	}
+}
+
+// offer asks the peer through the tracker.
+func (l *link) offer(ctx context.Context, pc *webrtc.PeerConnection) error {
+	d, err := pc.CreateOffer(nil)
+	if err != nil {
+		return err
+	}
+	sdp, err := l.local(ctx, pc, d)
+	if err != nil {
+		return err
+	}
+	var id announce.OfferID
+	if _, err := rand.Read(id[:]); err != nil {
+		return err
+	}
+	answer, err := l.rtc.host.door.offer(ctx, l.id, id, sdp)
+	if err != nil {
+		return err
+	}
+	return pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: l.remote(answer)})
+}
+
+// answer takes an offer up.
+func (l *link) answer(ctx context.Context, pc *webrtc.PeerConnection, offer announce.OfferID, sdp string) error {
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: l.remote(sdp)}); err != nil {
+		return err
+	}
+	d, err := pc.CreateAnswer(nil)
+	if err != nil {
+		return err
+	}
+	own, err := l.local(ctx, pc, d)
+	if err != nil {
+		return err
+	}
+	l.rtc.host.door.answer(l.id, offer, own)
+	return nil
+}
+
+// local settles our description, with the candidates that were gathered in time.
+func (l *link) local(ctx context.Context, pc *webrtc.PeerConnection, d webrtc.SessionDescription) (string, error) {
+	gathered := webrtc.GatheringCompletePromise(pc)
+	if err := pc.SetLocalDescription(d); err != nil {
+		return "", err
+	}
+	limit := time.NewTimer(gatherTimeout)
+	defer limit.Stop()
+	select {
+	case <-gathered:
+	case <-limit.C:
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	own := pc.LocalDescription()
+	if own == nil {
+		return "", errors.New("no local description")
+	}
+	sdp := own.SDP
+	if !l.rtc.host.cfg.LAN {
+		sdp = withoutPrivate(sdp)
+	}
+	if len(sdp) > announce.SDPMax {
+		return "", fmt.Errorf("session description of %d bytes", len(sdp))
+	}
+	return sdp, nil
+}
+
+// remote is a peer's description without candidates that policy forbids, or that are too many.
+func (l *link) remote(sdp string) string {
+	if !l.rtc.host.cfg.LAN {
+		sdp = withoutPrivate(sdp)
+	}
+	return capCandidates(sdp)
+}
+
+// serve carries a channel until it ends.
+func (l *link) serve(pc *webrtc.PeerConnection, ch *rtcChannel) {
+	h := l.rtc.host
+	ch.dc.SetBufferedAmountLowThreshold(queueHigh)
+	ch.dc.OnBufferedAmountLow(func() { // called with pion's locks held: must not wait
+		select {
+		case l.low <- struct{}{}:
+		default:
+		}
+	})
+	if !h.do(func() {
+		if l.ctx.Err() == nil {
+			l.told = true
+			h.core.connected(l.ref, ch, l.id[:], l.initiator)
+		}
+	}) {
+		return
+	}
+	over := make(chan struct{})
+	go func() { // closing is the only way to end a Read
+		defer close(over)
+		for {
+			select {
+			case <-l.low:
+				h.do(func() { h.core.drained(l.ref) })
+			case <-l.ctx.Done():
+				_ = pc.GracefulClose()
+				return
+			}
+		}
+	}()
+	buf := make([]byte, readBuffer)
+	for {
+		n, err := ch.rw.Read(buf)
+		if err != nil || !h.do(func() { h.core.received(l.ref, buf[:n]) }) {
+			break
+		}
+	}
+	l.cancel()
+	<-over
+}
+
+// rtcChannel is a detached data channel.
+type rtcChannel struct {
+	link *link
+	dc   *webrtc.DataChannel
+	rw   datachannel.ReadWriteCloser
+}
+
+// Send queues without waiting: pion's writes do not block, and the core watches the queue.
+func (c *rtcChannel) Send(b []byte) error {
+	_, err := c.rw.Write(b)
+	return err
+}
+
+func (c *rtcChannel) Queued() int { return int(c.dc.BufferedAmount()) }
+
+// Close is called by the core, which does not want to hear of the end.
+func (c *rtcChannel) Close() {
+	c.link.told = false
+	c.link.cancel()
+}
