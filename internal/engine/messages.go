@@ -137,7 +137,7 @@ func (e *Engine) received(p *peer, in *Input) {
 		e.drop(p, ReasonProtocol)
 		return
 	}
-	if m.ID != wire.Piece && m.ID != wire.RequestBlock && e.flood(p) {
+	if m.ID != wire.Piece && e.flood(p, m.ID == wire.RequestBlock) {
 		e.drop(p, ReasonFlood)
 		return
 	}
@@ -150,14 +150,16 @@ func (e *Engine) received(p *peer, in *Input) {
 	}
 }
 
-// flood counts small messages: none needs more than a few hundred in ten seconds.
-func (e *Engine) flood(p *peer) bool {
+// flood counts small messages in turns of ten seconds.
+func (e *Engine) flood(p *peer, request bool) bool {
 	if e.now-p.turn > 10_000_000 {
-		p.turn, p.turnMessages = e.now, 0
+		p.turn, p.turnMessages, p.rejects = e.now, 0, 0
+	}
+	if request {
+		return false // requests have bounds of their own
 	}
 	p.turnMessages++
-	// A store that is restored or filled at once announces every piece.
-	return p.turnMessages > messagesPerTurn+len(e.stock.status)
+	return p.turnMessages > messagesPerTurn+len(e.stock.status) // a store filled at once announces every piece
 }
 
 func (e *Engine) handshake(p *peer, data []byte) {

@@ -21,7 +21,7 @@ const (
 	keepaliveEvery  = 55_000_000
 	servedQueueMax  = 512     // requests kept for one peer; our reqq
 	sendQueueMax    = 1 << 20 // bytes in the host's hands for one peer
-	rejectsFlood    = 50      // requests out of place before the peer is dropped
+	rejectsFlood    = 200     // requests out of place, in ten seconds, before the peer is dropped
 	messagesPerTurn = 4_000   // small messages a peer may send per ten seconds
 )
 

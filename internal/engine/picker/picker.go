@@ -190,12 +190,12 @@ func (p *Picker) Plan(dst []Want, now int64, s Stock) []Want {
 	return dst
 }
 
-// ahead adds what the chosen file lacks between the play head and the end of the window.
+// ahead adds what the chosen file lacks from the end of the player's own buffer to the end of the window.
 func (p *Picker) ahead(dst []Want, base int, file uint32, pos int64, s Stock) []Want {
 	t := &p.tracks[file]
 	last := t.FirstPiece + uint32((t.Size-1)/p.pieceLength)
 	scale := max(p.rate, 1000)
-	for i := t.segmentAt(pos); i < len(t.index); i++ {
+	for i := t.segmentAt(max(pos, p.bufferedMs)); i < len(t.index); i++ {
 		seg := &t.index[i]
 		ahead := (int64(seg.StartMs) - pos) * 1000 / scale
 		if ahead > WindowMs {
