@@ -7,8 +7,8 @@
 import { HashBook } from "./hashbook";
 import { hashOf, sameDigest } from "./merkle";
 import { Origin, type OriginHooks, sourceError, type Surroundings } from "./origin";
-import type { PlayFile, PlayPolicy, PlaySession, PlayTickets } from "./session";
-import type { MediaSourceBytes, PlaybackState, ReadResult, Stats, VerifiedPiece } from "./source";
+import type { PlayFile, PlaySession, PlayTickets } from "./session";
+import type { MediaSourceBytes, ReadResult, Stats, VerifiedPiece } from "./source";
 
 /** Verified pieces are kept up to this many bytes: half a minute of a 5 Mbit/s film and its sound. */
 const cacheBytesDefault = 24 * 1024 * 1024;
@@ -103,10 +103,11 @@ export class DirectSource implements MediaSourceBytes {
     }
   }
 
-  moved(_state: PlaybackState): void {}
-  seeked(_position_ms: number): void {}
-  rendition(_file: number): void {}
-  policy(_p: PlayPolicy): void {}
+  // Without an engine nobody looks ahead: where playback stands changes nothing here.
+  moved(): void {}
+  seeked(): void {}
+  rendition(): void {}
+  policy(): void {}
 
   tickets(t: PlayTickets): void {
     this.#origin.tickets(t);

@@ -1,0 +1,179 @@
+/**
+ * The client of the service's HTTP API. Every failure is an ApiError whose message is a sentence for the person in front
+ * of the screen; problem documents (RFC 9457) supply it where they have one.
+ */
+
+import type { Heartbeat, HeartbeatReply, Kind, PlaySession } from "./session";
+
+/** A title as the catalogue lists it. */
+export interface TitleSummary {
+  id: string;
+  name: string;
+  summary: string;
+  /** Anyone may watch; otherwise members only. */
+  open: boolean;
+  /** An address, or empty for none. */
+  poster: string;
+  duration_ms: number;
+}
+
+/** A title with its files. */
+export interface TitleDetail extends TitleSummary {
+  files: TitleFile[];
+  info_hash: string;
+  info_hash_v2: string;
+}
+
+/** A rendition or audio track of a title. */
+export interface TitleFile {
+  path: string;
+  size: number;
+  kind: Kind;
+  codec: string;
+  bandwidth: number;
+  height?: number;
+}
+
+/** A person who is signed in. */
+export interface Me {
+  id: string;
+  name: string;
+}
+
+/** What went wrong with a request, by what the page can do about it. */
+export type ApiErrorKind = "offline" | "unauthorized" | "forbidden" | "missing" | "invalid" | "busy" | "server";
+
+/** A failed request. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+  readonly kind: ApiErrorKind;
+  /** The HTTP status, 0 where no answer came. */
+  readonly status: number;
+  /** The server's own sentence (RFC 9457 `detail`, else `title`), if it sent one. */
+  readonly detail: string | undefined;
+  constructor(kind: ApiErrorKind, status: number, detail?: string, options?: ErrorOptions) {
+    super(detail ?? kind, options);
+    this.kind = kind;
+    this.status = status;
+    this.detail = detail;
+  }
+}
+
+/** The API of one server. */
+export class Api {
+  #prefix: string;
+  #fetch: typeof globalThis.fetch;
+
+  /** `prefix` is where the server stands: empty for the page's own. */
+  constructor(prefix = "", fetch: typeof globalThis.fetch = (input, init) => globalThis.fetch(input, init)) {
+    this.#prefix = prefix;
+    this.#fetch = fetch;
+  }
+
+  /** Published titles, newest first; to a stranger, the open ones. */
+  async titles(): Promise<TitleSummary[]> {
+    return (await this.#json<{ titles: TitleSummary[] | null }>("GET", "/api/v1/titles")).titles ?? [];
+  }
+
+  /** One title. */
+  title(id: string): Promise<TitleDetail> {
+    return this.#json("GET", `/api/v1/titles/${encodeURIComponent(id)}`);
+  }
+
+  /** Who is signed in; undefined for nobody. */
+  async me(): Promise<Me | undefined> {
+    try {
+      return await this.#json<Me>("GET", "/api/v1/me");
+    } catch (error) {
+      if (error instanceof ApiError && error.kind === "unauthorized") return undefined;
+      throw error;
+    }
+  }
+
+  /** Signs in; the session's cookie is the browser's business. */
+  signIn(name: string, password: string): Promise<Me> {
+    return this.#json("POST", "/api/v1/session", { name, password });
+  }
+
+  /** Signs out. */
+  async signOut(): Promise<void> {
+    await this.#send("DELETE", "/api/v1/session");
+  }
+
+  /** The members of a demonstration who sign in with one click; undefined where the service is none. */
+  async demoMembers(): Promise<string[] | undefined> {
+    try {
+      return (await this.#json<{ members: string[] }>("GET", "/api/v1/demo")).members;
+    } catch (error) {
+      if (error instanceof ApiError && error.kind === "missing") return undefined;
+      throw error;
+    }
+  }
+
+  /** Signs one of them in. */
+  async demoSignIn(name: string): Promise<void> {
+    await this.#send("POST", "/demo/sign-in", { name });
+  }
+
+  /** Presses play. `share` is the viewer's consent to give bytes to other viewers. */
+  play(title: string, share: boolean): Promise<PlaySession> {
+    return this.#json("POST", `/api/v1/titles/${encodeURIComponent(title)}/play`, { share });
+  }
+
+  /** Reports, and brings new tickets and the policy of the moment. With `last`, the request outlives the page. */
+  heartbeat(session: string, ticket: string, report: Heartbeat, last = false): Promise<HeartbeatReply> {
+    return this.#json("POST", `/api/v1/play/${encodeURIComponent(session)}/heartbeat`, report, {
+      headers: { Authorization: `Bearer ${ticket}` },
+      keepalive: last,
+    });
+  }
+
+  async #json<T>(method: string, path: string, body?: unknown, init?: RequestInit): Promise<T> {
+    const response = await this.#send(method, path, body, init);
+    try {
+      return (await response.json()) as T;
+    } catch (error) {
+      throw new ApiError("server", response.status, undefined, { cause: error });
+    }
+  }
+
+  async #send(method: string, path: string, body?: unknown, init: RequestInit = {}): Promise<Response> {
+    let response: Response;
+    try {
+      response = await this.#fetch(this.#prefix + path, {
+        ...init,
+        method,
+        headers: {
+          Accept: "application/json",
+          ...(body ? { "Content-Type": "application/json" } : {}),
+          ...init.headers,
+        },
+        body: body === undefined ? undefined : JSON.stringify(body),
+        credentials: "same-origin",
+      });
+    } catch (error) {
+      throw new ApiError("offline", 0, undefined, { cause: error });
+    }
+    if (!response.ok) throw new ApiError(kindOf(response.status), response.status, await detailOf(response));
+    return response;
+  }
+}
+
+function kindOf(status: number): ApiErrorKind {
+  if (status === 401) return "unauthorized";
+  if (status === 403) return "forbidden";
+  if (status === 404 || status === 410) return "missing";
+  if (status === 429 || status === 503) return "busy";
+  return status < 500 ? "invalid" : "server";
+}
+
+async function detailOf(response: Response): Promise<string | undefined> {
+  try {
+    if (!response.headers.get("Content-Type")?.includes("json")) return undefined;
+    const problem = (await response.json()) as { detail?: unknown; title?: unknown };
+    const text = problem.detail ?? problem.title;
+    return typeof text === "string" && text !== "" ? text : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * How playback goes, read off a video element: start-up time, stalls, and where the play head and the buffer stand. A
+ * stall is a pause that nobody asked for after the first frame: seeks and the start itself are none.
+ */
+
+import type { PlaybackState } from "./source";
+
+/** What a gauge has measured. Milliseconds. */
+export interface Gauged {
+  /** From the gauge's start to the first frame; 0 until then. */
+  startupMs: number;
+  stalls: number;
+  stalledMs: number;
+}
+
+/** Watches one video element from the moment it is made until `stop`. */
+export class Gauge {
+  #video: HTMLVideoElement;
+  #now: () => number;
+  #began: number;
+  #startupMs = 0;
+  #stalls = 0;
+  #stalledMs = 0;
+  #stall: { at: number; position: number } | undefined;
+  #seeking = false;
+  #listening = new AbortController();
+
+  constructor(video: HTMLVideoElement, now: () => number = () => performance.now()) {
+    this.#video = video;
+    this.#now = now;
+    this.#began = now();
+    const on = (type: string, listener: () => void) =>
+      video.addEventListener(type, listener, { signal: this.#listening.signal });
+    on("loadeddata", () => {
+      this.#startupMs ||= Math.max(1, now() - this.#began);
+    });
+    on("waiting", () => this.starving());
+    on("seeking", () => {
+      this.#seeking = true;
+      this.#resume();
+    });
+    for (const type of ["playing", "canplay"]) on(type, () => (this.#seeking = video.seeking));
+    on("timeupdate", () => {
+      if (this.#stall && video.currentTime > this.#stall.position) this.#resume();
+    });
+    for (const type of ["pause", "ended"]) on(type, () => this.#resume());
+  }
+
+  /** Tells that the player has run out of film; a video element does not always notice by itself. */
+  starving(): void {
+    const { video, stall } = { video: this.#video, stall: this.#stall };
+    if (stall || !this.#startupMs || this.#seeking || video.seeking || video.paused || video.ended) return;
+    this.#stall = { at: this.#now(), position: video.currentTime };
+    this.#stalls++;
+  }
+
+  #resume(): void {
+    if (!this.#stall) return;
+    this.#stalledMs += this.#now() - this.#stall.at;
+    this.#stall = undefined;
+  }
+
+  /** What has been measured so far, a stall that still lasts included. */
+  read(): Gauged {
+    const lasting = this.#stall ? this.#now() - this.#stall.at : 0;
+    return {
+      startupMs: Math.round(this.#startupMs),
+      stalls: this.#stalls,
+      stalledMs: Math.round(this.#stalledMs + lasting),
+    };
+  }
+
+  /** Whether it stalls now. */
+  get stalling(): boolean {
+    return this.#stall !== undefined;
+  }
+
+  /** Where the play head and the end of the buffer around it stand. */
+  playback(): PlaybackState {
+    const { currentTime, buffered, playbackRate, paused } = this.#video;
+    let end = currentTime;
+    for (let i = 0; i < buffered.length; i++) {
+      // A tenth of a second: the largest gap that playback steps over without a stop.
+      if (buffered.start(i) <= end + 0.1 && buffered.end(i) > end) end = buffered.end(i);
+    }
+    return {
+      position_ms: Math.round(currentTime * 1_000),
+      buffered_end_ms: Math.round(end * 1_000),
+      rate: playbackRate,
+      paused,
+    };
+  }
+
+  /** Stops watching. What was measured stays readable. */
+  stop(): void {
+    this.#resume();
+    this.#listening.abort();
+  }
+}

@@ -1,0 +1,19 @@
+/**
+ * The player, to embed in any page: `new EssaimPlayer({ video, title, share }).load()`. Free of any framework.
+ */
+
+export { Api, ApiError, type ApiErrorKind, type Me, type TitleDetail, type TitleFile, type TitleSummary } from "./api";
+export { type EssaimDebug, exposeDebug } from "./debug";
+export { DirectSource, type DirectOptions } from "./direct";
+export {
+  EssaimPlayer,
+  type DeliveredRange,
+  type Phase,
+  type PlayerEvents,
+  type PlayerFailure,
+  type PlayerOptions,
+  type PlayerStats,
+} from "./player";
+export type * from "./session";
+export * from "./source";
+export { SwitchingSource, type SwitchingOptions, type Via } from "./switching";

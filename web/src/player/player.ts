@@ -1,0 +1,475 @@
+/**
+ * A player for one title on one video element: Shaka over the `essaim:` scheme, the play session with its heartbeat, the
+ * switch from page to engine. It must start without waiting for anything but the first bytes, obey policy and consent at
+ * once, and leave nothing running after `destroy`.
+ */
+
+import { Api, ApiError } from "./api";
+import { DirectSource } from "./direct";
+import { Emitter } from "./emitter";
+import { Gauge } from "./gauge";
+import { toHex, sha256 } from "./merkle";
+import { type Delivery, manifestUri, serve, type Shaka } from "./scheme";
+import type { Heartbeat, PlayPolicy, PlaySession } from "./session";
+import { type EngineNote, SourceError, type SourceErrorCode, type OpenEngine, type Stats } from "./source";
+import { SwitchingSource, type Via } from "./switching";
+
+/** How a player is made. */
+export interface PlayerOptions {
+  video: HTMLVideoElement;
+  /** The title's id. */
+  title: string;
+  /** The viewer's consent to give bytes to other viewers. Unanswered is no. */
+  share: boolean;
+  api?: Api;
+  /** Where the engine keeps pieces: "memory", or a folder's name. */
+  storage?: string;
+  /** Gets the engine's opener; by default `web/src/host`. */
+  loadEngine?: () => Promise<OpenEngine>;
+  /** For demonstrations: send wrong bits to peers. */
+  debugLie?: boolean;
+  /** For tests: keep the SHA-256 of every range given to Shaka, see `delivered`. */
+  record?: boolean;
+}
+
+/** What a player does at the moment. */
+export type Phase = "loading" | "playing" | "paused" | "buffering" | "ended" | "failed";
+
+/** Why a player failed, for the page to say in its reader's language. */
+export interface PlayerFailure {
+  code: SourceErrorCode | "media" | "unsupported" | "api";
+  /** A plain English sentence. */
+  message: string;
+  /** Where the API failed. */
+  api?: ApiError;
+  cause: unknown;
+}
+
+/** Everything countable about a player. */
+export interface PlayerStats extends Stats {
+  startupMs: number;
+  stalls: number;
+  stalledMs: number;
+  positionMs: number;
+  bufferedEndMs: number;
+  /** Lines of the picture now shown; 0 before the first frame. */
+  height: number;
+  /** Who verifies and delivers. */
+  via: Via;
+}
+
+/** A player's events. */
+export interface PlayerEvents {
+  phase: Phase;
+  /** About once a second while the page is seen. */
+  stats: PlayerStats;
+  via: Via;
+  policy: PlayPolicy;
+  /** Bytes are late and being asked for again; undefined: they flow again. */
+  trouble: SourceError | undefined;
+  failure: PlayerFailure;
+  note: EngineNote;
+}
+
+/** A range that Shaka was given, as `record` keeps it. */
+export interface DeliveredRange {
+  file: number;
+  from: number;
+  to: number;
+  sha256: string;
+}
+
+/** Seconds of film that Shaka holds; the long look-ahead lives in the engine's store. */
+const bufferingGoal = 10;
+
+/** The engine is loaded after the first frame, which it must not delay, or after this long at the latest. */
+const engineAfterMs = 1_500;
+
+/** Never a heartbeat more often than this. */
+const heartbeatMinMs = 5_000;
+
+/** A player. Make it, `load`, later `destroy`; once only. */
+export class EssaimPlayer {
+  /** Typed events. */
+  readonly events = new Emitter<PlayerEvents>();
+  /** With `record`: what Shaka was given, in order of delivery. */
+  readonly delivered: DeliveredRange[] = [];
+
+  #options: PlayerOptions;
+  #api: Api;
+  #video: HTMLVideoElement;
+  #gauge: Gauge | undefined;
+  #session: PlaySession | undefined;
+  #source: SwitchingSource | undefined;
+  #shaka: InstanceType<Shaka["Player"]> | undefined;
+  #stopServing: (() => void) | undefined;
+  #life = new AbortController();
+  #phase: Phase = "loading";
+  #failure: PlayerFailure | undefined;
+  #consent: boolean;
+  #serverPolicy: PlayPolicy | undefined;
+  #beating: Promise<void> | undefined;
+  #timers = new Set<ReturnType<typeof setTimeout>>();
+
+  constructor(options: PlayerOptions) {
+    this.#options = options;
+    this.#api = options.api ?? new Api();
+    this.#video = options.video;
+    this.#consent = options.share;
+  }
+
+  /** The play session, once there is one. */
+  get session(): PlaySession | undefined {
+    return this.#session;
+  }
+
+  /** What the player does now. */
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  /** Why the engine is not in use although it was wanted; undefined when it never failed. */
+  get engineFailure(): unknown {
+    return this.#source?.failure;
+  }
+
+  /**
+   * Presses play: asks for a play session and shows the first frame, paused unless the element is set to autoplay.
+   * Resolves when Shaka has loaded. On failure it emits `failure` and rejects with the same.
+   */
+  async load(startMs = 0): Promise<void> {
+    try {
+      this.#gauge = new Gauge(this.#video);
+      const [session, shaka] = await Promise.all([
+        this.#api.play(this.#options.title, this.#consent),
+        import("shaka-player/dist/shaka-player.dash-es2021").then((module) => module.default),
+      ]);
+      this.#life.signal.throwIfAborted();
+      await this.#open(session, shaka, startMs);
+    } catch (error) {
+      if (this.#life.signal.aborted) return;
+      throw this.#fail(error);
+    }
+  }
+
+  /** Starts or resumes playback; false where the browser wants a gesture of the viewer first. */
+  async play(): Promise<boolean> {
+    try {
+      await this.#video.play();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Tries again after a failure of the network, where playback stands. False when only a new player can help. */
+  retry(): boolean {
+    if (this.#failure && !this.#shaka?.retryStreaming()) return false;
+    this.#failure = undefined;
+    this.#refresh();
+    return true;
+  }
+
+  /**
+   * The viewer's answer to the sharing question, obeyed at once: without consent no peer is used from now on. With it,
+   * a new play session is asked for if this one was begun without; rejects with an ApiError if that fails.
+   */
+  async share(consent: boolean): Promise<void> {
+    if (consent === this.#consent) return;
+    this.#consent = consent;
+    if (!this.#session || !this.#source) return;
+    if (consent) await this.#renew();
+    else this.#obey(this.#serverPolicy ?? this.#session.policy);
+  }
+
+  /** Overrides parts of the policy for this player: the demonstration's switches. */
+  restrict(policy: Partial<PlayPolicy>): void {
+    this.#restriction = policy;
+    if (this.#serverPolicy) this.#obey(this.#serverPolicy);
+  }
+  #restriction: Partial<PlayPolicy> = {};
+
+  /** The counts so far. */
+  stats(): PlayerStats {
+    const none: Stats = {
+      originBytes: 0,
+      peerBytes: 0,
+      cachedBytes: 0,
+      sentBytes: 0,
+      badBlocks: 0,
+      peers: 0,
+      downloadKbps: 0,
+    };
+    const gauged = this.#gauge?.read() ?? { startupMs: 0, stalls: 0, stalledMs: 0 };
+    const playback = this.#gauge?.playback();
+    return {
+      ...(this.#source?.stats() ?? none),
+      ...gauged,
+      positionMs: playback?.position_ms ?? 0,
+      bufferedEndMs: playback?.buffered_end_ms ?? 0,
+      height: this.#video.videoHeight,
+      via: this.#source?.via ?? "page",
+    };
+  }
+
+  /** Ends playback and everything that goes with it, the engine's connections included. Idempotent. */
+  async destroy(): Promise<void> {
+    if (this.#life.signal.aborted) return;
+    this.#life.abort(new DOMException("the player was destroyed", "AbortError"));
+    this.#gauge?.stop();
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+    if (this.#session) void this.#report(true).catch(() => undefined);
+    this.events.clear();
+    await this.#shaka?.destroy().catch(() => undefined);
+    this.#stopServing?.();
+    await this.#source?.close();
+  }
+
+  async #open(session: PlaySession, shaka: Shaka, startMs: number): Promise<void> {
+    shaka.polyfill.installAll();
+    if (!shaka.Player.isBrowserSupported()) throw new Unsupported();
+    this.#session = session;
+    this.#serverPolicy = session.policy;
+    const direct = new DirectSource(session, {
+      renew: () => this.#beat(),
+      trouble: (error) => this.events.emit("trouble", error),
+    });
+    const source = new SwitchingSource({ ...session, policy: this.#effective(session.policy) }, direct, {
+      load: this.#options.loadEngine,
+      storage: this.#options.storage,
+      debugLie: this.#options.debugLie,
+      onNote: (note) => this.events.emit("note", note),
+      onChange: (via, reason) => {
+        if (reason !== undefined)
+          console.warn("essaim: the page delivers by itself, because the engine ended:", reason);
+        this.events.emit("via", via);
+      },
+    });
+    this.#source = source;
+    this.events.emit("policy", this.#effective(session.policy));
+    const asked = new Map<string, number>();
+    this.#stopServing = serve(shaka, session, source, {
+      onRequest: (file, from) => {
+        const { kind, segments } = session.files[file];
+        if (asked.get(kind) === file || from < (segments[0]?.[0] ?? 0)) return;
+        asked.set(kind, file);
+        source.rendition(file);
+      },
+      onDelivery: this.#options.record ? (delivery) => this.#record(delivery) : undefined,
+    });
+    this.#watch(source);
+    this.#schedule(session.tickets.expires_ms / 2);
+    const player = new shaka.Player();
+    this.#shaka = player;
+    player.configure(shakaSettings);
+    player.addEventListener("error", (event) => {
+      if (!this.#life.signal.aborted) this.#fail((event as Event & { detail: unknown }).detail);
+    });
+    player.addEventListener("buffering", (event) => {
+      if ((event as Event & { buffering: boolean }).buffering) this.#gauge?.starving();
+      this.#refresh();
+    });
+    await player.attach(this.#video);
+    await player.load(manifestUri(session), startMs / 1_000, "application/dash+xml");
+  }
+
+  /** Follows the media element's events, which unlike timers keep coming in a hidden page that plays. */
+  #watch(source: SwitchingSource): void {
+    const { signal } = this.#life;
+    const on = (type: string, listener: () => void) => this.#video.addEventListener(type, listener, { signal });
+    const report = () => {
+      if (this.#gauge) source.moved(this.#gauge.playback());
+      this.#refresh();
+    };
+    const moves = ["timeupdate", "progress", "play", "pause", "playing", "waiting", "ratechange", "seeked", "ended"];
+    for (const type of moves) on(type, report);
+    on("seeking", () => source.seeked(Math.round(this.#video.currentTime * 1_000)));
+
+    let started = false;
+    const start = () => {
+      if (started || signal.aborted) return;
+      started = true;
+      void source.start();
+    };
+    on("loadeddata", start);
+    this.#later(engineAfterMs, start);
+
+    const tell = () => {
+      if (!document.hidden) this.events.emit("stats", this.stats());
+      this.#later(1_000, tell);
+    };
+    this.#later(1_000, tell);
+    addEventListener("online", () => this.#failure?.code === "network" && this.retry(), { signal });
+    addEventListener("pagehide", () => void this.#report(true).catch(() => undefined), { signal });
+  }
+
+  #refresh(): void {
+    const phase = this.#failure ? "failed" : this.#read();
+    if (phase === this.#phase) return;
+    this.#phase = phase;
+    this.events.emit("phase", phase);
+  }
+
+  #read(): Phase {
+    const video = this.#video;
+    if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA && !this.#gauge?.read().startupMs) return "loading";
+    if (video.ended) return "ended";
+    if (video.paused) return "paused";
+    return this.#gauge?.stalling || video.readyState < HTMLMediaElement.HAVE_FUTURE_DATA ? "buffering" : "playing";
+  }
+
+  #fail(error: unknown): PlayerFailure {
+    const failure = explain(error);
+    this.#failure = failure;
+    this.#refresh();
+    this.events.emit("failure", failure);
+    return failure;
+  }
+
+  /** The policy that holds: the server's, less what the viewer, the network or a demonstration forbids. */
+  #effective(p: PlayPolicy): PlayPolicy {
+    const policy = { ...p, ...this.#restriction };
+    const allowed = this.#consent && !meteredNetwork();
+    return { ...policy, p2p: p.p2p && policy.p2p && allowed, upload: p.upload && policy.upload && allowed };
+  }
+
+  #obey(p: PlayPolicy): void {
+    this.#serverPolicy = p;
+    const policy = this.#effective(p);
+    this.#source?.policy(policy);
+    this.events.emit("policy", policy);
+  }
+
+  /** Goes on under a new play session, for consent or because the old one has ended. */
+  async #renew(): Promise<void> {
+    const before = this.#session;
+    const session = await this.#api.play(this.#options.title, this.#consent);
+    if (this.#life.signal.aborted || !before) return;
+    // Another version is another torrent: what plays goes on with the old one as long as it is served.
+    if (session.info_hash_v2 !== before.info_hash_v2) return;
+    this.#session = session;
+    this.#serverPolicy = session.policy;
+    const policy = this.#effective(session.policy);
+    this.#source?.renew({ ...session, policy });
+    this.events.emit("policy", policy);
+    this.#schedule(session.tickets.expires_ms / 2);
+  }
+
+  #heartbeatTimer: ReturnType<typeof setTimeout> | undefined;
+
+  #schedule(ms: number): void {
+    clearTimeout(this.#heartbeatTimer);
+    this.#heartbeatTimer = this.#later(Math.max(heartbeatMinMs, ms), () => void this.#beat().catch(() => undefined));
+  }
+
+  /** One heartbeat at a time. A refused one begins a new play session; a lost one is repeated soon. */
+  #beat(): Promise<void> {
+    this.#beating ??= this.#report(false)
+      .catch(async (error: unknown) => {
+        const gone = error instanceof ApiError && ["unauthorized", "forbidden", "missing"].includes(error.kind);
+        if (gone) return this.#renew();
+        throw error;
+      })
+      .catch((error: unknown) => {
+        this.#schedule(heartbeatMinMs + 10_000 * Math.random());
+        throw error;
+      })
+      .finally(() => {
+        this.#beating = undefined;
+      });
+    return this.#beating;
+  }
+
+  async #report(last: boolean): Promise<void> {
+    const session = this.#session;
+    if (!session) return;
+    const stats = this.stats();
+    const report: Heartbeat = {
+      position_ms: stats.positionMs,
+      origin_bytes: stats.originBytes,
+      peer_bytes: stats.peerBytes,
+      sent_bytes: stats.sentBytes,
+      stalls: stats.stalls,
+      stalled_ms: stats.stalledMs,
+      startup_ms: stats.startupMs,
+      bad_blocks: stats.badBlocks,
+    };
+    const reply = await this.#api.heartbeat(session.id, session.tickets.media, report, last);
+    if (this.#life.signal.aborted || this.#session !== session) return;
+    this.#session = { ...session, tickets: reply.tickets };
+    this.#source?.tickets(reply.tickets);
+    this.#obey(reply.policy);
+    this.#schedule(reply.tickets.expires_ms / 2);
+  }
+
+  #record({ file, from, to, data }: Delivery): void {
+    const entry: DeliveredRange = { file, from, to, sha256: "" };
+    this.delivered.push(entry);
+    // WebCrypto copies its input before it returns, so Shaka may do with the buffer what it likes.
+    void sha256(data).then((digest) => (entry.sha256 = toHex(digest)));
+  }
+
+  #later(ms: number, what: () => void): ReturnType<typeof setTimeout> | undefined {
+    if (this.#life.signal.aborted) return undefined;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      what();
+    }, ms);
+    this.#timers.add(timer);
+    return timer;
+  }
+}
+
+class Unsupported extends Error {}
+
+/** Times out nothing and retries nothing by itself: the source knows better when to wait and when to give up. */
+const patience = {
+  maxAttempts: 1,
+  baseDelay: 1_000,
+  backoffFactor: 2,
+  fuzzFactor: 0.5,
+  timeout: 0,
+  stallTimeout: 0,
+  connectionTimeout: 0,
+};
+
+const shakaSettings = {
+  manifest: { retryParameters: patience },
+  streaming: { bufferingGoal, rebufferingGoal: 1, bufferBehind: 30, retryParameters: patience },
+  abr: {
+    enabled: true,
+    useNetworkInformation: false,
+    defaultBandwidthEstimate: 2_500_000,
+    restrictToElementSize: true,
+  },
+};
+
+/** Whether the network is one on which a viewer's consent at home says nothing: mobile, or set to save data. */
+function meteredNetwork(): boolean {
+  const { connection } = navigator as Navigator & { connection?: { saveData?: boolean; type?: string } };
+  return connection?.saveData === true || connection?.type === "cellular";
+}
+
+/** Shaka's error categories (shaka.util.Error.Category) that blame the film or the browser. */
+const mediaCategories = [3, 4, 5];
+
+function explain(error: unknown): PlayerFailure {
+  if (error instanceof ApiError) {
+    return { code: "api", message: error.message, api: error, cause: error };
+  }
+  if (error instanceof Unsupported) {
+    return {
+      code: "unsupported",
+      message: "This browser cannot play streamed films. Try a current one.",
+      cause: error,
+    };
+  }
+  const { data, category } = (error ?? {}) as { data?: unknown[]; category?: number };
+  const source = data?.find((item) => item instanceof SourceError);
+  if (source) return { code: source.code, message: source.message, cause: error };
+  if (category !== undefined && mediaCategories.includes(category)) {
+    return { code: "media", message: "This browser cannot play this film. Try another one.", cause: error };
+  }
+  return { code: "network", message: "Playback stopped. Try again.", cause: error };
+}

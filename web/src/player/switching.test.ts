@@ -1,0 +1,184 @@
+import { randomBytes } from "node:crypto";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { DirectSource } from "./direct";
+import type { PlayPolicy } from "./session";
+import type { EngineOptions, MediaSourceBytes, OpenEngine, ReadResult, Stats, VerifiedPiece } from "./source";
+import { SwitchingSource, type SwitchingOptions } from "./switching";
+import { makeFilm, makeOrigin } from "./testing";
+
+const piece = 32 * 1024;
+const never = new AbortController().signal;
+const sharing: PlayPolicy = { p2p: true, upload: true, lan: false, uplink_kbps: 0 };
+
+/** An engine of which a test says how it reads. */
+class FakeEngine implements MediaSourceBytes {
+  told: string[] = [];
+  closed = 0;
+  counts: Stats = {
+    originBytes: 0,
+    peerBytes: 7,
+    cachedBytes: 0,
+    sentBytes: 1,
+    badBlocks: 0,
+    peers: 2,
+    downloadKbps: 5,
+  };
+  reading: (file: number, from: number, to: number, signal: AbortSignal) => Promise<ReadResult> = (_, from, to) =>
+    Promise.resolve({ data: new ArrayBuffer(to - from), cached: true, timeMs: 0 });
+
+  read(file: number, from: number, to: number, signal: AbortSignal) {
+    return this.reading(file, from, to, signal);
+  }
+  moved = () => void this.told.push("moved");
+  seeked = () => void this.told.push("seeked");
+  rendition = (file: number) => void this.told.push(`rendition ${file}`);
+  policy = (p: PlayPolicy) => void this.told.push(`p2p ${p.p2p}`);
+  tickets = () => void this.told.push("tickets");
+  stats = () => this.counts;
+  close = () => {
+    this.closed++;
+    return Promise.resolve();
+  };
+}
+
+function open(policy: PlayPolicy, options: SwitchingOptions = {}) {
+  const film = makeFilm([new Uint8Array(randomBytes(5 * piece))]);
+  film.session.policy = policy;
+  const origin = makeOrigin(film);
+  const direct = new DirectSource(film.session, { around: { fetch: origin.fetch } });
+  const engine = new FakeEngine();
+  const opened = vi.fn<OpenEngine>(() => Promise.resolve(engine));
+  const changes: string[] = [];
+  const source = new SwitchingSource(film.session, direct, {
+    load: () => Promise.resolve(opened),
+    onChange: (via) => changes.push(via),
+    ...options,
+  });
+  return { film, source, engine, opened, changes, seen: origin.seen };
+}
+
+test("without leave to use peers no engine is loaded", async () => {
+  const { source, opened } = open({ ...sharing, p2p: false });
+  await source.start();
+  expect(opened).not.toHaveBeenCalled();
+  source.policy(sharing);
+  await vi.waitFor(() => expect(source.via).toBe("engine"));
+  expect(opened).toHaveBeenCalledOnce();
+});
+
+test("the engine is seeded with verified pieces and told what happened before it came", async () => {
+  const { source, opened, engine, changes, film } = open(sharing);
+  const seeds: VerifiedPiece[] = [];
+  opened.mockImplementation((_, options: EngineOptions) => {
+    seeds.push(...options.seed);
+    return Promise.resolve(engine);
+  });
+  await source.read(0, 0, piece + 1, never);
+  source.rendition(0);
+  source.moved({ position_ms: 1, buffered_end_ms: 2, rate: 1, paused: false });
+  await source.start();
+  seeds.sort((a, b) => a.piece - b.piece);
+  expect(seeds.map((seed) => seed.piece)).toEqual([0, 1]);
+  expect(Buffer.compare(new Uint8Array(seeds[1].data), film.files[0].data.subarray(piece, 2 * piece))).toBe(0);
+  expect(engine.told).toEqual(["p2p true", "tickets", "rendition 0", "moved"]);
+  expect(changes).toEqual(["engine"]);
+  source.seeked(5);
+  source.policy({ ...sharing, p2p: false });
+  expect(engine.told.slice(4)).toEqual(["seeked", "p2p false"]);
+});
+
+describe("an engine that", () => {
+  test("cannot be loaded leaves everything to the page, for good", async () => {
+    const { source, opened, changes, film } = open(sharing, {
+      load: () => Promise.reject(new Error("no WebAssembly")),
+    });
+    await source.start();
+    await source.start();
+    expect(opened).not.toHaveBeenCalled();
+    expect(changes).toEqual(["page"]);
+    expect(source.failure).toEqual(new Error("no WebAssembly"));
+    const { data } = await source.read(0, 0, 9, never);
+    expect(Buffer.compare(new Uint8Array(data), film.files[0].data.subarray(0, 9))).toBe(0);
+  });
+
+  test("fails a read costs that read one direct request, and is closed", async () => {
+    const { source, engine, changes, film } = open(sharing);
+    await source.start();
+    engine.reading = () => Promise.reject(new Error("panic"));
+    const { data } = await source.read(0, 5, 50, never);
+    expect(Buffer.compare(new Uint8Array(data), film.files[0].data.subarray(5, 50))).toBe(0);
+    expect(source.via).toBe("page");
+    expect(engine.closed).toBe(1);
+    expect(changes).toEqual(["engine", "page"]);
+    expect(source.stats()).toMatchObject({ originBytes: piece, peerBytes: 7, sentBytes: 1, peers: 0 });
+    await source.start();
+    expect(source.via).toBe("page");
+  });
+
+  test("throws at being told something has failed", async () => {
+    const { source, engine } = open(sharing);
+    await source.start();
+    engine.seeked = () => {
+      throw new Error("worker is gone");
+    };
+    source.seeked(3);
+    expect(source.via).toBe("page");
+  });
+
+  test("opens after the source was closed is closed at once", async () => {
+    const { source, engine } = open(sharing);
+    const starting = source.start();
+    await source.close();
+    await starting;
+    expect(engine.closed).toBe(1);
+    expect(engine.told).toEqual([]);
+  });
+
+  describe("falls silent", () => {
+    beforeEach(() => void vi.useFakeTimers());
+    afterEach(() => void vi.useRealTimers());
+    const hang: FakeEngine["reading"] = (_, __, ___, signal) =>
+      new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
+
+    test("while the player runs dry is overtaken by the page after five seconds", async () => {
+      const { source, engine, seen } = open(sharing);
+      await source.start();
+      engine.reading = hang;
+      const read = source.read(0, 0, 10, never);
+      await vi.advanceTimersByTimeAsync(4_900);
+      expect(seen).toEqual([]);
+      await vi.advanceTimersByTimeAsync(200);
+      await vi.waitFor(async () => expect((await read).data.byteLength).toBe(10));
+      expect(source.via).toBe("page");
+      expect(vi.getTimerCount()).toBe(0);
+    });
+
+    test("while enough lies ahead is waited for", async () => {
+      const { source, engine, seen } = open(sharing);
+      await source.start();
+      engine.reading = hang;
+      source.moved({ position_ms: 0, buffered_end_ms: 9_000, rate: 1, paused: false });
+      const controller = new AbortController();
+      const read = source.read(0, 0, 10, controller.signal);
+      const rejected = expect(read).rejects.toMatchObject({ name: "AbortError" });
+      await vi.advanceTimersByTimeAsync(60_000);
+      expect(seen).toEqual([]);
+      controller.abort();
+      await rejected;
+      expect(source.via).toBe("engine");
+      expect(vi.getTimerCount()).toBe(0);
+    });
+  });
+});
+
+test("an aborted read says so and blames nobody", async () => {
+  const { source, engine } = open(sharing);
+  await source.start();
+  const controller = new AbortController();
+  engine.reading = () => {
+    controller.abort();
+    return Promise.reject(new Error("whatever"));
+  };
+  await expect(source.read(0, 0, 10, controller.signal)).rejects.toMatchObject({ name: "AbortError" });
+  expect(source.via).toBe("engine");
+});

@@ -1,0 +1,269 @@
+/**
+ * The source that a player really has: direct at once, the engine as soon as it is there, direct again for good when the
+ * engine fails in any way. It must never be worse than HTTP alone: a failed or hung engine costs a read one more request,
+ * never playback.
+ */
+
+import type { DirectSource } from "./direct";
+import type { PlayPolicy, PlaySession, PlayTickets } from "./session";
+import {
+  type EngineNote,
+  type MediaSourceBytes,
+  type OpenEngine,
+  type PlaybackState,
+  type ReadResult,
+  SourceError,
+  type Stats,
+} from "./source";
+
+/** How a switching source is set up. */
+export interface SwitchingOptions {
+  /** Gets the engine's opener; rejects where it cannot be had. By default a dynamic import of `web/src/host`. */
+  load?: () => Promise<OpenEngine>;
+  /** Where the engine keeps pieces: "memory", or the name of a folder of the browser's private file system. */
+  storage?: string;
+  /** Hears the engine's notes. */
+  onNote?(note: EngineNote): void;
+  /** Hears that bytes come from another machinery now, and, where it was not planned, why. */
+  onChange?(via: Via, reason?: unknown): void;
+  /** For demonstrations: the engine sends wrong bits to its peers. */
+  debugLie?: boolean;
+}
+
+/** Who verifies and delivers: the page itself, or the engine. */
+export type Via = "page" | "engine";
+
+/**
+ * An engine whose read has brought no byte for so long, while the player is about to run dry, has failed. Five seconds:
+ * longer than any wait the engine plans, shorter than a viewer's patience.
+ */
+const hangMs = 5_000;
+const hangStepMs = 1_000;
+
+/** "About to run dry": less film than this lies ahead of the play head. */
+const dryMs = 3_000;
+
+/** Direct first, the engine when it is there. See {@link MediaSourceBytes} for the contract of its methods. */
+export class SwitchingSource implements MediaSourceBytes {
+  #session: PlaySession;
+  #direct: DirectSource;
+  #options: SwitchingOptions;
+  #engine: MediaSourceBytes | undefined;
+  #engineState: "none" | "opening" | "open" | "failed" = "none";
+  #counted: Stats | undefined; // of engines that were closed
+  #closed = false;
+  #policy: PlayPolicy;
+  #tickets: PlayTickets;
+  #state: PlaybackState = { position_ms: 0, buffered_end_ms: 0, rate: 1, paused: true };
+  #renditions = new Set<number>();
+
+  constructor(session: PlaySession, direct: DirectSource, options: SwitchingOptions = {}) {
+    this.#session = session;
+    this.#direct = direct;
+    this.#options = options;
+    this.#policy = session.policy;
+    this.#tickets = session.tickets;
+  }
+
+  /** Who delivers new reads. */
+  get via(): Via {
+    return this.#engine ? "engine" : "page";
+  }
+
+  /** Why the last engine ended or could not be opened; undefined while none did. */
+  failure: unknown;
+
+  /**
+   * Opens the engine if policy lets peers be used (without peers the page does all that it would, at a fraction of its
+   * weight), and switches to it. Resolves when that is decided; never rejects. Once an engine has failed, no other is tried.
+   */
+  async start(): Promise<void> {
+    if (this.#closed || !this.#policy.p2p || this.#engineState !== "none") return;
+    this.#engineState = "opening";
+    try {
+      const open = await (this.#options.load ?? loadHost)();
+      const engine = await open(
+        { ...this.#session, policy: this.#policy, tickets: this.#tickets },
+        {
+          onNote: (note) => this.#options.onNote?.(note),
+          seed: this.#direct.verified(),
+          storage: this.#options.storage ?? "memory",
+          debugLie: this.#options.debugLie,
+        },
+      );
+      if (this.#closed) {
+        await engine.close();
+        return;
+      }
+      this.#engine = engine;
+      this.#engineState = "open";
+      engine.policy(this.#policy);
+      engine.tickets(this.#tickets);
+      for (const file of this.#renditions) engine.rendition(file);
+      engine.moved(this.#state);
+      this.#options.onChange?.("engine");
+    } catch (error) {
+      this.#fail(undefined, error);
+    }
+  }
+
+  async read(file: number, from: number, to: number, signal: AbortSignal): Promise<ReadResult> {
+    const engine = this.#engine;
+    if (!engine) return this.#direct.read(file, from, to, signal);
+    signal.throwIfAborted();
+    const settled = new AbortController();
+    const stop = () => settled.abort(signal.reason);
+    signal.addEventListener("abort", stop, { once: true });
+    const hung = this.#hung(engine, settled.signal);
+    // The page reads beside a silent engine. Only if it has the bytes first has the engine failed: an origin that is
+    // away must not cost the viewer the engine.
+    const rescue = hung.then(async () => {
+      const result = await this.#direct.read(file, from, to, settled.signal);
+      this.#fail(engine, new SourceError("network", "The engine delivers nothing."));
+      return result;
+    });
+    const own = engine.read(file, from, to, settled.signal).catch((error: unknown) => {
+      settled.signal.throwIfAborted();
+      if (error instanceof SourceError && error.code === "range") throw error;
+      this.#fail(engine, error);
+      return this.#direct.read(file, from, to, settled.signal);
+    });
+    rescue.catch(() => undefined);
+    try {
+      return await Promise.race([own, rescue.catch(() => own)]);
+    } finally {
+      own.catch(() => undefined);
+      settled.abort(new DOMException("answered", "AbortError"));
+      signal.removeEventListener("abort", stop);
+    }
+  }
+
+  moved(state: PlaybackState): void {
+    this.#state = state;
+    this.#tell((engine) => engine.moved(state));
+  }
+
+  seeked(position_ms: number): void {
+    this.#state = { ...this.#state, position_ms, buffered_end_ms: position_ms };
+    this.#tell((engine) => engine.seeked(position_ms));
+  }
+
+  rendition(file: number): void {
+    const kind = this.#session.files[file]?.kind;
+    for (const other of this.#renditions) {
+      if (this.#session.files[other].kind === kind) this.#renditions.delete(other);
+    }
+    this.#renditions.add(file);
+    this.#tell((engine) => engine.rendition(file));
+  }
+
+  policy(p: PlayPolicy): void {
+    this.#policy = p;
+    this.#tell((engine) => engine.policy(p));
+    if (p.p2p) void this.start();
+  }
+
+  /**
+   * Goes on under another play session of the same title version, for instance one with the viewer's consent. Nodes
+   * matter to an engine that is yet to be opened; tickets and policy hold at once.
+   */
+  renew(session: PlaySession): void {
+    this.#session = session;
+    this.tickets(session.tickets);
+    this.policy(session.policy);
+  }
+
+  tickets(t: PlayTickets): void {
+    this.#tickets = t;
+    this.#direct.tickets(t);
+    this.#tell((engine) => engine.tickets(t));
+  }
+
+  stats(): Stats {
+    const parts = [this.#direct.stats(), this.#counted, this.#engine?.stats()].filter((part) => part !== undefined);
+    return parts.reduce(addStats);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const engine = this.#engine;
+    this.#retire();
+    await Promise.all([this.#direct.close(), engine?.close().catch(() => undefined)]);
+  }
+
+  /** Tells the engine something; an engine that throws has failed. */
+  #tell(what: (engine: MediaSourceBytes) => void): void {
+    const engine = this.#engine;
+    if (!engine) return;
+    try {
+      what(engine);
+    } catch (error) {
+      this.#fail(engine, error);
+    }
+  }
+
+  /** Resolves once an engine has delivered nothing for too long while the player runs dry; rejects with the signal. */
+  #hung(engine: MediaSourceBytes, signal: AbortSignal): Promise<void> {
+    const arrived = () => {
+      const { originBytes, peerBytes, cachedBytes } = engine.stats();
+      return originBytes + peerBytes + cachedBytes;
+    };
+    return new Promise((resolve, reject) => {
+      let mark = arrived();
+      let silent = 0;
+      const timer = setInterval(() => {
+        const now = arrived();
+        const dry = this.#state.buffered_end_ms - this.#state.position_ms < dryMs;
+        silent = now === mark && dry ? silent + hangStepMs : 0;
+        mark = now;
+        if (silent < hangMs) return;
+        clearInterval(timer);
+        resolve();
+      }, hangStepMs);
+      signal.addEventListener("abort", () => {
+        clearInterval(timer);
+        reject(signal.reason as Error);
+      });
+    });
+  }
+
+  /** The engine is over, for good: what it counted is kept, and the page delivers from now on. */
+  #fail(engine: MediaSourceBytes | undefined, reason: unknown): void {
+    if (engine !== this.#engine || this.#engineState === "failed") return;
+    this.failure = reason;
+    this.#retire();
+    this.#engineState = "failed";
+    void engine?.close().catch(() => undefined);
+    if (!this.#closed) this.#options.onChange?.("page", reason);
+  }
+
+  #retire(): void {
+    if (!this.#engine) return;
+    try {
+      const last = { ...this.#engine.stats(), peers: 0, downloadKbps: 0 };
+      this.#counted = this.#counted ? addStats(this.#counted, last) : last;
+    } catch {
+      // An engine that cannot even count is not counted.
+    }
+    this.#engine = undefined;
+    this.#engineState = "none";
+  }
+}
+
+function addStats(a: Stats, b: Stats): Stats {
+  return {
+    originBytes: a.originBytes + b.originBytes,
+    peerBytes: a.peerBytes + b.peerBytes,
+    cachedBytes: a.cachedBytes + b.cachedBytes,
+    sentBytes: a.sentBytes + b.sentBytes,
+    badBlocks: a.badBlocks + b.badBlocks,
+    peers: a.peers + b.peers,
+    downloadKbps: a.downloadKbps + b.downloadKbps,
+  };
+}
+
+async function loadHost(): Promise<OpenEngine> {
+  const host = import.meta.glob<{ openEngine: OpenEngine }>("../host/index.ts")["../host/index.ts"];
+  if (!host) throw new Error("this build has no engine");
+  return (await host()).openEngine;
+}
