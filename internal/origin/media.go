@@ -1,0 +1,171 @@
+package origin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"essaim/internal/blob"
+	"essaim/internal/vod"
+)
+
+const (
+	// chunkThrottled is how much one connection takes before the next has its turn.
+	chunkThrottled = 16 << 10
+	chunkFree      = 128 << 10
+)
+
+var buffers = sync.Pool{New: func() any { return new([chunkFree]byte) }}
+
+// serveMedia answers GET and HEAD of /media/{root}.
+func (o *Origin) serveMedia(w http.ResponseWriter, r *http.Request) {
+	a, err := o.allow(r)
+	if err != nil {
+		o.refuse(w, r, err)
+		return
+	}
+	etag := `"` + a.file.Root.String() + `"`
+	h := w.Header()
+	setPolicy(h, a.title)
+	h.Set("ETag", etag)
+	h.Set("Accept-Ranges", "bytes")
+	if matches(r.Header.Get("If-None-Match"), etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	part, status := rangeOf(r, a.file.Size, etag)
+	if status == http.StatusRequestedRangeNotSatisfiable {
+		h.Set("Content-Range", fmt.Sprintf("bytes */%d", a.file.Size))
+		problem(w, status, "range", "The file has no such range, or more than one was asked for.")
+		return
+	}
+	object, err := o.blobs.Open(r.Context(), vod.KeyMedia(a.file.Root))
+	if err == nil && object.Size() != a.file.Size {
+		object.Close()
+		err = fmt.Errorf("%d bytes are stored, %d published", object.Size(), a.file.Size)
+	}
+	if err != nil {
+		// The catalogue has it, so that "not found" would be wrong: ours is the fault. %v hides blob.ErrNotFound.
+		o.refuse(w, r, fmt.Errorf("media %s of %s: %v", a.file.Root, a.title.ID, err))
+		return
+	}
+	defer object.Close()
+	h.Set("Content-Type", string(a.file.Kind)+"/mp4")
+	h.Set("Content-Length", strconv.FormatInt(part.to-part.from, 10))
+	if status == http.StatusPartialContent {
+		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", part.from, part.to-1, a.file.Size))
+	}
+	w.WriteHeader(status)
+	if r.Method == http.MethodHead {
+		return
+	}
+	if err := o.send(r.Context(), w, object, part, o.counts.of(a.title.ID, a.session)); err != nil {
+		o.log.DebugContext(r.Context(), "media transfer ended early", "title", a.title.ID, "error", err)
+		panic(http.ErrAbortHandler) // the status has gone out: only a broken connection tells that bytes are missing
+	}
+}
+
+// matches reports whether an If-None-Match header names etag.
+func matches(header, etag string) bool {
+	for tag := range strings.SplitSeq(header, ",") {
+		tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
+		if tag == etag || tag == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+// send writes a part of the object at the rate that all transfers share, and counts what the socket accepts.
+func (o *Origin) send(ctx context.Context, w http.ResponseWriter, object io.ReaderAt, part span, count counter) error {
+	buf := buffers.Get().(*[chunkFree]byte)
+	defer buffers.Put(buf)
+	rc := http.NewResponseController(w)
+	for part.from < part.to {
+		size := int64(chunkFree)
+		if o.bucket.Rate() > 0 {
+			size = chunkThrottled
+		}
+		chunk := buf[:min(size, part.to-part.from)]
+		if n, err := object.ReadAt(chunk, part.from); n < len(chunk) {
+			return fmt.Errorf("read media: %w", err)
+		}
+		if err := o.bucket.take(ctx, len(chunk)); err != nil {
+			return fmt.Errorf("wait for the rate: %w", err)
+		}
+		// The deadline runs from here: it measures the reader, not the wait before.
+		if err := rc.SetWriteDeadline(time.Now().Add(o.stall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return fmt.Errorf("set write deadline: %w", err)
+		}
+		n, err := w.Write(chunk)
+		count.add(int64(n))
+		if err != nil {
+			return fmt.Errorf("write media: %w", err)
+		}
+		part.from += int64(n)
+	}
+	if err := rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("write media: %w", err)
+	}
+	// The connection's next request is not bound by this one's deadline.
+	if err := rc.SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("clear write deadline: %w", err)
+	}
+	return nil
+}
+
+// objectMax bounds a small object in memory.
+const objectMax = 4 << 20
+
+// serveObject answers /objects/{sha256}: small immutable objects, posters for now, that anyone who knows the digest may
+// have. Its digest is checked, so that what has rotted on the disk is not served.
+func (o *Origin) serveObject(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("sha256")
+	if len(name) != 2*sha256.Size || strings.Trim(name, "0123456789abcdef") != "" {
+		o.refuse(w, r, vod.ErrNotFound)
+		return
+	}
+	data, err := readAll(r.Context(), o.blobs, vod.KeySmall(name), objectMax)
+	if err != nil {
+		o.refuse(w, r, err)
+		return
+	}
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != name {
+		o.refuse(w, r, fmt.Errorf("object %s: its bytes have changed", name))
+		return
+	}
+	kind := http.DetectContentType(data)
+	if !strings.HasPrefix(kind, "image/") {
+		kind = "application/octet-stream" // never a page
+	}
+	h := w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("Content-Length", strconv.Itoa(len(data)))
+	_, _ = w.Write(data) // who has gone needs no error
+}
+
+// readAll reads a whole object of at most limit bytes.
+func readAll(ctx context.Context, blobs blob.Store, key string, limit int64) ([]byte, error) {
+	object, err := blobs.Open(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer object.Close()
+	if object.Size() > limit {
+		return nil, fmt.Errorf("read %s: %d bytes, over the limit of %d", key, object.Size(), limit)
+	}
+	data := make([]byte, object.Size())
+	if _, err := io.ReadFull(object, data); err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	return data, nil
+}
