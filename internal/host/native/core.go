@@ -28,6 +28,8 @@ type outside interface {
 	// abort gives up a GET that has not ended.
 	abort(f *fetch)
 	dial(p engine.PeerRef)
+	// undial forgets a peer that was introduced, and gives up a dial of which nothing came yet.
+	undial(p engine.PeerRef)
 	announce(positionMs int64, rendition uint32, flags engine.Flags)
 	// answer ends a read: with data, or with an error.
 	answer(r engine.Ref, data []byte, err error)
@@ -152,6 +154,8 @@ func (c *core) do(o *engine.Output) {
 	case engine.ClosePeer:
 		if p := c.peers[o.Peer]; p != nil {
 			c.dropPeer(p)
+		} else {
+			c.out.undial(o.Peer)
 		}
 	case engine.Announce:
 		c.out.announce(o.From, o.File, o.Flags)

@@ -76,6 +76,8 @@ func (s *scripted) dial(p engine.PeerRef) {
 	s.Did(hosttest.Effect{Type: hosttest.EffectDial, Peer: p})
 }
 
+func (s *scripted) undial(engine.PeerRef) {}
+
 func (s *scripted) announce(ms int64, rendition uint32, flags engine.Flags) {
 	e := hosttest.Effect{Type: hosttest.EffectAnnounce, PositionMs: ms, Rendition: rendition}
 	switch {

@@ -113,6 +113,15 @@ func (r *rtc) dial(ref engine.PeerRef) {
 	}()
 }
 
+// undial is outside's.
+func (r *rtc) undial(ref engine.PeerRef) {
+	delete(r.ids, ref)
+	if l := r.links[ref]; l != nil {
+		l.told = false
+		l.cancel()
+	}
+}
+
 // offered takes another peer's offer, as the tracker relayed it.
 func (r *rtc) offered(from bt.PeerID, offer announce.OfferID, sdp string) {
 	if !r.allowed || len(r.links) >= connectionsMax || from == r.host.cfg.Title.PeerID {
