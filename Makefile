@@ -1,0 +1,87 @@
+# Essaim. `make help` lists what can be made.
+
+SHELL := /bin/sh
+GO ?= go
+.DEFAULT_GOAL := help
+
+GO_SOURCES := go.mod go.sum $(shell find cmd internal web -name '*.go' -not -path 'web/node_modules/*' 2>/dev/null)
+EMBEDDED := $(shell find internal -path '*/testdata' -prune -o -type f -not -name '*.go' -print 2>/dev/null)
+WASM_SOURCES := $(shell find internal/host/browser internal/engine internal/bt internal/cmaf/index -name '*.go' -not -name '*_test.go' 2>/dev/null)
+WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' -not -path 'web/test-results/*' 2>/dev/null)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: tools-run bin/essaim ## build what changed and start the demo
+	@exec bin/essaim demo $(ARGS)
+
+.PHONY: build
+build: tools-run bin/essaim ## build bin/essaim, with the web app and the engine inside
+
+.PHONY: tools-run tools-test
+tools-run:
+	@scripts/tools.sh run
+tools-test:
+	@scripts/tools.sh test
+
+# The steps of a cold build, each named as it begins.
+web/node_modules/.ready: web/package.json web/package-lock.json
+	@echo "[1/4] fetching the web packages"
+	@cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+web/dist/index.html: web/node_modules/.ready $(WEB_SOURCES)
+	@echo "[2/4] building the web pages"
+	@cd web && npm run --silent build
+	@touch $@
+
+web/dist/engine.wasm: web/dist/index.html $(WASM_SOURCES)
+	@echo "[3/4] building the engine for browsers"
+	@GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags='-s -w' -o $@ ./internal/host/browser
+	@chmod 644 $@ && touch $@
+	@node scripts/brotli.mjs $@
+
+bin/essaim: $(GO_SOURCES) $(EMBEDDED) web/dist/index.html web/dist/engine.wasm
+	@echo "[4/4] building bin/essaim"
+	@CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/essaim
+
+.PHONY: test
+test: tools-test lint test-web test-go test-browser ## set up, then run every check and test
+
+.PHONY: lint
+lint: web/dist/.keep ## formatting, vet, staticcheck
+	@echo "== gofumpt, vet, staticcheck"
+	@out=$$($(GO) tool gofumpt -l cmd internal web/embed.go); [ -z "$$out" ] || { echo "gofumpt would change: $$out"; exit 1; }
+	@$(GO) vet ./...
+	@$(GO) tool staticcheck ./...
+
+.PHONY: test-go
+test-go: web/dist/engine.wasm ## Go tests with the race detector
+	@echo "== go test -race"
+	@$(GO) test -race -timeout 10m ./...
+
+.PHONY: test-web
+test-web: web/dist/engine.wasm ## TypeScript: types, lint, unit tests, weight budget
+	@echo "== web: check, lint, test"
+	@cd web && npm run --silent check && npm run --silent lint && npm run --silent test
+	@node scripts/budget.mjs
+
+.PHONY: test-browser
+test-browser: bin/essaim ## browser tests in a real headless Chromium
+	@echo "== browser tests"
+	@cd web && e2e/netns.sh npx --no-install playwright test
+
+.PHONY: film
+film: ## draw and package the demo film anew (needs ffmpeg)
+	@$(GO) generate ./internal/demo/film
+
+.PHONY: fmt
+fmt: web/node_modules/.ready ## format everything
+	@$(GO) tool gofumpt -w cmd internal web/embed.go
+	@cd web && npm run --silent format
+
+.PHONY: clean
+clean: ## remove what was built
+	@rm -rf bin web/dist/assets web/dist/*.html web/dist/*.br web/dist/engine.wasm web/node_modules/.ready
