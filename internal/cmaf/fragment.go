@@ -18,7 +18,7 @@ type fragment struct {
 	decodeAt int64  // where that lies in the file
 	wide     bool   // as 64 bits
 	duration uint64
-	first    int64 // composition offset of the first sample
+	first    int64 // composition offset of the earliest presented sample, from decode
 	sync     bool  // the first sample is a sync sample
 	bytes    int64 // of all samples
 	data     int64 // where the samples begin in the file
@@ -27,6 +27,7 @@ type fragment struct {
 
 // fragments reads every moof and holds it against the sidx.
 func (t *Track) fragments(r io.ReaderAt) error {
+	t.found = make([]span, len(t.Segments))
 	boxes := 0
 	for i, s := range t.Segments {
 		seen := 0
@@ -62,32 +63,32 @@ func (t *Track) fragments(r io.ReaderAt) error {
 				return malformed("segment %d: samples do not lie in the mdat behind their moof", i)
 			}
 			at = data.end()
-			if seen == 0 {
-				if err := t.opens(i, f); err != nil {
-					return err
-				}
+			start := int64(f.decode) + f.first
+			if start < 0 {
+				return malformed("segment %d begins before its clock", i)
 			}
+			if seen == 0 {
+				if !f.sync {
+					return malformed("segment %d does not begin on a key frame", i)
+				}
+				t.found[i].start = uint64(start)
+			}
+			t.found[i].end = f.decode + f.duration
 			seen++
 		}
 		if seen == 0 {
 			return malformed("segment %d has no fragment", i)
 		}
+		// A player seeks by the sidx, so it may be off by no more than a tenth of a second.
+		if off := int64(t.found[i].start - s.Start); off > int64(t.Timescale)/10 || -off > int64(t.Timescale)/10 {
+			return malformed("segment %d begins at tick %d, its index says %d", i, t.found[i].start, s.Start)
+		}
 	}
 	return nil
 }
 
-// opens checks the fragment with which segment i begins.
-func (t *Track) opens(i int, f fragment) error {
-	if !f.sync {
-		return malformed("segment %d does not begin on a key frame", i)
-	}
-	// The sidx adds up durations; a player seeks by it, so it may be off by no more than a tenth of a second.
-	start := int64(f.decode) + f.first
-	if off := start - int64(t.Segments[i].Start); off > int64(t.Timescale)/10 || -off > int64(t.Timescale)/10 {
-		return malformed("segment %d begins at tick %d, its index says %d", i, start, t.Segments[i].Start)
-	}
-	return nil
-}
+// A span is when a segment plays according to its fragments, in ticks.
+type span struct{ start, end uint64 }
 
 func (t *Track) moof(p []byte, b box) (f fragment, err error) {
 	trafs, trexs := 0, t.trex
@@ -177,7 +178,10 @@ func (f *fragment) run(c *cursor, d defaults, moof box) error {
 			cts = int64(int32(c.u32()))
 		}
 		if f.samples == 0 {
-			f.first, f.sync = cts, s.flags&nonSync == 0
+			f.sync = s.flags&nonSync == 0
+		}
+		if at := int64(f.duration) + cts; f.samples == 0 || at < f.first {
+			f.first = at
 		}
 		f.samples++
 		f.duration += uint64(s.duration)
@@ -186,37 +190,57 @@ func (f *fragment) run(c *cursor, d defaults, moof box) error {
 	return nil
 }
 
-// Delay moves everything in the file later by ticks: decode times and sidx, in place. It is for a track that begins after
-// the film does. The file must be the one that Read read, in the 64-bit forms that MuxArgs yields.
-func (t *Track) Delay(w io.WriterAt, r io.ReaderAt, ticks uint64) error {
-	if ticks > 1<<50 {
-		return malformed("a delay of %d ticks", ticks)
+// Settle writes into the file, in place, what Read found: the sidx gets the exact times of the fragments (ffmpeg's own is
+// short by the samples with which an audio encoder primes itself), and everything moves later by delay ticks, for a track
+// that begins after the film does. The file must be the one that Read read, in the 64-bit forms that MuxArgs yields.
+func (t *Track) Settle(f interface {
+	io.ReaderAt
+	io.WriterAt
+}, delay uint64,
+) error {
+	if delay > 1<<50 {
+		return malformed("a delay of %d ticks", delay)
 	}
-	var v [1]byte
-	if _, err := r.ReadAt(v[:], t.IndexFrom+8); err != nil {
+	head := make([]byte, t.IndexTo-t.IndexFrom)
+	if _, err := f.ReadAt(head, t.IndexFrom); err != nil {
 		return fmt.Errorf("read sidx: %w", err)
 	}
-	if v[0] == 0 {
-		return malformed("sidx of version 0")
-	}
-	put := func(at int64, value uint64) error {
-		var b [8]byte
-		binary.BigEndian.PutUint64(b[:], value)
-		_, err := w.WriteAt(b[:], at)
-		return err
-	}
-	// sidx: header 8, version and flags 4, reference 4, timescale 4, then the earliest presentation time.
-	if err := put(t.IndexFrom+20, t.Segments[0].Start+ticks); err != nil {
-		return err
-	}
-	for i, at := range t.decodeAt {
-		t.decode[i] += ticks
-		if err := put(at, t.decode[i]); err != nil {
-			return err
-		}
+	if head[8] == 0 || len(head) != sidxHead+12*len(t.Segments) {
+		return malformed("a sidx in another form than ours")
 	}
 	for i := range t.Segments {
-		t.Segments[i].Start += ticks
+		s := &t.Segments[i]
+		s.Start = t.found[i].start + delay
+		end := t.found[i].end + delay
+		if i+1 < len(t.found) {
+			end = t.found[i+1].start + delay
+		}
+		if end <= s.Start || end-s.Start > 1<<31 {
+			return malformed("segment %d does not end after it begins", i)
+		}
+		s.Duration = end - s.Start
+		binary.BigEndian.PutUint32(head[sidxHead+12*i+4:], uint32(s.Duration))
+	}
+	binary.BigEndian.PutUint64(head[20:], t.Segments[0].Start)
+	if _, err := f.WriteAt(head, t.IndexFrom); err != nil {
+		return fmt.Errorf("write sidx: %w", err)
+	}
+	if delay == 0 {
+		return nil
+	}
+	for i, at := range t.decodeAt {
+		t.decode[i] += delay
+		if _, err := f.WriteAt(binary.BigEndian.AppendUint64(nil, t.decode[i]), at); err != nil {
+			return fmt.Errorf("write decode time: %w", err)
+		}
+	}
+	for i := range t.found {
+		t.found[i].start += delay
+		t.found[i].end += delay
 	}
 	return nil
 }
+
+// sidxHead is the length of a version 1 sidx box before its references: box header 8, version and flags 4, reference 4, timescale
+// 4, earliest presentation time 8, first offset 8, count 4.
+const sidxHead = 40

@@ -41,8 +41,9 @@ type Track struct {
 
 	trackID  uint32
 	trex     defaults
-	decodeAt []int64 // where each fragment's decode time lies in the file, for Delay
+	decodeAt []int64 // where each fragment's decode time lies in the file, for Settle
 	decode   []uint64
+	found    []span // when each segment plays, by its fragments
 }
 
 // A Segment is one reference of the sidx: a whole number of fragments, the first sample a key frame.
