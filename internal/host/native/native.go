@@ -70,7 +70,9 @@ func (p Policy) input() engine.Input {
 
 // Playback is where the player stands.
 type Playback struct {
-	Position    time.Duration // of film
+	// Position is of film. A reader that is in no hurry and would rather have peers' bytes puts it well before what it
+	// reads, before the film's start if need be.
+	Position    time.Duration
 	BufferedEnd time.Duration // end of the player's own contiguous buffer, of film
 	Rate        float64       // 1: real time
 	Paused      bool

@@ -13,6 +13,9 @@ import (
 	"essaim/internal/engine"
 )
 
+// inNoHurry lets peers come before the origin.
+var inNoHurry = Playback{Position: -20 * time.Second, Paused: true}
+
 func deadline(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	t.Cleanup(cancel)
@@ -58,6 +61,7 @@ func TestSecondViewerIsFedByTheFirst(t *testing.T) {
 	note, up := awaitNote(engine.NotePeerUp)
 	cfg.Note = note
 	b := open(t, cfg)
+	b.Moved(inNoHurry)
 	await(t, ctx, up, "a peer")
 	for i := range f.files {
 		if err := watch(ctx, b, f, uint32(i)); err != nil {
@@ -99,6 +103,7 @@ func TestLyingPeerIsBannedAndTheFilmIsRight(t *testing.T) {
 		}
 	}
 	b := open(t, cfg)
+	b.Moved(inNoHurry)
 	await(t, ctx, up, "a peer")
 	if err := watch(ctx, b, f, 0); err != nil {
 		t.Fatal(err)
@@ -156,6 +161,7 @@ func TestPolicySwitchClosesPeersAtOnce(t *testing.T) {
 	note, up := awaitNote(engine.NotePeerUp)
 	cfg.Note = note
 	b := open(t, cfg)
+	b.Moved(inNoHurry)
 	await(t, ctx, up, "a peer")
 	b.SetPolicy(Policy{})
 	if s := b.Stats(); s.Peers != 0 {

@@ -73,7 +73,7 @@ func (t *tracker) announce(positionMs int64, rendition uint32, flags engine.Flag
 	t.last = announce.Request{
 		InfoHash: title.InfoHash, PeerID: title.PeerID,
 		Uploaded: s.SentBytes, Downloaded: s.PeerBytes, Left: t.host.core.left(), NumWant: announce.Unknown,
-		Viewer: &announce.Viewer{PositionMs: positionMs, Rendition: int(rendition), UplinkKbps: t.uplink},
+		Viewer: &announce.Viewer{PositionMs: max(positionMs, 0), Rendition: int(rendition), UplinkKbps: t.uplink},
 	}
 	switch {
 	case flags&engine.FlagStarted != 0:
