@@ -140,7 +140,10 @@ func TestBlocksCountsTheShortLastBlock(t *testing.T) {
 		size int64
 		want int
 	}{
-		{-1, 0}, {0, 0}, {1, 1}, {BlockSize - 1, 1},
+		{-1, 0},
+		{0, 0},
+		{1, 1},
+		{BlockSize - 1, 1},
 		{BlockSize, 1},
 		{BlockSize + 1, 2},
 		{5 * BlockSize, 5},

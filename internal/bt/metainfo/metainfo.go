@@ -36,6 +36,7 @@ const (
 	PieceLengthMax = 64 << 20
 	nameBytesMax   = 255
 	pathBytesMax   = 1024
+	pathPartsMax   = 32
 	urlsMax        = 100
 	urlBytesMax    = 2048
 )
@@ -123,8 +124,8 @@ func checkPath(parts []string) error {
 		}
 		bytes += len(part)
 	}
-	if len(parts) == 0 || bytes > pathBytesMax {
-		return fmt.Errorf("metainfo: a path of %d bytes", max(bytes, 0))
+	if len(parts) == 0 || len(parts) > pathPartsMax || bytes > pathBytesMax {
+		return fmt.Errorf("metainfo: a path of %d parts and %d bytes", len(parts), max(bytes, 0))
 	}
 	return nil
 }

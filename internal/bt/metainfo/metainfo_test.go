@@ -343,7 +343,7 @@ func TestFilesOfTheSameBytesShareALayer(t *testing.T) {
 func TestCreateRefusesBadNames(t *testing.T) {
 	for _, path := range []string{
 		"", "/a", "a/", "a//b", "../a", "a/../b", "a/..", ".", "./a", "a\x00b", "a\\b", "a\nb", "\x7f", "a\xffb",
-		strings.Repeat("x", 256), strings.Repeat("x/", 600) + "x", ".pad/7",
+		strings.Repeat("x", 256), strings.Repeat("x/", 600) + "x", strings.Repeat("x/", 32) + "x", ".pad/7",
 	} {
 		_, err := Create(context.Background(), []Source{source(path, []byte("x"))}, Options{Name: "film"})
 		if err == nil {

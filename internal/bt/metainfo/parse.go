@@ -73,8 +73,9 @@ func (t *Torrent) parseInfo(info bencode.Value) error {
 
 var errTree = errors.New("metainfo: malformed file tree")
 
-// parseTree collects the files below one folder of the file tree (BEP 52). Its depth is bounded by bencode's, and its
-// order is the tree's own, because keys are sorted.
+// parseTree collects the files below one folder of the file tree (BEP 52), in the tree's order, which is that of its
+// sorted keys. A file is a node whose only key is empty. Each level reads over all that lies below it: checkPath bounds
+// the depth, and so the time.
 func (t *Torrent) parseTree(folder bencode.Value, path []string) error {
 	if folder.Kind() != bencode.Dict {
 		return errTree
@@ -86,14 +87,15 @@ func (t *Torrent) parseTree(folder bencode.Value, path []string) error {
 		if err := checkPath(parts); err != nil {
 			return err
 		}
-		leaf := node.Get("")
-		if leaf.Kind() == bencode.None {
-			if err := t.parseTree(node, parts); err != nil {
-				return err
-			}
-			continue
+		var err error
+		if leaf, only := leafOf(node); leaf.Kind() == bencode.None {
+			err = t.parseTree(node, parts)
+		} else if !only {
+			err = errTree
+		} else {
+			err = t.parseLeaf(leaf, strings.Join(parts, "/"))
 		}
-		if err := t.parseLeaf(node, leaf, strings.Join(parts, "/")); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -103,16 +105,24 @@ func (t *Torrent) parseTree(folder bencode.Value, path []string) error {
 	return nil
 }
 
-func (t *Torrent) parseLeaf(node, leaf bencode.Value, path string) error {
-	children := 0
-	for range node.Entries {
-		children++
+// leafOf returns the value under the empty key, which sorts before all others, and whether it is the only one.
+func leafOf(node bencode.Value) (leaf bencode.Value, only bool) {
+	keys := 0
+	for key, v := range node.Entries {
+		if keys++; keys > 1 || len(key) > 0 {
+			break
+		}
+		leaf = v
 	}
+	return leaf, keys == 1
+}
+
+func (t *Torrent) parseLeaf(leaf bencode.Value, path string) error {
 	size, ok := leaf.Get("length").Int()
 	root, _ := leaf.Get("pieces root").Bytes()
 	attr := leaf.Get("attr").Text()
 	switch {
-	case children != 1 || !ok || len(root) != 32:
+	case !ok || len(root) != 32:
 		return errTree
 	case strings.Contains(attr, "p") || strings.Contains(attr, "l"):
 		return fmt.Errorf("metainfo: %q is a pad or a link in the file tree", path)

@@ -248,3 +248,18 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A hostile tree, whose deepest file carries megabytes that every level has to be read over, must not take long. The
+// bound is on work, not on time: refused by depth before the levels multiply.
+func TestParseRefusesADeepTree(t *testing.T) {
+	node := []byte("d0:d6:lengthi1e11:pieces root32:" + strings.Repeat("x", 32) + "ee")
+	for range 40 {
+		node = bencode.AppendDict(nil, bencode.Entry{Key: "f", Value: node})
+	}
+	torrent := smallTorrent(t)
+	info := bytes.Replace(torrent.Info, encodeTree(torrent.Files, 0), node, 1)
+	_, err := Parse(bytes.Replace(torrent.Bytes, torrent.Info, info, 1))
+	if err == nil || !strings.Contains(err.Error(), "33 parts") {
+		t.Error(err)
+	}
+}
