@@ -11,12 +11,12 @@ import { Fetches, type FetchOwner, type Http, type KnownHashes } from "./fetches
 import { Framer, uint32 } from "./framing";
 import { Flags, InputKind, NoteKind, OutputKind, Reason } from "./kinds.gen";
 import { Meter } from "./meter";
-import { noteOf, type EngineNote } from "./notes";
+import { noteOf } from "./notes";
 import type { Bytes, Input, Output } from "./record";
 import { Pieces } from "./pieces";
 import type { PieceStore } from "./store";
 import { encodeIndex, encodeTitle, placeOf, type Title } from "./title";
-import type { PlaybackState, Stats } from "../player/source";
+import type { EngineNote, PlaybackState, Stats } from "../player/source";
 import type { PlayPolicy } from "../player/session";
 
 /** The engine. Instants are microseconds on the core's clock. A throw is the engine's end. */
@@ -109,6 +109,7 @@ interface Peer {
   piece: number;
   begin: number;
   wanted: number; // of its bytes, so many from the front; the rest is a pad's zeros. -1: none
+  id: Bytes | undefined;
   up: boolean; // its handshake succeeded
 }
 
@@ -129,6 +130,7 @@ export class Core implements FetchOwner {
   private readonly queue: Input[] = [];
   private readonly sentTo = new Set<number>();
   private readonly counts = { originBytes: 0, peerBytes: 0, cachedBytes: 0, sentBytes: 0, badBlocks: 0 };
+  private seeds = new Set<number>();
   private running = false;
   private ended = false;
   private lie = false;
@@ -147,6 +149,7 @@ export class Core implements FetchOwner {
 
   /** Opens the engine. `seeds` says which pieces the store was given from outside, verified. */
   open(policy?: PlayPolicy, seeds: readonly number[] = []): void {
+    this.seeds = new Set(seeds);
     this.give({ kind: InputKind.TitleOpened, data: encodeTitle(this.title) });
     this.title.files.forEach((f, file) => {
       if (f.segments.length > 0) this.give({ kind: InputKind.IndexLoaded, file, data: encodeIndex(f.segments) });
@@ -174,7 +177,7 @@ export class Core implements FetchOwner {
       payload: (data) => this.payload(peer, data),
       violated: () => this.closeBroken(peer),
     });
-    this.peers.set(peer, { framer, piece: 0, begin: 0, wanted: -1, up: false });
+    this.peers.set(peer, { framer, piece: 0, begin: 0, wanted: -1, id, up: false });
     const input: Input = { kind: InputKind.PeerConnected, peer, flags: initiator ? Flags.Initiator : 0 };
     if (id) input.data = id;
     this.give(input);
@@ -561,8 +564,13 @@ export class Core implements FetchOwner {
   private note(o: Output): void {
     if (o.note === NoteKind.BadBlock) this.counts.badBlocks++;
     else if (o.note === NoteKind.PeerUp) this.setUp(o.peer);
-    const note = noteOf(o);
-    if (note) this.parts.onNote?.(note);
+    else if (o.note === NoteKind.Restored) this.counts.cachedBytes += this.seeds.has(o.piece) ? 0 : o.length;
+    if (!this.parts.onNote) return;
+    const note = noteOf(o, (peer) => this.peers.get(peer)?.id);
+    if (!note) return;
+    // What the page itself had verified came from the origin a moment ago, not from an earlier visit.
+    if (note.kind === "restored" && this.seeds.has(note.piece)) note.kind = "piece";
+    this.parts.onNote(note);
   }
 
   private setUp(peer: number): void {

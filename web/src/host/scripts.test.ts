@@ -12,7 +12,15 @@ import { fromHex, type Title } from "./title";
 
 const folder = new URL("../../../internal/host/hosttest/scripts/", import.meta.url);
 
-type Part = { hex?: string; text?: string; u32?: number; fill?: string; length?: number; seed?: number; offset?: number };
+type Part = {
+  hex?: string;
+  text?: string;
+  u32?: number;
+  fill?: string;
+  length?: number;
+  seed?: number;
+  offset?: number;
+};
 type Fields = Partial<Record<"reason" | "peer" | "file" | "piece" | "begin" | "length" | "from" | "to", number>> & {
   kind: string;
   flags?: string[];
@@ -190,7 +198,9 @@ class World {
       await this.core.rest();
       await new Promise((resolve) => setImmediate(resolve)); // reads are answered by promises
     }
-    (step.inputs ?? []).forEach((x, i) => expect(this.matched[i], `input ${i + 1}, ${x.kind}, did not come`).toBe(true));
+    (step.inputs ?? []).forEach((x, i) =>
+      expect(this.matched[i], `input ${i + 1}, ${x.kind}, did not come`).toBe(true),
+    );
     for (const x of step.effects ?? []) {
       const i = this.did.findIndex((d) => this.is(x, d));
       expect(i, `${JSON.stringify(x)} did not happen; what did: ${this.list()}`).toBeGreaterThanOrEqual(0);

@@ -1,0 +1,230 @@
+/**
+ * The page's RTCPeerConnections. It must make none before it was allowed to, few ever (Chromium counts closed ones until
+ * they are collected and refuses past 500 a page), and end every one that leads nowhere: gathering and connecting
+ * have time limits of their own, because a connection that cannot work stays `new` for ever.
+ */
+
+import type { FromWorker, ToWorker } from "./protocol";
+import { Outlet } from "./outlet";
+import { withoutLocalAddresses } from "./sdp";
+
+/** At once, in this page. */
+const liveMax = 20;
+/** In this page's life. */
+const createdMax = 400;
+/** How long candidates are waited for, in ms: longer than any STUN server that is worth it. */
+const gatherWithin = 1_500;
+/** From the description to an open channel, in ms. */
+const connectWithin = 15_000;
+/** A relayed channel's progress is reported in steps of so many bytes. */
+const handedStep = 32 << 10;
+
+// A page may hold several engines; the browser's limits are the page's.
+const page = { live: 0, created: 0, transfer: true };
+
+interface Connection {
+  pc: RTCPeerConnection;
+  outlet: Outlet | undefined; // when the page relays
+  channel: RTCDataChannel | undefined;
+  handed: number; // bytes, as last reported
+  sent: number;
+  timer: ReturnType<typeof setTimeout> | undefined;
+  up: boolean;
+}
+
+/** One engine's connections. */
+export class Connections {
+  private readonly post: (message: ToWorker, transfer?: Transferable[]) => void;
+  private readonly connections = new Map<number, Connection>();
+  private ice: string[];
+  private allowed = false;
+  private lan = false;
+
+  constructor(post: (message: ToWorker, transfer?: Transferable[]) => void, ice: string[]) {
+    this.post = post;
+    this.ice = ice;
+  }
+
+  /** Whether this browser can have peers at all. */
+  static supported(): boolean {
+    return typeof RTCPeerConnection === "function";
+  }
+
+  /** Allows connections, or ends them all at once. `lan`: local addresses may be offered. */
+  allow(p2p: boolean, lan: boolean): void {
+    this.allowed = p2p && Connections.supported();
+    this.lan = lan;
+    if (!this.allowed) this.closeAll();
+  }
+
+  /** Ends all. */
+  closeAll(): void {
+    for (const peer of [...this.connections.keys()]) this.drop(peer);
+  }
+
+  /** Takes what the worker says of peers. */
+  heard(m: Extract<FromWorker, { peer: number }>): void {
+    const c = this.connections.get(m.peer);
+    switch (m.type) {
+      case "dial":
+        this.start(m.peer, (c) => this.dial(m.peer, c));
+        return;
+      case "accept":
+        this.start(m.peer, (c) => this.accept(m.peer, c, m.sdp));
+        return;
+      case "answered":
+        c?.pc.setRemoteDescription({ type: "answer", sdp: m.sdp }).catch(() => this.gone(m.peer, c));
+        return;
+      case "up":
+        if (c) this.connected(c);
+        return;
+      case "send":
+        if (!c?.outlet) return;
+        c.sent += m.data.byteLength;
+        c.outlet.send(new Uint8Array(m.data));
+        this.reportHanded(m.peer, c, false);
+        return;
+      case "drop":
+        this.drop(m.peer);
+        return;
+    }
+  }
+
+  private start(peer: number, begin: (c: Connection) => Promise<void>): void {
+    if (!this.allowed || page.live >= liveMax || page.created >= createdMax) {
+      this.post({ type: "gone", peer });
+      return;
+    }
+    let pc: RTCPeerConnection;
+    try {
+      pc = new RTCPeerConnection({ iceServers: this.ice.map((urls) => ({ urls })) });
+    } catch {
+      this.post({ type: "gone", peer });
+      return;
+    }
+    page.live++;
+    page.created++;
+    const c: Connection = {
+      pc,
+      outlet: undefined,
+      channel: undefined,
+      handed: 0,
+      sent: 0,
+      timer: undefined,
+      up: false,
+    };
+    this.connections.set(peer, c);
+    pc.onconnectionstatechange = () => {
+      if (pc.connectionState === "failed" || pc.connectionState === "closed") this.gone(peer, c);
+    };
+    begin(c).catch(() => this.gone(peer, c));
+  }
+
+  private async dial(peer: number, c: Connection): Promise<void> {
+    this.hand(peer, c, c.pc.createDataChannel("essaim", { ordered: true }), true);
+    await c.pc.setLocalDescription(await c.pc.createOffer());
+    await this.describe(peer, c);
+  }
+
+  private async accept(peer: number, c: Connection, sdp: string): Promise<void> {
+    c.pc.ondatachannel = (event) => {
+      c.pc.ondatachannel = null; // one channel
+      this.hand(peer, c, event.channel, false);
+    };
+    await c.pc.setRemoteDescription({ type: "offer", sdp });
+    await c.pc.setLocalDescription(await c.pc.createAnswer());
+    await this.describe(peer, c);
+  }
+
+  // Sends the description with the candidates that came in time: other clients know no trickle.
+  private async describe(peer: number, c: Connection): Promise<void> {
+    await this.gathered(c.pc);
+    const sdp = c.pc.localDescription?.sdp;
+    if (this.connections.get(peer) !== c || !sdp) return;
+    c.timer = setTimeout(() => this.gone(peer, c), connectWithin);
+    this.post({ type: "described", peer, sdp: this.lan ? sdp : withoutLocalAddresses(sdp) });
+  }
+
+  private gathered(pc: RTCPeerConnection): Promise<void> {
+    return new Promise((resolve) => {
+      const answered = new Set<string>();
+      const timer = setTimeout(() => {
+        // A server that said nothing in time is dropped for the session.
+        this.ice = this.ice.filter((url) => answered.has(url));
+        done();
+      }, gatherWithin);
+      const done = () => {
+        clearTimeout(timer);
+        pc.onicecandidate = pc.onicegatheringstatechange = null;
+        resolve();
+      };
+      pc.onicecandidate = (event) => {
+        const url = (event.candidate as (RTCIceCandidate & { url?: string | null }) | null)?.url;
+        if (url) answered.add(url);
+      };
+      pc.onicegatheringstatechange = () => {
+        if (pc.iceGatheringState === "complete") done();
+      };
+      if (pc.iceGatheringState === "complete") done();
+    });
+  }
+
+  // Hands a channel to the worker where the browser can, which must be at once; else relays for it.
+  private hand(peer: number, c: Connection, channel: RTCDataChannel, initiator: boolean): void {
+    channel.binaryType = "arraybuffer";
+    if (page.transfer) {
+      try {
+        this.post({ type: "channel", peer, initiator, channel }, [channel as unknown as Transferable]);
+        return;
+      } catch {
+        page.transfer = false;
+      }
+    }
+    c.channel = channel;
+    const open = () => {
+      this.connected(c);
+      this.post({ type: "open-relay", peer, initiator });
+    };
+    c.outlet = new Outlet(channel, () => this.reportHanded(peer, c, true));
+    channel.onmessage = (event) => {
+      if (event.data instanceof ArrayBuffer) {
+        this.post({ type: "bytes", peer, data: event.data }, [event.data]);
+      }
+    };
+    channel.onclose = () => this.gone(peer, c);
+    if (channel.readyState === "open") open();
+    else channel.onopen = open;
+  }
+
+  private reportHanded(peer: number, c: Connection, drained: boolean): void {
+    const total = c.sent - (c.outlet?.queued ?? 0);
+    if (total === c.handed || (!drained && total - c.handed < handedStep)) return;
+    c.handed = total;
+    this.post({ type: "handed", peer, total });
+  }
+
+  private connected(c: Connection): void {
+    c.up = true;
+    clearTimeout(c.timer);
+  }
+
+  // A connection ended, or came to nothing.
+  private gone(peer: number, c: Connection): void {
+    if (this.connections.get(peer) !== c) return;
+    // Connected, and yet the channel that was handed over never opened: this browser's transfer is not to be trusted.
+    if (!c.up && !c.channel && c.pc.connectionState === "connected") page.transfer = false;
+    this.drop(peer);
+    this.post({ type: "gone", peer });
+  }
+
+  private drop(peer: number): void {
+    const c = this.connections.get(peer);
+    if (!c) return;
+    this.connections.delete(peer);
+    clearTimeout(c.timer);
+    if (c.channel) c.channel.onmessage = c.channel.onclose = c.channel.onopen = null;
+    c.pc.onconnectionstatechange = c.pc.ondatachannel = null;
+    c.pc.close();
+    page.live--;
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * What page and worker say to each other. The page has the user's session and the RTCPeerConnections; the worker has the
+ * engine, the tracker, the fetches, the digests and the store. Payloads are transferred, never copied.
+ */
+
+import type { PlayPolicy, PlaySession, PlayTickets } from "../player/session";
+import type { EngineNote, PlaybackState, SourceErrorCode, Stats, VerifiedPiece } from "../player/source";
+
+/** How the worker is opened. */
+export interface OpenMessage {
+  type: "open";
+  session: PlaySession;
+  /** Absolute prefixes of media/… and hashes/…, without a trailing slash. */
+  origins: string[];
+  /** Absolute WebSocket addresses. */
+  trackers: string[];
+  engineUrl: string;
+  /** "memory", or the name of a folder. */
+  storage: string;
+  seeds: VerifiedPiece[];
+  lie: boolean;
+  /** This browser has RTCPeerConnection. */
+  canPeer: boolean;
+}
+
+/** From the page to the worker. */
+export type ToWorker =
+  | OpenMessage
+  | { type: "read"; id: number; file: number; from: number; to: number }
+  | { type: "cancel"; id: number }
+  | { type: "moved"; state: PlaybackState }
+  | { type: "seeked"; positionMs: number }
+  | { type: "rendition"; file: number }
+  | { type: "policy"; policy: PlayPolicy }
+  | { type: "tickets"; tickets: PlayTickets }
+  | { type: "lie"; on: boolean }
+  | { type: "close" }
+  /** The offer, or answer, that was asked for. */
+  | { type: "described"; peer: number; sdp: string }
+  /** A channel, handed over before it opens. */
+  | { type: "channel"; peer: number; initiator: boolean; channel: RTCDataChannel }
+  /** A channel that the page keeps and relays has opened. */
+  | { type: "open-relay"; peer: number; initiator: boolean }
+  | { type: "bytes"; peer: number; data: ArrayBuffer }
+  /** Of what was relayed so far, so many bytes have left the page's queue. */
+  | { type: "handed"; peer: number; total: number }
+  /** The connection ended, or never came. */
+  | { type: "gone"; peer: number };
+
+/** From the worker to the page. */
+export type FromWorker =
+  | { type: "opened" }
+  /** The engine is over, or could not be opened. Nothing follows. */
+  | { type: "failed"; message: string }
+  | { type: "closed" }
+  | { type: "data"; id: number; data: ArrayBuffer; cached: boolean; timeMs: number; stats: Stats }
+  | { type: "refused"; id: number; code: SourceErrorCode; message: string }
+  | { type: "note"; note: EngineNote }
+  | { type: "stats"; stats: Stats }
+  | { type: "dial"; peer: number }
+  | { type: "accept"; peer: number; sdp: string }
+  | { type: "answered"; peer: number; sdp: string }
+  /** A channel that was handed over has opened. */
+  | { type: "up"; peer: number }
+  | { type: "send"; peer: number; data: ArrayBuffer }
+  | { type: "drop"; peer: number };

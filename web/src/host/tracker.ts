@@ -1,0 +1,253 @@
+/**
+ * The client of WebTorrent's tracker protocol (JSON over WebSocket) with our extension: it announces without offers,
+ * is told whom to meet, and makes one offer to each. It must never trouble playback: a tracker that is gone is
+ * tried again in its time, and nothing malformed that it relays gets further than here.
+ */
+
+import type { Announce } from "./core";
+import type { Bytes } from "./record";
+import { fromLatin1, toLatin1 } from "./title";
+
+/** The part of a WebSocket that is used. */
+export interface Socket {
+  readonly bufferedAmount: number;
+  send(text: string): void;
+  close(): void;
+  onopen: ((event: Event) => void) | null;
+  onmessage: ((event: MessageEvent) => void) | null;
+  onclose: ((event: CloseEvent) => void) | null;
+}
+
+/** What the tracker tells. IDs are 20 bytes; descriptions are at most `sdpMax` characters. */
+export interface TrackerEvents {
+  /** A peer that we shall make an offer to. */
+  meet(peer: Bytes): void;
+  /** Peers to drop at once, as concatenated IDs. */
+  revoked(peers: Bytes): void;
+  offer(from: Bytes, offerId: string, sdp: string): void;
+  answer(from: Bytes, offerId: string, sdp: string): void;
+}
+
+/** What a tracker client is made of. */
+export interface TrackerOptions {
+  /** Addresses, best first; each failure moves to the next. */
+  urls: string[];
+  /** 20 bytes. */
+  infoHash: Uint8Array;
+  /** 20 bytes, ours. */
+  peerId: Uint8Array;
+  connect(url: string): Socket;
+  /** Calls `due` after so many ms; returns what prevents it. */
+  after(ms: number, due: () => void): () => void;
+  /** From 0 to 1. */
+  random(): number;
+  /** What an announce says of us, at the moment when it is sent. */
+  self(): { ticket?: string; upKbps: number; uploaded: number; downloaded: number; left: number };
+}
+
+/** The longest session description that is passed on; those of data channels take less than 2 KiB. */
+export const sdpMax = 8 << 10;
+const messageMax = 64 << 10;
+/** An announce unanswered for so long counts against the tracker, twice closes, in ms. */
+const answerWithin = 15_000;
+/** The first wait before another try lies between these, then it doubles up to the last, in ms. */
+const retryFrom = 1_000;
+const retryTo = 15_000;
+const retryMax = 120_000;
+
+/** One swarm's tracker client. It connects with the first announce. */
+export class Tracker {
+  private readonly options: TrackerOptions;
+  private readonly events: TrackerEvents;
+  private readonly infoHash: string;
+  private readonly peerId: string;
+  private socket: Socket | undefined;
+  private open = false;
+  private last: Announce | undefined; // what a new socket announces first; undefined: we are not in the swarm
+  private failures = 0;
+  private unanswered = 0;
+  private stopWaiting: (() => void) | undefined;
+  private stopRetry: (() => void) | undefined;
+
+  constructor(options: TrackerOptions, events: TrackerEvents) {
+    this.options = options;
+    this.events = events;
+    this.infoHash = toLatin1(options.infoHash);
+    this.peerId = toLatin1(options.peerId);
+  }
+
+  /** Announces, or as soon as there is a socket. `stopped` leaves the swarm and closes it. */
+  announce(a: Announce): void {
+    if (a.event === "stopped") {
+      this.last = undefined;
+      if (this.open) this.say(this.announcement(a));
+      this.disconnect();
+      return;
+    }
+    this.last = { positionMs: a.positionMs, rendition: a.rendition };
+    if (this.open) this.sendAnnounce(a);
+    else this.connect();
+  }
+
+  /** Sends an offer to a peer; false when there is no tracker to send it through. */
+  offer(to: Uint8Array, offerId: string, sdp: string): boolean {
+    return this.relay(to, offerId, { offer: { type: "offer", sdp } });
+  }
+
+  /** Sends the answer to a peer's offer; false when there is no tracker to send it through. */
+  answer(to: Uint8Array, offerId: string, sdp: string): boolean {
+    return this.relay(to, offerId, { answer: { type: "answer", sdp } });
+  }
+
+  /** Leaves without a word; the tracker sees the socket close. */
+  close(): void {
+    this.last = undefined;
+    this.disconnect();
+  }
+
+  private relay(to: Uint8Array, offerId: string, what: object): boolean {
+    if (!this.open) return false;
+    this.say({ ...this.head(), to_peer_id: toLatin1(to), offer_id: offerId, ...what });
+    return true;
+  }
+
+  private connect(): void {
+    const urls = this.options.urls;
+    if (this.socket || this.stopRetry || urls.length === 0) return;
+    let socket: Socket;
+    try {
+      socket = this.options.connect(urls[this.failures % urls.length]!);
+    } catch {
+      this.lost();
+      return;
+    }
+    this.socket = socket;
+    socket.onopen = () => {
+      if (this.socket !== socket || !this.last) return;
+      this.open = true;
+      this.sendAnnounce({ ...this.last, event: "started" });
+    };
+    socket.onmessage = (event) => {
+      if (this.socket === socket && typeof event.data === "string") this.heard(event.data);
+    };
+    socket.onclose = () => {
+      if (this.socket === socket) this.lost();
+    };
+  }
+
+  private disconnect(): void {
+    const socket = this.socket;
+    this.socket = undefined;
+    this.open = false;
+    this.unanswered = 0;
+    this.stopWaiting?.();
+    this.stopWaiting = undefined;
+    this.stopRetry?.();
+    this.stopRetry = undefined;
+    socket?.close();
+  }
+
+  private lost(): void {
+    this.disconnect();
+    if (!this.last) return;
+    const first = retryFrom + this.options.random() * (retryTo - retryFrom);
+    const wait = Math.min(retryMax, first * 2 ** Math.min(this.failures, 7));
+    this.failures++;
+    this.stopRetry = this.options.after(wait, () => {
+      this.stopRetry = undefined;
+      this.connect();
+    });
+  }
+
+  private sendAnnounce(a: Announce): void {
+    this.say(this.announcement(a));
+    this.stopWaiting?.();
+    this.stopWaiting = this.options.after(answerWithin, () => {
+      this.stopWaiting = undefined;
+      if (++this.unanswered >= 2) this.lost();
+    });
+  }
+
+  private head() {
+    return { action: "announce", info_hash: this.infoHash, peer_id: this.peerId };
+  }
+
+  private announcement(a: Announce): object {
+    const { ticket, upKbps, uploaded, downloaded, left } = this.options.self();
+    return {
+      ...this.head(),
+      uploaded,
+      downloaded,
+      left,
+      ...(a.event && { event: a.event }),
+      essaim: {
+        v: 1,
+        ...(ticket && { ticket }),
+        pos_ms: Math.max(0, Math.floor(a.positionMs)),
+        rendition: a.rendition,
+        up_kbps: upKbps,
+      },
+    };
+  }
+
+  private say(message: object): void {
+    this.socket?.send(JSON.stringify(message));
+  }
+
+  private heard(text: string): void {
+    if (text.length > messageMax) return;
+    let m: Record<string, unknown>;
+    try {
+      m = JSON.parse(text) as Record<string, unknown>;
+    } catch {
+      return;
+    }
+    if (typeof m !== "object" || m === null || m.action !== "announce" || m.info_hash !== this.infoHash) return;
+    if (m.peer_id !== undefined) {
+      this.relayed(m);
+      return;
+    }
+    this.stopWaiting?.();
+    this.stopWaiting = undefined;
+    this.unanswered = 0;
+    if (m["failure reason"] !== undefined) return;
+    this.failures = 0;
+    this.introductions(m.essaim);
+  }
+
+  private relayed(m: Record<string, unknown>): void {
+    const from = id20(m.peer_id);
+    if (!from || m.peer_id === this.peerId || !id20(m.offer_id)) return;
+    const offer = sdpOf(m.offer, "offer");
+    const answer = sdpOf(m.answer, "answer");
+    if (offer !== undefined) this.events.offer(from, m.offer_id as string, offer);
+    else if (answer !== undefined) this.events.answer(from, m.offer_id as string, answer);
+  }
+
+  private introductions(x: unknown): void {
+    if (typeof x !== "object" || x === null) return;
+    const { meet, revoked } = x as { meet?: unknown; revoked?: unknown };
+    if (Array.isArray(revoked)) {
+      const ids = revoked.map(id20).filter((id) => id !== undefined);
+      if (ids.length > 0) this.events.revoked(fromLatin1(ids.map(toLatin1).join("")));
+    }
+    if (!Array.isArray(meet)) return;
+    for (const m of meet.slice(0, 64) as { peer_id?: unknown; offer?: unknown }[]) {
+      const id = id20(m?.peer_id);
+      if (id && m.offer === true && m.peer_id !== this.peerId) this.events.meet(id);
+    }
+  }
+}
+
+// A binary string of exactly 20 code points, none above U+00FF.
+function id20(x: unknown): Bytes | undefined {
+  if (typeof x !== "string" || x.length !== 20) return undefined;
+  for (let i = 0; i < 20; i++) if (x.charCodeAt(i) > 0xff) return undefined;
+  return fromLatin1(x);
+}
+
+function sdpOf(x: unknown, type: "offer" | "answer"): string | undefined {
+  if (typeof x !== "object" || x === null) return undefined;
+  const { type: is, sdp } = x as { type?: unknown; sdp?: unknown };
+  return is === type && typeof sdp === "string" && sdp.length <= sdpMax ? sdp : undefined;
+}

@@ -1,0 +1,255 @@
+/**
+ * The worker: engine, core, tracker, fetches, digests and store, away from the page's thread. It must answer every read, and
+ * when anything at all breaks it says `failed` once and lets the page go on without it.
+ */
+
+import { isBadRange, Core, queueLow, type Clock } from "./core";
+import { loadModule, WasmEngine } from "./engine";
+import type { Http } from "./fetches";
+import { knownHashes } from "./hashes";
+import type { FromWorker, OpenMessage, ToWorker } from "./protocol";
+import type { Bytes } from "./record";
+import { Signalling } from "./signalling";
+import { MemoryStore, openFolder, type PieceStore } from "./store";
+import { titleOf, type Title } from "./title";
+import { Tracker } from "./tracker";
+import type { PlayPolicy } from "../player/session";
+import type { Stats } from "../player/source";
+
+// The page's own library is compiled for windows; a dedicated worker's global differs in this.
+const scope = globalThis as unknown as {
+  postMessage(message: FromWorker, transfer?: Transferable[]): void;
+  onmessage: ((event: MessageEvent<ToWorker>) => void) | null;
+};
+
+const post = (message: FromWorker, transfer: Transferable[] = []) => scope.postMessage(message, transfer);
+
+/** How often the page is told the counts, in ms. */
+const statsEvery = 250;
+
+const digest = async (bytes: Bytes): Promise<Bytes> => new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+
+const clock: Clock = {
+  now: () => Math.floor(performance.now() * 1000),
+  after: (us, due) => {
+    const timer = setTimeout(due, Math.ceil(us / 1000));
+    return () => clearTimeout(timer);
+  },
+};
+
+const http: Http = {
+  get: (url, headers, events) => {
+    const control = new AbortController();
+    const { signal } = control;
+    const run = async () => {
+      const response = await fetch(url, { headers, signal, cache: "no-store", redirect: "error" });
+      if (signal.aborted) return;
+      events.head(response.status, (name) => response.headers.get(name));
+      const reader = response.body?.getReader();
+      for (;;) {
+        if (signal.aborted) return;
+        const { done, value } = (await reader?.read()) ?? { done: true, value: undefined };
+        if (signal.aborted) return;
+        if (done) break;
+        events.body(value as Bytes);
+      }
+      events.end();
+    };
+    run().catch(() => {
+      if (!signal.aborted) events.fail();
+    });
+    return () => control.abort();
+  },
+};
+
+/** One play session in this worker. */
+class Session {
+  private readonly core: Core;
+  private readonly engine: WasmEngine;
+  private readonly signalling: Signalling;
+  private readonly tracker: Tracker;
+  private readonly canPeer: boolean;
+  private readonly reads = new Map<number, () => void>();
+  private readonly statsTimer: ReturnType<typeof setInterval>;
+  private swarmTicket: string | undefined;
+  private upKbps: number;
+  private lastStats = "";
+
+  static async open(m: OpenMessage): Promise<Session> {
+    const title = titleOf(m.session);
+    const folder = m.storage === "memory" ? undefined : openFolder(m.storage, title.pieceLength);
+    const engine = await WasmEngine.start(await loadModule(m.engineUrl), (error) => fail(error));
+    return new Session(m, title, engine, (await folder) ?? new MemoryStore());
+  }
+
+  private constructor(m: OpenMessage, title: Title, engine: WasmEngine, store: PieceStore) {
+    this.engine = engine;
+    this.canPeer = m.canPeer;
+    this.swarmTicket = m.session.tickets.swarm;
+    this.upKbps = m.session.policy.uplink_kbps;
+    this.signalling = new Signalling(post, queueLow);
+    this.core = new Core({
+      title,
+      engine,
+      clock,
+      net: this.signalling,
+      http,
+      digest,
+      store,
+      origins: m.origins,
+      ticket: m.session.tickets.media,
+      known: knownHashes(m.session.files, digest),
+      onNote: (note) => post({ type: "note", note }),
+      onFailed: (error) => fail(error),
+    });
+    const size = title.files.reduce((sum, f) => sum + f.size, 0);
+    this.tracker = new Tracker(
+      {
+        urls: m.trackers,
+        infoHash: title.infoHash,
+        peerId: title.peerId,
+        connect: (url) => new WebSocket(url),
+        after: (ms, due) => clock.after(ms * 1000, due),
+        random: Math.random,
+        self: () => {
+          const { sentBytes, originBytes, peerBytes } = this.core.stats();
+          return {
+            ...(this.swarmTicket !== undefined && { ticket: this.swarmTicket }),
+            upKbps: this.upKbps,
+            uploaded: sentBytes,
+            downloaded: originBytes + peerBytes,
+            left: Math.max(1, size - store.used), // never 0: a viewer's store may evict, which a seed's does not
+          };
+        },
+      },
+      this.signalling,
+    );
+    this.signalling.core = this.core;
+    this.signalling.tracker = this.tracker;
+    const seeds: number[] = [];
+    for (const s of m.seeds) {
+      if (store.has(s.piece)) continue;
+      store.put(s.piece, [new Uint8Array(s.data)]);
+      seeds.push(s.piece);
+    }
+    this.core.setLie(m.lie);
+    this.signalling.allow(m.canPeer && m.session.policy.p2p);
+    this.core.open(this.allowed(m.session.policy), seeds);
+    this.statsTimer = setInterval(() => this.tellStats(), statsEvery);
+  }
+
+  /** Does what the page says. */
+  heard(m: Exclude<ToWorker, { type: "open" | "close" }>): void {
+    switch (m.type) {
+      case "read":
+        this.read(m.id, m.file, m.from, m.to);
+        return;
+      case "cancel":
+        this.reads.get(m.id)?.();
+        this.reads.delete(m.id);
+        return;
+      case "moved":
+        this.core.moved(m.state);
+        return;
+      case "seeked":
+        this.core.seeked(m.positionMs);
+        return;
+      case "rendition":
+        this.core.rendition(m.file);
+        return;
+      case "policy": {
+        const policy = this.allowed(m.policy);
+        this.upKbps = policy.uplink_kbps;
+        // Allowed first and forbidden last, so that the engine's own words to tracker and peers still go out.
+        if (policy.p2p) this.signalling.allow(true);
+        this.core.policy(policy);
+        if (!policy.p2p) this.signalling.allow(false);
+        return;
+      }
+      case "tickets":
+        this.swarmTicket = m.tickets.swarm;
+        this.core.ticket(m.tickets.media);
+        return;
+      case "lie":
+        this.core.setLie(m.on);
+        return;
+      default:
+        this.signalling.heard(m);
+    }
+  }
+
+  /** Ends all of it. */
+  close(): void {
+    clearInterval(this.statsTimer);
+    this.tracker.close();
+    this.core.close();
+    this.engine.close();
+  }
+
+  private allowed(p: PlayPolicy): PlayPolicy {
+    return this.canPeer ? p : { ...p, p2p: false, upload: false };
+  }
+
+  private read(id: number, file: number, from: number, to: number): void {
+    const { answer, cancel } = this.core.read(file, from, to);
+    this.reads.set(id, cancel);
+    answer
+      .then(({ data, cached, timeMs }) => {
+        post({ type: "data", id, data, cached, timeMs, stats: this.core.stats() }, [data]);
+      })
+      .catch((error: unknown) => {
+        const [code, message] = isBadRange(error)
+          ? (["range", "That part of the film does not exist."] as const)
+          : (["network", "The film could not be fetched."] as const);
+        post({ type: "refused", id, code, message });
+      })
+      .finally(() => this.reads.delete(id));
+  }
+
+  private tellStats(): void {
+    const stats: Stats = this.core.stats();
+    const text = JSON.stringify(stats);
+    if (text === this.lastStats) return;
+    this.lastStats = text;
+    post({ type: "stats", stats });
+  }
+}
+
+let opening: Promise<Session> | undefined;
+let session: Session | undefined;
+let over = false;
+
+function fail(error: unknown): void {
+  if (over) return;
+  over = true;
+  session?.close();
+  post({ type: "failed", message: error instanceof Error ? error.message : String(error) });
+}
+
+scope.onmessage = ({ data: m }) => {
+  if (over) return;
+  try {
+    if (m.type === "open") {
+      opening ??= Session.open(m);
+      opening.then(
+        (s) => {
+          if (over) {
+            s.close();
+            return;
+          }
+          session = s;
+          post({ type: "opened" });
+        },
+        (error: unknown) => fail(error),
+      );
+    } else if (m.type === "close") {
+      over = true;
+      session?.close();
+      post({ type: "closed" });
+    } else {
+      session?.heard(m);
+    }
+  } catch (error) {
+    fail(error);
+  }
+};
