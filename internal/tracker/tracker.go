@@ -1,0 +1,264 @@
+// Package tracker serves WebTorrent's tracker protocol over WebSocket, with our viewers' extension, around the
+// memory in package swarm.
+//
+// It must get right: that only swarms of open titles exist; that a ticket is honoured only from our own pages, and a
+// bad one ends the connection; that what is relayed is an SDP of one data channel with harmless addresses, well
+// formed, from whom it says, to whom the tracker chose; and that no client, however slow, fast or hostile, makes the
+// tracker keep more than a bounded amount for it. There is one reader and one writer goroutine per connection.
+package tracker
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"essaim/internal/bt"
+	"essaim/internal/bt/announce"
+	"essaim/internal/swarm"
+	"essaim/internal/vod"
+
+	"github.com/coder/websocket"
+)
+
+// Codes with which the tracker closes a connection, beside those of RFC 6455.
+const (
+	// StatusTicket: the ticket is not valid for this swarm.
+	StatusTicket websocket.StatusCode = 4401
+)
+
+// Config is what a Tracker needs. Titles and Tickets are required.
+type Config struct {
+	Titles  vod.Titles
+	Tickets vod.Tickets
+	Clock   vod.Clock // nil: time.Now
+	Seed    uint64    // of the choice among peers
+	// LAN leaves the addresses of local networks in what is relayed, and lets one address hold many connections.
+	LAN bool
+	// Hosts are ours, with port where it is not the scheme's own, besides the one that a request names: pages from
+	// there may use tickets.
+	Hosts          []string
+	Interval       time.Duration // between announces, ±10 %; 0: 120 s
+	ViewerInterval time.Duration // between announces of our own viewers; 0: 30 s
+	IdleTimeout    time.Duration // without a whole message; 0: 240 s
+	SocketsMax     int           // 0: 18,000
+	// SocketsPerAddress bounds connections from one IPv4 address or IPv6 /64; 0: 64. In LAN mode and from the
+	// machine itself it does not apply.
+	SocketsPerAddress int
+	Logger            *slog.Logger // nil: none
+}
+
+// Tracker is an http.Handler for WebSocket connections, and a vod.SwarmDoor.
+type Tracker struct {
+	cfg    Config
+	titles titles
+	queued atomic.Int64 // bytes in all write queues
+
+	mu        sync.Mutex
+	set       *swarm.Set
+	random    *rand.PCG
+	epoch     time.Time
+	now       swarm.Instant
+	sockets   map[swarm.Socket]*socket // those that may speak
+	sequence  swarm.Socket
+	addresses map[address]int // connections by address, until they have ended
+	ended     *sync.Cond      // one of them has
+	open      int             // how many have not
+	stopped   bool
+	closed    bool
+}
+
+var _ vod.SwarmDoor = (*Tracker)(nil)
+
+// New returns a tracker that serves at once.
+func New(cfg Config) *Tracker {
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	or := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	or(&cfg.Interval, 120*time.Second)
+	or(&cfg.ViewerInterval, 30*time.Second)
+	or(&cfg.IdleTimeout, 240*time.Second)
+	if cfg.SocketsMax == 0 {
+		cfg.SocketsMax = 18_000
+	}
+	if cfg.SocketsPerAddress == 0 {
+		cfg.SocketsPerAddress = 64
+	}
+	t := &Tracker{
+		cfg:       cfg,
+		titles:    titles{from: cfg.Titles, clock: cfg.Clock, known: make(map[bt.InfoHash]titleEntry)},
+		random:    rand.NewPCG(cfg.Seed, 0),
+		epoch:     cfg.Clock(),
+		sockets:   make(map[swarm.Socket]*socket),
+		addresses: make(map[address]int),
+	}
+	t.ended = sync.NewCond(&t.mu)
+	t.set = swarm.New(swarm.Limits{}, t.random)
+	return t
+}
+
+// ServeHTTP turns a request into a WebSocket connection and serves it until it ends. It answers 503 while stopped or
+// full and 429 when the address holds too many connections already. The server's ResponseWriter must be hijackable.
+func (t *Tracker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s, status := t.enter(r)
+	if status != 0 {
+		problem(w, status)
+		return
+	}
+	defer t.exit(s)
+	h := &hijacker{ResponseWriter: w}
+	conn, err := websocket.Accept(h, r, &websocket.AcceptOptions{
+		// Any page may join an open title; who shows a ticket has its Origin checked then.
+		InsecureSkipVerify: true,
+		CompressionMode:    websocket.CompressionDisabled, // nothing to inflate, so no bomb
+		OnPingReceived:     s.pinged,
+	})
+	if err != nil {
+		return // Accept has answered
+	}
+	s.serve(conn, h.conn)
+}
+
+// problem answers an HTTP request that becomes no connection (RFC 9457).
+func problem(w http.ResponseWriter, status int) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Retry-After", "5")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(`{"title":"` + http.StatusText(status) + `","status":` + strconv.Itoa(status) + `}`))
+}
+
+// enter makes room for a connection, or says with which status to refuse it.
+func (t *Tracker) enter(r *http.Request) (*socket, int) {
+	from := addressOf(r.RemoteAddr)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.stopped || t.closed || t.open >= t.cfg.SocketsMax:
+		return nil, http.StatusServiceUnavailable
+	case !t.cfg.LAN && !from.local && t.addresses[from] >= t.cfg.SocketsPerAddress:
+		return nil, http.StatusTooManyRequests
+	}
+	t.open++
+	t.addresses[from]++
+	t.sequence++
+	s := newSocket(t, t.sequence, from, foreign(r, t.cfg.Hosts))
+	t.sockets[s.id] = s
+	return s, 0
+}
+
+// exit gives the room back, when a connection has ended.
+func (t *Tracker) exit(s *socket) {
+	t.forget(s)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.addresses[s.from]--; t.addresses[s.from] == 0 {
+		delete(t.addresses, s.from)
+	}
+	t.open--
+	t.ended.Broadcast()
+}
+
+// forget takes a connection's peers out of their swarms; what it still says is not heard.
+func (t *Tracker) forget(s *socket) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.sockets, s.id)
+	t.set.CloseSocket(s.id)
+}
+
+// instant is the time of the set. It never goes back. Called with mu held.
+func (t *Tracker) instant() swarm.Instant {
+	t.now = max(t.now, swarm.Instant(t.cfg.Clock().Sub(t.epoch).Microseconds()))
+	return t.now
+}
+
+// SetStopped closes every connection (1012) and empties all swarms; while stopped, new ones are answered 503.
+// It returns when all have been told to close, not when they have.
+func (t *Tracker) SetStopped(stopped bool) {
+	t.mu.Lock()
+	t.stopped = stopped
+	t.mu.Unlock()
+	if stopped {
+		t.closeAll(websocket.StatusServiceRestart, "tracker stopped")
+	}
+}
+
+// Stopped says whether SetStopped(true) is in force.
+func (t *Tracker) Stopped() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stopped
+}
+
+// Swarms says how many peers each swarm has.
+func (t *Tracker) Swarms() map[bt.InfoHash]int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	swarms := make(map[bt.InfoHash]int)
+	t.set.Each(t.instant(), func(h bt.InfoHash, c swarm.Counts) { swarms[h] = c.Complete + c.Incomplete })
+	return swarms
+}
+
+// Shutdown closes every connection (1001), refuses new ones for good, and returns when all have ended, which it
+// forces when ctx does. http.Server.Shutdown does not know these connections: call both.
+func (t *Tracker) Shutdown(ctx context.Context) error {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	all := t.closeAll(websocket.StatusGoingAway, "server is going away")
+	stop := context.AfterFunc(ctx, func() {
+		for _, s := range all {
+			s.sever()
+		}
+	})
+	defer stop()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for t.open > 0 {
+		t.ended.Wait()
+	}
+	return ctx.Err()
+}
+
+func (t *Tracker) closeAll(code websocket.StatusCode, reason string) []*socket {
+	t.mu.Lock()
+	all := make([]*socket, 0, len(t.sockets))
+	for _, s := range t.sockets {
+		all = append(all, s)
+	}
+	clear(t.sockets)
+	t.set = swarm.New(swarm.Limits{}, t.random)
+	t.mu.Unlock()
+	for _, s := range all {
+		s.finish(code, reason)
+	}
+	return all
+}
+
+// interval draws the seconds until a WebTorrent client's next announce. Called with mu held.
+func (t *Tracker) interval() int {
+	base := t.cfg.Interval.Seconds()
+	return max(1, int(base*(0.9+0.2*float64(t.random.Uint64()>>11)/(1<<53))+0.5))
+}
+
+// fail sends a refusal; with req it names the swarm and the action.
+func (s *socket) fail(req *announce.Request, reason string) {
+	s.send(announce.AppendFailure(nil, &announce.Failure{
+		Scrape:      req.Kind == announce.KindScrape,
+		Reason:      reason,
+		InfoHash:    req.InfoHash,
+		HasInfoHash: req.HasInfoHash,
+	}))
+}

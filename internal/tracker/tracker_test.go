@@ -1,0 +1,452 @@
+package tracker
+
+import (
+	"context"
+	"encoding/binary"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"essaim/internal/bt"
+	"essaim/internal/bt/announce"
+	"essaim/internal/vod"
+
+	"github.com/coder/websocket"
+)
+
+// patience ends a test that waits for what never comes.
+const patience = 20 * time.Second
+
+var (
+	openHash   = bt.InfoHash{0x00, 0x7F, 0x80, 0xFF, '"', '\\', 1}
+	otherHash  = bt.InfoHash{2}
+	closedHash = bt.InfoHash{3}
+	brokenHash = bt.InfoHash{4}
+)
+
+// catalogue holds two open titles and one for members.
+type catalogue struct{ vod.Titles }
+
+func (catalogue) BySwarm(_ context.Context, h bt.InfoHash) (vod.Title, error) {
+	switch h {
+	case openHash:
+		return vod.Title{ID: "film", Open: true, Version: vod.Version{ID: "v1"}}, nil
+	case otherHash:
+		return vod.Title{ID: "other", Open: true, Version: vod.Version{ID: "v1"}}, nil
+	case closedHash:
+		return vod.Title{ID: "members", Version: vod.Version{ID: "v1"}}, nil
+	case brokenHash:
+		return vod.Title{}, vod.ErrUnavailable
+	}
+	return vod.Title{}, vod.ErrNotFound
+}
+
+// tickets reads "audience/title/version".
+type tickets struct{}
+
+func (tickets) Issue(vod.Ticket) (string, error) { return "", vod.ErrUnavailable }
+
+func (tickets) Check(a vod.Audience, token string) (vod.Ticket, error) {
+	f := strings.Split(token, "/")
+	if len(f) != 3 || f[0] != string(a) {
+		return vod.Ticket{}, vod.ErrUnauthorized
+	}
+	return vod.Ticket{Audience: a, Title: vod.TitleID(f[1]), Version: f[2]}, nil
+}
+
+const goodTicket = "swarm/film/v1"
+
+// serve starts a tracker on a real socket and returns its address.
+func serve(t *testing.T, cfg Config) (*Tracker, string) {
+	t.Helper()
+	cfg.Titles, cfg.Tickets = catalogue{}, tickets{}
+	tr := New(cfg)
+	server := httptest.NewServer(tr)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := tr.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		server.Close()
+		if tr.open != 0 || len(tr.sockets) != 0 || len(tr.addresses) != 0 || tr.queued.Load() != 0 {
+			t.Errorf("left over: %d open, %d sockets, %d addresses, %d bytes", tr.open, len(tr.sockets), len(tr.addresses), tr.queued.Load())
+		}
+	})
+	return tr, server.URL
+}
+
+// client is one WebSocket connection to the tracker.
+type client struct {
+	t    *testing.T
+	conn *websocket.Conn
+	id   bt.PeerID
+}
+
+func peerID(n int) (id bt.PeerID) {
+	copy(id[:], "-TS0001-\xff\x80\x00")
+	binary.BigEndian.PutUint32(id[16:], uint32(n))
+	return id
+}
+
+func offerID(n int) (id announce.OfferID) {
+	copy(id[:], "\xfe\x81\x01")
+	binary.BigEndian.PutUint32(id[16:], uint32(n))
+	return id
+}
+
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func dial(t *testing.T, url string, n int, headers ...string) *client {
+	t.Helper()
+	opts := &websocket.DialOptions{HTTPHeader: http.Header{}, CompressionMode: websocket.CompressionContextTakeover}
+	for i := 0; i < len(headers); i += 2 {
+		opts.HTTPHeader.Set(headers[i], headers[i+1])
+	}
+	conn, response, err := websocket.Dial(testContext(t), url, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := response.Header.Get("Sec-WebSocket-Extensions"); e != "" {
+		t.Errorf("the tracker negotiated %q", e)
+	}
+	conn.SetReadLimit(1 << 20)
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	return &client{t: t, conn: conn, id: peerID(n)}
+}
+
+func (c *client) sendText(text string) {
+	c.t.Helper()
+	if err := c.conn.Write(testContext(c.t), websocket.MessageText, []byte(text)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *client) send(r announce.Request) {
+	c.t.Helper()
+	if r.InfoHash == (bt.InfoHash{}) {
+		r.InfoHash = openHash
+	}
+	if r.PeerID == (bt.PeerID{}) {
+		r.PeerID = c.id
+	}
+	c.sendText(string(announce.AppendRequest(nil, &r)))
+}
+
+// receive returns the next message. Every one but a scrape and a refusal of the unreadable must name its swarm.
+func (c *client) receive() announce.Message {
+	c.t.Helper()
+	_, data, err := c.conn.Read(testContext(c.t))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	m, err := announce.ParseMessage(data)
+	if err != nil {
+		c.t.Fatalf("%s: %v", data, err)
+	}
+	return m
+}
+
+// reply announces and returns the tracker's reply, which must come next.
+func (c *client) reply(r announce.Request) announce.Reply {
+	c.t.Helper()
+	c.send(r)
+	m := c.receive()
+	if m.Reply == nil {
+		c.t.Fatalf("got %+v %+v %+v, want a reply", m.Relayed, m.Scrape, m.Failure)
+	}
+	return *m.Reply
+}
+
+func (c *client) relayed() announce.Relayed {
+	c.t.Helper()
+	m := c.receive()
+	if m.Relayed == nil {
+		c.t.Fatalf("got %+v %+v, want a relayed message", m.Reply, m.Failure)
+	}
+	if m.Relayed.InfoHash != openHash {
+		c.t.Errorf("relayed for swarm %v", m.Relayed.InfoHash)
+	}
+	return *m.Relayed
+}
+
+func (c *client) failure(want string) {
+	c.t.Helper()
+	m := c.receive()
+	if m.Failure == nil || !strings.Contains(m.Failure.Reason, want) {
+		c.t.Fatalf("got %+v %+v, want a failure with %q", m.Failure, m.Reply, want)
+	}
+}
+
+// closed reads on until the tracker has closed the connection, and checks with which code.
+func (c *client) closed(want websocket.StatusCode) {
+	c.t.Helper()
+	for {
+		_, _, err := c.conn.Read(testContext(c.t))
+		if err == nil {
+			continue
+		}
+		if got := websocket.CloseStatus(err); got != want {
+			c.t.Fatalf("closed with %d (%v), want %d", got, err, want)
+		}
+		return
+	}
+}
+
+// quiet checks that nothing waits for the client: the next message is the reply to a scrape that it makes now.
+func (c *client) quiet() {
+	c.t.Helper()
+	c.send(announce.Request{Kind: announce.KindScrape, InfoHashes: []bt.InfoHash{openHash}})
+	if m := c.receive(); m.Scrape == nil {
+		c.t.Fatalf("got %+v %+v %+v, want nothing", m.Reply, m.Relayed, m.Failure)
+	}
+}
+
+// ours is an announce of one of our own viewers.
+func ours(ticket string) announce.Request {
+	return announce.Request{Left: 1, NumWant: announce.Unknown, Viewer: &announce.Viewer{Ticket: ticket}}
+}
+
+// theirs is an announce of a WebTorrent client with some offers.
+func theirs(first, offers int) announce.Request {
+	r := announce.Request{Left: announce.Unknown, NumWant: 5, Event: announce.EventStarted}
+	for i := range offers {
+		r.Offers = append(r.Offers, announce.Offer{ID: offerID(first + i), SDP: testSDP})
+	}
+	return r
+}
+
+func directed(kind announce.Kind, to bt.PeerID, id announce.OfferID) announce.Request {
+	return announce.Request{Kind: kind, To: to, OfferID: id, SDP: testSDP}
+}
+
+// meet makes b be told to make an offer to a, and a to expect it.
+func meet(t *testing.T, url string) (a, b *client) {
+	t.Helper()
+	a, b = dial(t, url, 1), dial(t, url, 2)
+	a.reply(ours(""))
+	if r := b.reply(ours("")); r.Viewer == nil || len(r.Viewer.Meet) != 1 || r.Viewer.Meet[0] != (announce.Meet{PeerID: a.id, Offer: true}) {
+		t.Fatalf("the second viewer is told %+v", r.Viewer)
+	}
+	return a, b
+}
+
+func TestTwoViewersMeetByOneOfferAndOneAnswer(t *testing.T) {
+	_, url := serve(t, Config{LAN: true})
+	a, b := dial(t, url, 1), dial(t, url, 2)
+	r := a.reply(ours(goodTicket))
+	if r.InfoHash != openHash || r.Interval != 30 || r.Incomplete != 1 || r.Viewer == nil || len(r.Viewer.Meet) != 0 {
+		t.Errorf("the first viewer is told %+v", r)
+	}
+	r = b.reply(ours(goodTicket))
+	if r.Incomplete != 2 || len(r.Viewer.Meet) != 1 || r.Viewer.Meet[0] != (announce.Meet{PeerID: a.id, Offer: true}) {
+		t.Fatalf("the second viewer is told %+v", r)
+	}
+	b.send(directed(announce.KindOffer, a.id, offerID(1)))
+	if got := a.relayed(); got.From != b.id || got.OfferID != offerID(1) || got.Answer || got.SDP != testSDP {
+		t.Errorf("offer arrives as %+v", got)
+	}
+	a.send(directed(announce.KindAnswer, b.id, offerID(1)))
+	if got := b.relayed(); got.From != a.id || got.OfferID != offerID(1) || !got.Answer || got.SDP != testSDP {
+		t.Errorf("answer arrives as %+v", got)
+	}
+	if r := a.reply(ours(goodTicket)); len(r.Viewer.Meet) != 0 {
+		t.Errorf("neighbours are introduced again: %+v", r.Viewer)
+	}
+}
+
+func TestWebTorrentOffersAreRelayedOneToEach(t *testing.T) {
+	_, url := serve(t, Config{LAN: true})
+	seed, viewer, third := dial(t, url, 1), dial(t, url, 2), dial(t, url, 3)
+	first := theirs(0, 0)
+	first.Left = 0
+	if r := seed.reply(first); r.Interval < 108 || r.Interval > 132 || r.Viewer != nil || r.Complete != 1 {
+		t.Errorf("the seed is told %+v", r)
+	}
+	viewer.reply(ours(""))
+	if r := third.reply(theirs(100, 5)); r.Complete != 1 || r.Incomplete != 2 {
+		t.Errorf("counts %+v", r)
+	}
+	// Five offers, two others, one of them a viewer of ours: each is given one.
+	one, two := seed.relayed(), viewer.relayed()
+	if one.From != third.id || two.From != third.id || one.OfferID == two.OfferID {
+		t.Errorf("relayed %+v and %+v", one, two)
+	}
+	seed.send(directed(announce.KindAnswer, third.id, one.OfferID))
+	if got := third.relayed(); got.From != seed.id || got.OfferID != one.OfferID || !got.Answer {
+		t.Errorf("answer arrives as %+v", got)
+	}
+	viewer.send(directed(announce.KindAnswer, third.id, two.OfferID))
+	if got := third.relayed(); got.From != viewer.id || got.OfferID != two.OfferID {
+		t.Errorf("answer arrives as %+v", got)
+	}
+	seed.quiet()
+	third.quiet()
+}
+
+func TestThirdPartyCannotAnswerNorAnybodyTwice(t *testing.T) {
+	_, url := serve(t, Config{LAN: true})
+	a, b := meet(t, url)
+	c := dial(t, url, 3)
+	late := ours("")
+	late.NumWant = 0
+	c.reply(late)
+	b.send(directed(announce.KindOffer, a.id, offerID(1)))
+	a.relayed()
+	c.send(directed(announce.KindAnswer, b.id, offerID(1)))
+	spoofed := directed(announce.KindAnswer, b.id, offerID(1))
+	spoofed.PeerID = a.id
+	c.send(spoofed)
+	c.quiet()
+	b.quiet()
+	a.send(directed(announce.KindAnswer, b.id, offerID(2)))
+	a.send(directed(announce.KindAnswer, b.id, offerID(1)))
+	if got := b.relayed(); got.From != a.id || got.OfferID != offerID(1) {
+		t.Errorf("answer arrives as %+v", got)
+	}
+	a.send(directed(announce.KindAnswer, b.id, offerID(1)))
+	a.quiet()
+	b.quiet()
+}
+
+func TestOfferGoesOnlyWhereTheTrackerSaid(t *testing.T) {
+	_, url := serve(t, Config{LAN: true})
+	a, b := meet(t, url)
+	a.send(directed(announce.KindOffer, b.id, offerID(1)))
+	a.quiet()
+	b.quiet()
+	for range 3 {
+		b.send(directed(announce.KindOffer, a.id, offerID(2)))
+	}
+	b.quiet()
+	a.relayed()
+	a.quiet()
+}
+
+func TestSecondSocketCannotTakeAPeerID(t *testing.T) {
+	_, url := serve(t, Config{LAN: true})
+	a, b := meet(t, url)
+	b.send(directed(announce.KindOffer, a.id, offerID(1)))
+	a.relayed()
+	thief := dial(t, url, 2) // b's own
+	thief.send(ours(""))
+	thief.failure("peer_id is taken")
+	stop := ours("")
+	stop.Event = announce.EventStopped
+	thief.reply(stop)
+	a.send(directed(announce.KindAnswer, b.id, offerID(1)))
+	if got := b.relayed(); got.From != a.id {
+		t.Errorf("the victim gets %+v", got)
+	}
+	thief.quiet()
+}
+
+func TestPeerLeavesItsSwarmsWithItsSocket(t *testing.T) {
+	tr, url := serve(t, Config{LAN: true})
+	a, b := meet(t, url)
+	if n := tr.Swarms()[openHash]; n != 2 {
+		t.Errorf("%d in the swarm, want 2", n)
+	}
+	_ = a.conn.Close(websocket.StatusNormalClosure, "")
+	waitOpen(tr, 1)
+	if r := b.reply(ours("")); r.Incomplete != 1 {
+		t.Errorf("after one has gone: %+v", r)
+	}
+	stop := ours("")
+	stop.Event = announce.EventStopped
+	if r := b.reply(stop); r.Incomplete != 0 {
+		t.Errorf("after stopping: %+v", r)
+	}
+	if len(tr.Swarms()) != 0 {
+		t.Errorf("swarms %v", tr.Swarms())
+	}
+}
+
+// waitOpen returns when at most n connections have not ended.
+func waitOpen(tr *Tracker, n int) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for tr.open > n {
+		tr.ended.Wait()
+	}
+}
+
+func TestOnlySwarmsOfOpenTitlesExist(t *testing.T) {
+	tr, url := serve(t, Config{})
+	a := dial(t, url, 1)
+	for hash, want := range map[bt.InfoHash]string{closedHash: "unknown swarm", {9}: "unknown swarm", brokenHash: "try again"} {
+		r := ours("")
+		r.InfoHash = hash
+		a.send(r)
+		m := a.receive()
+		if m.Failure == nil || !strings.Contains(m.Failure.Reason, want) || m.Failure.InfoHash != hash {
+			t.Errorf("%v: %+v", hash, m.Failure)
+		}
+	}
+	members := ours("swarm/members/v1")
+	members.InfoHash = closedHash
+	a.send(members)
+	a.failure("unknown swarm")
+	if len(tr.Swarms()) != 0 {
+		t.Errorf("swarms %v", tr.Swarms())
+	}
+}
+
+func TestBadTicketClosesTheConnection(t *testing.T) {
+	tr, url := serve(t, Config{})
+	for n, ticket := range []string{"nonsense", "media/film/v1", "swarm/other/v1", "swarm/film/v2", "operator/film/v1"} {
+		a := dial(t, url, n)
+		a.reply(ours(goodTicket)) // even for one that was let in
+		a.send(ours(ticket))
+		a.failure("ticket")
+		a.closed(StatusTicket)
+	}
+	if len(tr.Swarms()) != 0 {
+		t.Errorf("swarms %v", tr.Swarms())
+	}
+}
+
+func TestTicketIsHonouredFromOurOwnPagesOnly(t *testing.T) {
+	_, url := serve(t, Config{Hosts: []string{"films.example"}})
+	host := strings.TrimPrefix(url, "http://")
+	for origin, ok := range map[string]bool{
+		"http://" + host: true, "https://" + host: true, "https://films.example": true, "https://FILMS.example": true,
+		"https://evil.example": false, "null": false, "https://films.example.evil.example": false, "https://films.example:8443": false, "http://": false,
+	} {
+		a := dial(t, url, 1, "Origin", origin)
+		a.reply(ours("")) // without a ticket any page may join an open title
+		a.send(ours(goodTicket))
+		if ok {
+			if m := a.receive(); m.Reply == nil {
+				t.Errorf("origin %s: %+v", origin, m.Failure)
+			}
+		} else {
+			a.failure("origin")
+			a.closed(websocket.StatusPolicyViolation)
+		}
+		_ = a.conn.Close(websocket.StatusNormalClosure, "")
+	}
+}
+
+func TestStoppedTrackerClosesAllAndRefusesUntilOpened(t *testing.T) {
+	tr, url := serve(t, Config{LAN: true})
+	a, b := meet(t, url)
+	tr.SetStopped(true)
+	if len(tr.Swarms()) != 0 || !tr.Stopped() {
+		t.Errorf("stopped %v, swarms %v", tr.Stopped(), tr.Swarms())
+	}
+	a.closed(websocket.StatusServiceRestart)
+	b.closed(websocket.StatusServiceRestart)
+	_, response, err := websocket.Dial(testContext(t), url, nil)
+	if err == nil || response == nil || response.StatusCode != http.StatusServiceUnavailable {
+		t.Fatalf("a stopped tracker answers %v", err)
+	}
+	tr.SetStopped(false)
+	meet(t, url)
+}
