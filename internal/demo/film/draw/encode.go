@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"essaim/internal/cmaf"
 )
 
 // A rendition is one size of the picture. The averages are chosen so that the whole film fits its budget.
@@ -18,6 +20,9 @@ type rendition struct {
 	width, height int
 	kbps          int
 }
+
+// soundFile is the track of the score.
+const soundFile = "audio.mp4"
 
 var renditions = []rendition{{"video-360p.mp4", 640, 360, 88}, {"video-720p.mp4", 1280, 720, 285}}
 
@@ -39,12 +44,12 @@ func encode(ctx context.Context, s *show, sound, tmp string) error {
 			"-g", fmt.Sprint(2*fps), "-keyint_min", fmt.Sprint(2*fps), "-sc_threshold", "0", "-x264-params", "open-gop=0",
 			"-color_range", "tv", "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709",
 		)
-		args = append(args, trackArgs(true)...)
+		args = append(args, cmaf.MuxArgs(true)...)
 		args = append(args, filepath.Join(tmp, r.name))
 	}
 	args = append(args, "-map", "1:a", "-c:a", "aac", "-b:a", "64k")
-	args = append(args, trackArgs(false)...)
-	args = append(args, filepath.Join(tmp, "audio.mp4"))
+	args = append(args, cmaf.MuxArgs(false)...)
+	args = append(args, filepath.Join(tmp, soundFile))
 
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -29,22 +29,25 @@ func main() {
 	out := flag.String("out", ".", "folder to write the film to")
 	still := flag.String("still", "", "draw only these moments, comma-separated seconds, as PNG files")
 	poster := flag.Bool("poster", false, "draw only the poster")
+	encoded := flag.String("assemble", "", "draw nothing, take the encoded tracks out of this folder")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *out, *still, *poster); err != nil {
+	if err := run(ctx, *out, *still, *encoded, *poster); err != nil {
 		fmt.Fprintln(os.Stderr, "draw:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, out, still string, posterOnly bool) error {
+func run(ctx context.Context, out, still, encoded string, posterOnly bool) error {
 	show := newShow()
 	switch {
 	case still != "":
 		return stills(show, out, still)
 	case posterOnly:
 		return writePoster(show, out)
+	case encoded != "":
+		return assemble(ctx, encoded, out)
 	}
 	if err := writePoster(show, out); err != nil {
 		return err
@@ -61,7 +64,7 @@ func run(ctx context.Context, out, still string, posterOnly bool) error {
 	if err := encode(ctx, show, sound, tmp); err != nil {
 		return err
 	}
-	return assemble(tmp, out)
+	return assemble(ctx, tmp, out)
 }
 
 // stills writes single frames, for looking at the drawing without encoding it.

@@ -1,0 +1,163 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+
+	"essaim/internal/blob"
+	"essaim/internal/bt"
+	"essaim/internal/bt/metainfo"
+	"essaim/internal/cmaf"
+	"essaim/internal/vod"
+)
+
+// A Package is a title ready to be stored and published.
+type Package struct {
+	Title   vod.Title
+	Torrent []byte
+	Leaves  [][]byte // leaf layers in the order of the title's files
+
+	dir    string
+	poster []byte
+}
+
+// Assemble makes a title of the track files in dir: checks each, settles its clock, hashes all into one hybrid torrent,
+// and describes them. Of tracks it uses Path, Lang and Start. hashed may be nil.
+func Assemble(ctx context.Context, dir string, r Request, tracks []Track, hashed func(done float64)) (*Package, error) {
+	byPath := map[string]cmaf.Entry{}
+	var sources []metainfo.Source
+	for _, k := range tracks {
+		e, err := settle(filepath.Join(dir, k.Path), k)
+		if err != nil {
+			return nil, fmt.Errorf("check %s: %w", k.Path, err)
+		}
+		byPath[k.Path] = e
+		sources = append(sources, metainfo.Source{
+			Path: k.Path, Size: e.Track.Size,
+			Open: func() (io.ReadCloser, error) { return os.Open(filepath.Join(dir, k.Path)) },
+		})
+	}
+	t, err := metainfo.Create(ctx, sources, metainfo.Options{
+		Name: string(r.ID), Private: !r.Open, CreatedBy: "essaim",
+		Progress: func(done, total int64) {
+			if hashed != nil && total > 0 {
+				hashed(float64(done) / float64(total))
+			}
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("hash: %w", err)
+	}
+	p := &Package{Torrent: t.Bytes, dir: dir, Title: vod.Title{ID: r.ID, Name: r.Name, Summary: r.Summary, Open: r.Open}}
+	v := vod.Version{ID: t.InfoHashV2.String(), InfoHashV1: t.InfoHash, InfoHashV2: t.InfoHashV2, PieceLength: t.PieceLength}
+	var entries []cmaf.Entry
+	for _, f := range t.Files {
+		e := byPath[f.Path]
+		entries = append(entries, e)
+		kind := vod.Audio
+		if e.Track.Video {
+			kind = vod.Video
+		}
+		v.Files = append(v.Files, vod.File{
+			Path: f.Path, Size: f.Size, Root: f.Root, FirstPiece: f.FirstPiece, Kind: kind, Codec: e.Track.Codec,
+			Bandwidth: e.Track.Bandwidth(), Width: e.Track.Width, Height: e.Track.Height, Index: e.Track.Index(e.Zero),
+		})
+		p.Leaves = append(p.Leaves, bt.AppendDigests(nil, f.Leaves))
+	}
+	v.DurationMs = cmaf.DurationMs(entries)
+	if v.Manifest, err = cmaf.Manifest(entries); err != nil {
+		return nil, err
+	}
+	p.Title.Version = v
+	return p, nil
+}
+
+// settle reads one track file and brings its clock into line with the film's.
+func settle(name string, k Track) (cmaf.Entry, error) {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return cmaf.Entry{}, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return cmaf.Entry{}, err
+	}
+	t, err := cmaf.Read(f, st.Size())
+	if err != nil {
+		return cmaf.Entry{}, err
+	}
+	if err := t.Settle(f, 0); err != nil {
+		return cmaf.Entry{}, err
+	}
+	// The first sample plays at k.Start of the film: a later one moves the track, an earlier one sets where the film begins.
+	zero := int64(t.Segments[0].Start) - int64(math.Round(k.Start*float64(t.Timescale)))
+	if zero < 0 {
+		if err := t.Settle(f, uint64(-zero)); err != nil {
+			return cmaf.Entry{}, err
+		}
+		zero = 0
+	}
+	return cmaf.Entry{Path: k.Path, Track: t, Zero: uint64(zero), Lang: k.Lang}, f.Sync()
+}
+
+// AddPoster gives the title a poster; nil gives it none.
+func (p *Package) AddPoster(b []byte) error {
+	if len(b) > 4<<20 {
+		return fmt.Errorf("a poster of %d bytes is too large", len(b))
+	}
+	p.poster, p.Title.Poster = b, ""
+	if len(b) > 0 {
+		sum := sha256.Sum256(b)
+		p.Title.Poster = hex.EncodeToString(sum[:])
+	}
+	return nil
+}
+
+// Store puts media, leaf layers and poster into s and returns the keys that were not there before, also with an error.
+func (p *Package) Store(ctx context.Context, s blob.Store, stored func(done float64)) (added []string, err error) {
+	put := func(key string, r io.Reader) error {
+		o, err := s.Open(ctx, key)
+		if err == nil {
+			return o.Close()
+		}
+		if !errors.Is(err, blob.ErrNotFound) {
+			return fmt.Errorf("look for %s: %w", key, err)
+		}
+		added = append(added, key)
+		if err := s.Put(ctx, key, r); err != nil {
+			return fmt.Errorf("store %s: %w", key, err)
+		}
+		return nil
+	}
+	for i, f := range p.Title.Version.Files {
+		stored(float64(i) / float64(len(p.Leaves)))
+		if err := put(vod.KeyLeaves(f.Root), bytes.NewReader(p.Leaves[i])); err != nil {
+			return added, err
+		}
+		err := func() error {
+			r, err := os.Open(filepath.Join(p.dir, f.Path))
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			return put(vod.KeyMedia(f.Root), r)
+		}()
+		if err != nil {
+			return added, err
+		}
+	}
+	if p.Title.Poster != "" {
+		err = put(vod.KeySmall(p.Title.Poster), bytes.NewReader(p.poster))
+	}
+	stored(1)
+	return added, err
+}

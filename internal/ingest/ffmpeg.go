@@ -1,0 +1,114 @@
+package ingest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"essaim/internal/cmaf"
+)
+
+// killWait is how long a killed program's pipes may stay open.
+const killWait = 5 * time.Second
+
+// pack has ffmpeg read the film once and write every track's file into dir.
+func (t tools) pack(ctx context.Context, f *film, p plan, preset, dir string, progress Progress) error {
+	step := "packaging"
+	if p.reason != "" {
+		step = "encoding"
+	}
+	progress(step, 0)
+	args := append([]string{"-v", "error", "-nostdin", "-y", "-nostats", "-progress", "pipe:3"}, input(f.path)...)
+	for _, k := range p.tracks {
+		args = append(args, "-map", "0:"+strconv.Itoa(k.stream))
+		args = append(args, k.codecArgs(preset)...)
+		args = append(args, cmaf.MuxArgs(k.video)...)
+		args = append(args, filepath.Join(dir, k.Path))
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	cmd := exec.CommandContext(ctx, t.ffmpeg, args...)
+	cmd.WaitDelay = killWait
+	cmd.ExtraFiles = []*os.File{w}
+	msg := limited{max: messagesMax}
+	cmd.Stderr = &msg
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return fmt.Errorf("start ffmpeg: %w", err)
+	}
+	for lines := bufio.NewScanner(r); lines.Scan(); {
+		if us, ok := strings.CutPrefix(lines.Text(), "out_time_us="); ok && f.length > 0 {
+			progress(step, min(max(number(us)/1e6/f.length, 0), 1))
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return errors.New("ffmpeg could not package the film" + because(msg.String(), f.path))
+	}
+	progress(step, 1)
+	return nil
+}
+
+// codecArgs are ffmpeg's options for a track's content.
+func (k *Track) codecArgs(preset string) []string {
+	switch {
+	case !k.encode:
+		return []string{"-c", "copy"}
+	case !k.video:
+		// Silence or a cut makes the sound begin with the picture.
+		from := strconv.FormatInt(int64(k.from*encodedRate+0.5), 10)
+		return []string{
+			"-c:a", "aac", "-b:a", "128k", "-ac", "2", "-ar", strconv.Itoa(encodedRate),
+			"-af", fmt.Sprintf("aresample=%d:async=1:first_pts=%s", encodedRate, from),
+		}
+	}
+	if preset == "" {
+		preset = "fast"
+	}
+	var filters []string
+	if k.laced {
+		filters = append(filters, "yadif")
+	}
+	filters = append(filters, fmt.Sprintf("scale=%d:%d", k.width, k.height), "setpts=PTS-STARTPTS")
+	// The ceiling follows the picture's size: 700 kbit/s at 360p, 2.8 Mbit/s at 720p, 6.2 Mbit/s at 1080p.
+	kbps := max(k.width*k.height*3/1000, 200)
+	return []string{
+		"-vf", strings.Join(filters, ","), "-fps_mode", "vfr", "-c:v", "libx264", "-preset", preset, "-profile:v", "high",
+		"-pix_fmt", "yuv420p", "-crf", "22", "-maxrate", fmt.Sprintf("%dk", kbps), "-bufsize", fmt.Sprintf("%dk", 2*kbps),
+		// Closed groups of exactly two seconds, the same in every rendition.
+		"-force_key_frames", "expr:gte(t,n_forced*2)", "-forced-idr", "1", "-g", "9999", "-sc_threshold", "0", "-x264-params", "open-gop=0",
+	}
+}
+
+// poster takes one frame at a fifth of the film as a JPEG, 640 pixels wide. A film of which no frame can be had has none.
+func (t tools) poster(ctx context.Context, f *film, dir string) ([]byte, error) {
+	name := filepath.Join(dir, "poster.jpg")
+	for _, at := range []float64{f.length / 5, 0} {
+		args := append([]string{"-v", "error", "-nostdin", "-y", "-ss", strconv.FormatFloat(at, 'f', 3, 64)}, input(f.path)...)
+		args = append(args, "-map", "0:"+strconv.Itoa(f.video.Index), "-frames:v", "1", "-vf", "scale=iw*sar:ih,scale=640:-2",
+			"-q:v", "5", "-fflags", "+bitexact", "-flags", "+bitexact", "-update", "1", "-f", "image2", name)
+		cmd := exec.CommandContext(ctx, t.ffmpeg, args...)
+		cmd.WaitDelay = killWait
+		err := cmd.Run()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if b, rerr := os.ReadFile(name); err == nil && rerr == nil && len(b) > 0 {
+			return b, nil
+		}
+	}
+	return nil, nil
+}

@@ -1,0 +1,185 @@
+// Package ingest turns a film file into a published title: probe, plan, package with ffmpeg, check, hash, store, publish.
+// It must get right that nothing half-made is ever visible or left behind, that the film's own bytes are kept wherever
+// browsers can play them as they are, and that no file, however strange, does more than be refused in one line.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"essaim/internal/blob"
+	"essaim/internal/vod"
+)
+
+// ErrNoFfmpeg is returned when ffmpeg or ffprobe cannot be found.
+var ErrNoFfmpeg = errors.New("ffmpeg and ffprobe are needed to take in a film; on Debian: apt-get install ffmpeg")
+
+// Request says what to ingest, and as what.
+type Request struct {
+	File    string      // path of the film
+	ID      vod.TitleID // empty: made from Name
+	Name    string      // empty: the file's name without its extension
+	Summary string
+	Open    bool   // anyone may watch and join its swarm
+	Preset  string // x264's, for what must be encoded; empty: "fast"
+}
+
+// Result is what became of a request.
+type Result struct {
+	Title     vod.Title
+	Reencoded bool   // some track was encoded anew
+	Reason    string // why, in words for the operator; empty when nothing was
+}
+
+// Progress is told how far a step is: 0 ≤ done ≤ 1. It is called often, from one goroutine at a time.
+type Progress func(step string, done float64)
+
+// Stores are where a title goes.
+type Stores struct {
+	Objects   blob.Store
+	Titles    vod.Titles // to refuse a taken ID before hours of work; may be nil
+	Publisher vod.Publisher
+	Temp      string // folder for work in progress, on the same disk as the data; made if missing
+}
+
+var idForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// A Job is a film that was probed and can be ingested.
+type Job struct {
+	req  Request
+	plan plan
+	film *film
+}
+
+// Prepare looks at the film and decides what to do, and touches nothing else. Its error is a sentence for the operator.
+func Prepare(ctx context.Context, r Request, p Progress) (*Job, error) {
+	if p == nil {
+		p = func(string, float64) {}
+	}
+	if r.Name = strings.TrimSpace(r.Name); r.Name == "" {
+		base := filepath.Base(r.File)
+		r.Name = strings.TrimSuffix(base, filepath.Ext(base))
+	}
+	if r.ID == "" {
+		r.ID = Slug(r.Name)
+	}
+	if !idForm.MatchString(string(r.ID)) || len(r.ID) > 64 {
+		return nil, fmt.Errorf("%q cannot be a title's ID: 1 to 64 lower-case letters and digits, joined by single hyphens (--id)", r.ID)
+	}
+	tools, err := findTools()
+	if err != nil {
+		return nil, err
+	}
+	st, err := os.Stat(r.File)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("cannot read the film: %w", err)
+	case !st.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a file", r.File)
+	case st.Size() == 0:
+		return nil, fmt.Errorf("%s is empty", r.File)
+	}
+	f, err := tools.probe(ctx, r.File, p)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Base(r.File), err)
+	}
+	return &Job{req: r, plan: decide(f), film: f}, nil
+}
+
+// Reencodes says whether tracks will be encoded anew, and why.
+func (j *Job) Reencodes() (bool, string) { return j.plan.reason != "", j.plan.reason }
+
+// ID is the title's ID, as asked for or as made from its name.
+func (j *Job) ID() vod.TitleID { return j.req.ID }
+
+// Run packages, hashes, stores and publishes the film. Whatever goes wrong, also when ctx ends, the temporary folder and the
+// objects that this run added are gone when it returns; publication is the last step.
+func (j *Job) Run(ctx context.Context, s Stores, p Progress) (res Result, err error) {
+	if p == nil {
+		p = func(string, float64) {}
+	}
+	if s.Titles != nil {
+		switch old, err := s.Titles.Get(ctx, j.req.ID); {
+		case err == nil && old.Name != j.req.Name:
+			return res, fmt.Errorf("the ID %q belongs to the title %q; choose another with --id: %w", j.req.ID, old.Name, vod.ErrConflict)
+		case err != nil && !errors.Is(err, vod.ErrNotFound):
+			return res, fmt.Errorf("look up %q: %w", j.req.ID, err)
+		}
+	}
+	if err := os.MkdirAll(s.Temp, 0o750); err != nil {
+		return res, fmt.Errorf("make the working folder: %w", err)
+	}
+	dir, err := os.MkdirTemp(s.Temp, "ingest-")
+	if err != nil {
+		return res, fmt.Errorf("make the working folder: %w", err)
+	}
+	defer func() {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}()
+	if err := j.film.tools.pack(ctx, j.film, j.plan, j.req.Preset, dir, p); err != nil {
+		return res, err
+	}
+	short := j.film.length*0.98 - 1
+	poster, err := j.film.tools.poster(ctx, j.film, dir)
+	if err != nil {
+		return res, err
+	}
+	pk, err := Assemble(ctx, dir, j.req, j.plan.tracks, func(done float64) { p("hashing", done) })
+	if err != nil {
+		return res, err
+	}
+	if got := float64(pk.Title.Version.DurationMs) / 1000; got < short {
+		return res, fmt.Errorf("ffmpeg could read only %.1f of the film's %.1f seconds", got, j.film.length)
+	}
+	if err := pk.AddPoster(poster); err != nil {
+		return res, err
+	}
+	added, err := pk.Store(ctx, s.Objects, func(done float64) { p("storing", done) })
+	if err == nil {
+		err = s.Publisher.Publish(ctx, pk.Title, pk.Torrent)
+	}
+	if err != nil {
+		// The context may be what failed, but what was added must go all the same.
+		for _, key := range added {
+			err = errors.Join(err, s.Objects.Delete(context.WithoutCancel(ctx), key))
+		}
+		return res, fmt.Errorf("publish: %w", err)
+	}
+	return Result{Title: pk.Title, Reencoded: j.plan.reason != "", Reason: j.plan.reason}, nil
+}
+
+// folded maps the letters of western European names to what stands for them in an ID.
+var folded = strings.NewReplacer(
+	"à", "a", "á", "a", "â", "a", "ã", "a", "ä", "a", "å", "a", "æ", "ae", "ç", "c", "è", "e", "é", "e", "ê", "e", "ë", "e",
+	"ì", "i", "í", "i", "î", "i", "ï", "i", "ñ", "n", "ò", "o", "ó", "o", "ô", "o", "õ", "o", "ö", "o", "ø", "o", "œ", "oe",
+	"ù", "u", "ú", "u", "û", "u", "ü", "u", "ý", "y", "ÿ", "y", "ß", "ss", "'", "", "’", "",
+)
+
+// Slug makes an ID of a name: its letters and digits in lower case, everything else as single hyphens. It is empty for a name
+// without any letter that an ID may have.
+func Slug(name string) vod.TitleID {
+	var b strings.Builder
+	gap := false
+	for _, r := range folded.Replace(strings.ToLower(name)) {
+		if r < 'a' || r > 'z' {
+			if r < '0' || r > '9' {
+				gap = b.Len() > 0
+				continue
+			}
+		}
+		if b.Len() >= 63 {
+			break
+		}
+		if gap {
+			b.WriteByte('-')
+			gap = false
+		}
+		b.WriteRune(r)
+	}
+	return vod.TitleID(b.String())
+}
