@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"essaim/internal/vod"
+	"essaim/internal/watch"
+)
+
+// watchCmd is the native viewer.
+type watchCmd struct {
+	Title  string        `arg:"" help:"The title's name in addresses, for instance 'numbers'."`
+	Server string        `required:"" env:"ESSAIM_SERVER" help:"Address of the service, for instance http://127.0.0.1:8080."`
+	To     string        `required:"" type:"path" help:"File for the video track, byte for byte as published; the audio goes beside it (film.mp4, film.audio.mp4)."`
+	User   string        `env:"ESSAIM_USER" help:"Sign in under this name; the password is read from ESSAIM_PASSWORD or standard input. Not needed for open titles."`
+	Height int           `help:"Take the highest rendition of at most so many lines."`
+	Speed  float64       `help:"Watch in real time (1), or at so many times real time; as fast as it comes if absent."`
+	Share  bool          `default:"true" negatable:"" help:"Exchange pieces with other viewers while this runs; --no-share takes all from the server."`
+	Seed   time.Duration `help:"Go on serving other viewers for so long when done, for instance 10m."`
+	JSON   bool          `name:"json" help:"Print one JSON object when done."`
+}
+
+// Help says what the files hold.
+func (c *watchCmd) Help() string {
+	return `Every byte is verified against the title's hashes before it is written. When it is stopped, the same command goes on
+where it was: what had come is in the folder FILE.pieces, which is removed at the end. To join the two files:
+ffmpeg -i film.mp4 -i film.audio.mp4 -c copy joined.mp4`
+}
+
+// Run watches the title to its end.
+func (c *watchCmd) Run() error {
+	if c.Speed < 0 || c.Height < 0 || c.Seed < 0 {
+		return errors.New("--speed, --height and --seed must not be negative")
+	}
+	password := ""
+	if c.User != "" {
+		var err error
+		if password, err = readPassword(os.Stdin, os.Stderr); err != nil {
+			return err
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	show, done := watchProgress(os.Stderr)
+	res, err := watch.Run(ctx, watch.Options{
+		Server: c.Server, Name: c.User, Password: password, Title: vod.TitleID(c.Title), To: c.To, Height: c.Height,
+		Speed: c.Speed, Share: c.Share, Seed: c.Seed, Progress: show,
+	})
+	done()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return errors.New("stopped; the same command goes on from here")
+	}
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(os.Stdout).Encode(res)
+	}
+	for _, o := range res.Outputs {
+		fmt.Printf("%s  %s\n", o.SHA256, o.File)
+	}
+	fmt.Printf("%.1f MB from the server, %.1f MB from viewers, %.1f MB held already; %.1f MB given to viewers; %.1f s\n",
+		float64(res.OriginBytes)/1e6, float64(res.PeerBytes)/1e6, float64(res.CachedBytes)/1e6, float64(res.SentBytes)/1e6, res.Seconds)
+	return nil
+}
+
+// readPassword takes ESSAIM_PASSWORD, else asks where somebody sits, else reads the first line.
+func readPassword(in *os.File, ask io.Writer) (string, error) {
+	if p, ok := os.LookupEnv("ESSAIM_PASSWORD"); ok {
+		return p, nil
+	}
+	if isatty.IsTerminal(in.Fd()) {
+		fmt.Fprint(ask, "Password: ")
+		b, err := term.ReadPassword(int(in.Fd()))
+		fmt.Fprintln(ask)
+		if err != nil {
+			return "", fmt.Errorf("read password: %w", err)
+		}
+		return string(b), nil
+	}
+	line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')
+	if err != nil && (err != io.EOF || line == "") {
+		return "", fmt.Errorf("read password from standard input: %w", err)
+	}
+	return strings.TrimRight(line, "\r\n"), nil
+}
+
+// watchProgress draws a bar on a terminal, and otherwise writes a line every few seconds.
+func watchProgress(to *os.File) (show func(watch.Progress), done func()) {
+	if !isatty.IsTerminal(to.Fd()) {
+		const every = 5 * time.Second
+		var last time.Time
+		var phase watch.Phase
+		return func(p watch.Progress) {
+			if time.Since(last) < every && p.Phase == phase {
+				return
+			}
+			last, phase = time.Now(), p.Phase
+			fmt.Fprintln(to, watchLine(p))
+		}, func() {}
+	}
+	bars := mpb.New(mpb.WithOutput(to), mpb.WithWidth(40))
+	var line atomic.Value
+	line.Store("")
+	bar := bars.AddBar(1, mpb.BarRemoveOnComplete(), mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
+		return line.Load().(string)
+	})))
+	return func(p watch.Progress) {
+			line.Store(watchLine(p))
+			bar.SetTotal(max(p.Total, 1), false)
+			bar.SetCurrent(min(p.Bytes, p.Total-1)) // a bar that is full ends; this one ends with the command
+		}, func() {
+			bar.Abort(true)
+			bars.Wait()
+		}
+}
+
+func watchLine(p watch.Progress) string {
+	var b strings.Builder
+	if p.Phase == watch.Seeding {
+		fmt.Fprintf(&b, "done; serving, %.1f MB given", float64(p.Stats.SentBytes)/1e6)
+	} else {
+		fmt.Fprintf(&b, "%3d %%, %.1f of %.1f MB; %.1f from the server, %.1f from viewers", p.Bytes*100/max(p.Total, 1),
+			float64(p.Bytes)/1e6, float64(p.Total)/1e6, float64(p.Stats.OriginBytes)/1e6, float64(p.Stats.PeerBytes)/1e6)
+	}
+	fmt.Fprintf(&b, "; %d connected", p.Stats.Peers)
+	if p.Left >= 0 {
+		fmt.Fprintf(&b, "; %s left", p.Left.Round(time.Second))
+	}
+	return b.String()
+}

@@ -1,0 +1,111 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"essaim/internal/vod"
+)
+
+// The rhythm of what goes on beside the reading.
+const (
+	reportEvery = 500 * time.Millisecond
+	beatMin     = 5 * time.Second
+	beatTimeout = 20 * time.Second
+	beatRetry   = 5 * time.Second
+	rateWindow  = 20 // reports over which the speed is taken
+)
+
+// side reports progress and the play head, and renews the tickets at half their life, until ctx ends.
+func (v *viewer) side(ctx context.Context) {
+	tick := time.NewTicker(reportEvery)
+	defer tick.Stop()
+	beat := time.NewTimer(beatAfter(v.session.Tickets.ExpiresMs))
+	defer beat.Stop()
+	beating := make(chan time.Duration)
+	var busy bool
+	var recent []int64
+	for {
+		select {
+		case <-tick.C:
+			if v.options.Speed > 0 {
+				v.tell()
+			}
+			recent = append(recent, v.written())
+			if len(recent) > rateWindow {
+				recent = recent[1:]
+			}
+			v.progress(recent)
+		case <-beat.C:
+			busy = true
+			go func() { beating <- v.beat(ctx) }()
+		case d := <-beating:
+			busy = false
+			beat.Reset(d)
+		case <-ctx.Done():
+			if busy {
+				<-beating
+			}
+			return
+		}
+	}
+}
+
+// beatAfter is half the tickets' life.
+func beatAfter(expiresMs int64) time.Duration {
+	return max(time.Duration(expiresMs)*time.Millisecond/2, beatMin)
+}
+
+// beat sends a report, takes the new tickets and policy, and says when the next is due. While the service cannot be
+// reached the old tickets are used; it accepts them for a while.
+func (v *viewer) beat(ctx context.Context) time.Duration {
+	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	defer cancel()
+	s := v.host.Stats()
+	now := time.Now()
+	pos, _, _ := v.head.at(now)
+	stalls, stalled, startup := v.head.quality(now)
+	r, err := v.client.Heartbeat(ctx, v.session.ID, v.tickets.Load().Media, vod.Heartbeat{
+		PositionMs: max(pos, 0), OriginBytes: s.OriginBytes, PeerBytes: s.PeerBytes, SentBytes: s.SentBytes,
+		Stalls: stalls, StalledMs: stalled, StartupMs: startup, BadBlocks: s.BadBlocks,
+	})
+	if err != nil {
+		if errors.Is(err, vod.ErrForbidden) || errors.Is(err, vod.ErrUnauthorized) {
+			return 6 * beatRetry // it will hardly change its mind
+		}
+		return beatRetry
+	}
+	v.tickets.Store(&r.Tickets)
+	v.host.SetPolicy(policy(r.Policy))
+	return beatAfter(r.Tickets.ExpiresMs)
+}
+
+func (v *viewer) written() (n int64) {
+	for _, t := range v.tracks {
+		n += t.written.Load()
+	}
+	return n
+}
+
+// progress tells how far we are; recent are the bytes written at the last reports.
+func (v *viewer) progress(recent []int64) {
+	if v.options.Progress == nil {
+		return
+	}
+	p := Progress{Bytes: recent[len(recent)-1], Elapsed: time.Since(v.started), Left: -1, Stats: v.host.Stats()}
+	for _, t := range v.tracks {
+		p.Total += t.play.Size
+	}
+	var until time.Time
+	if p.Phase, until = v.head.phase(); p.Phase == Seeding {
+		p.Left = max(0, time.Until(until))
+	} else if v.options.Speed > 0 {
+		pos, _, _ := v.head.at(time.Now())
+		p.Left = time.Duration(float64(int64(v.session.DurationMs)-pos)/v.options.Speed) * time.Millisecond
+	} else if got := p.Bytes - recent[0]; got > 0 {
+		took := time.Duration(len(recent)-1) * reportEvery
+		p.Left = time.Duration(float64(took) * float64(p.Total-p.Bytes) / float64(got))
+	}
+	v.options.Progress(p)
+}
