@@ -71,6 +71,7 @@ func (e *Engine) Step(now Instant, in Input, out []Output) []Output {
 	if in.Kind == TitleOpened {
 		e.openTitle(in.Data)
 	} else if e.open {
+		e.drained()
 		e.apply(&in)
 		e.settle(in.Kind)
 	}
@@ -159,7 +160,7 @@ func (e *Engine) apply(in *Input) {
 		}
 	case SendQueue:
 		if p := e.peer(in.Peer); p != nil {
-			p.queued = in.Length
+			p.queued, p.reported = in.Length, in.Length
 		}
 	case FetchProgress, FetchDone:
 		e.fetched(in)

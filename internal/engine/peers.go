@@ -19,10 +19,11 @@ const (
 	snubsMax        = 4
 	silenceMax      = 150_000_000 // BEP 3: keepalives come every two minutes
 	keepaliveEvery  = 55_000_000
-	servedQueueMax  = 512     // requests kept for one peer; our reqq
-	sendQueueMax    = 1 << 20 // bytes in the host's hands for one peer
-	rejectsFlood    = 200     // requests out of place, in ten seconds, before the peer is dropped
-	messagesPerTurn = 4_000   // small messages a peer may send per ten seconds
+	servedQueueMax  = 512      // requests kept for one peer; our reqq
+	sendQueueMax    = 1 << 20  // bytes in the host's hands for one peer
+	sendQueueLow    = 64 << 10 // the host reports queues above this, and their falling to it, and no others
+	rejectsFlood    = 200      // requests out of place, in ten seconds, before the peer is dropped
+	messagesPerTurn = 4_000    // small messages a peer may send per ten seconds
 )
 
 // request is one block that a peer owes us.
@@ -54,7 +55,8 @@ type peer struct {
 	owed         []request
 	owedLive     int
 	wishes       []wire.Request // what it asked of us
-	queued       uint32         // bytes in the host's hands
+	queued       uint32         // bytes in the host's hands: as reported, and what went out since
+	reported     uint32         // as the host said last
 	rate         ledger.Meter
 	sent         ledger.Meter
 	moved        Instant // it last brought a block, or the first request went out

@@ -91,6 +91,15 @@ func (e *Engine) rejectWishes(p *peer) {
 	p.wishes = p.wishes[:0]
 }
 
+// drained forgets what went out in earlier Steps to peers whose queue the host found no reason to report.
+func (e *Engine) drained() {
+	for _, p := range e.peers {
+		if p.reported <= sendQueueLow {
+			p.queued = 0
+		}
+	}
+}
+
 // serve hands out one block per peer and turn while there is something to send, room in the host's queues and budget.
 func (e *Engine) serve() {
 	for again := true; again; {
@@ -109,7 +118,7 @@ func (e *Engine) serve() {
 				return
 			}
 			p.wishes = append(p.wishes[:0], p.wishes[1:]...)
-			p.queued += w.Length + 13 // until the host reports
+			p.queued += w.Length + 13 // until the next Step, or until the host reports
 			p.told = e.now
 			p.sent.Add(int64(e.now), int64(w.Length))
 			e.emit(Output{Kind: SendBlock, Peer: p.ref, Piece: w.Piece, Begin: w.Begin, Length: w.Length})
