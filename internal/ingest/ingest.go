@@ -111,16 +111,12 @@ func (j *Job) Run(ctx context.Context, s Stores, p Progress) (res Result, err er
 			return res, fmt.Errorf("look up %q: %w", j.req.ID, err)
 		}
 	}
-	if err := os.MkdirAll(s.Temp, 0o750); err != nil {
-		return res, fmt.Errorf("make the working folder: %w", err)
-	}
-	dir, err := os.MkdirTemp(s.Temp, "ingest-")
+	work, err := newWorkdir(s.Temp)
 	if err != nil {
-		return res, fmt.Errorf("make the working folder: %w", err)
+		return res, err
 	}
-	defer func() {
-		err = errors.Join(err, os.RemoveAll(dir))
-	}()
+	defer func() { err = errors.Join(err, work.remove()) }()
+	dir := work.path
 	if err := j.film.tools.pack(ctx, j.film, j.plan, j.req.Preset, dir, p); err != nil {
 		return res, err
 	}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"essaim/internal/blob/dir"
+	"essaim/internal/ingest"
+	"essaim/internal/library"
+	"essaim/internal/sqlstore"
+	"essaim/internal/vod"
+)
+
+// ingestCmd turns a film file into a published title.
+type ingestCmd struct {
+	Film    string `arg:"" type:"path" help:"The film: MP4, WebM, MKV or another container that ffmpeg reads."`
+	Title   string `help:"Name in the catalogue; the file's name if absent."`
+	Summary string `help:"A sentence or two for the title's page."`
+	ID      string `name:"id" help:"Name in addresses: lower-case letters, digits, hyphens; made from the title if absent."`
+	Open    bool   `help:"Anyone may watch, and standard BitTorrent clients may join. Otherwise members only."`
+	Preset  string `default:"fast" enum:"ultrafast,superfast,veryfast,faster,fast,medium,slow,slower,veryslow" help:"x264's preset for what must be encoded (${enum})."`
+	Data    string `default:"data" env:"ESSAIM_DATA" type:"path" help:"Folder of database and media."`
+	JSON    bool   `name:"json" help:"Print one JSON object."`
+}
+
+// ingestReport is what ingest prints with --json.
+type ingestReport struct {
+	ID         vod.TitleID        `json:"id"`
+	Name       string             `json:"name"`
+	InfoHashV1 string             `json:"info_hash_v1"`
+	InfoHashV2 string             `json:"info_hash_v2"`
+	Files      []ingestReportFile `json:"files"`
+	Open       bool               `json:"open"`
+	Reencoded  bool               `json:"reencoded"`
+	Reason     string             `json:"reason"`
+	DurationMs uint32             `json:"duration_ms"`
+}
+
+type ingestReportFile struct {
+	Path  string `json:"path"`
+	Size  int64  `json:"size"`
+	Root  string `json:"root"`
+	Codec string `json:"codec"`
+}
+
+// Run ingests the film. An interrupt ends it and leaves nothing behind.
+func (c *ingestCmd) Run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := c.run(ctx, os.Stdout, os.Stderr)
+	if err != nil && ctx.Err() != nil {
+		return errors.New("interrupted; nothing was published, nothing is left behind")
+	}
+	return err
+}
+
+func (c *ingestCmd) run(ctx context.Context, out, log *os.File) (err error) {
+	show, done := showProgress(log)
+	defer done()
+	job, err := ingest.Prepare(ctx, ingest.Request{
+		File: c.Film, ID: vod.TitleID(c.ID), Name: c.Title, Summary: c.Summary, Open: c.Open, Preset: c.Preset,
+	}, show)
+	if err != nil {
+		return err
+	}
+	// Nothing has been written so far: a file that is no film leaves no trace.
+	if err := os.MkdirAll(c.Data, 0o750); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	db, err := sqlstore.Open(ctx, filepath.Join(c.Data, "essaim.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	objects, err := dir.Open(filepath.Join(c.Data, "objects"))
+	if err != nil {
+		return err
+	}
+	titles := library.New(db, time.Now)
+	res, err := job.Run(ctx, ingest.Stores{
+		Objects: objects, Titles: titles, Publisher: titles, Temp: filepath.Join(c.Data, "tmp"),
+	}, show)
+	done()
+	if err != nil {
+		return err
+	}
+	return c.print(out, log, res)
+}
+
+func (c *ingestCmd) print(out, log io.Writer, res ingest.Result) error {
+	t := res.Title
+	if !t.Open {
+		fmt.Fprintln(log, "Members only, for now as clear text: served over HTTP to ticket holders, in no swarm. Encryption and a swarm of its own come later.")
+	}
+	if c.JSON {
+		r := ingestReport{
+			ID: t.ID, Name: t.Name, InfoHashV1: t.Version.InfoHashV1.String(), InfoHashV2: t.Version.InfoHashV2.String(),
+			Open: t.Open, Reencoded: res.Reencoded, Reason: res.Reason, DurationMs: t.Version.DurationMs,
+		}
+		for _, f := range t.Version.Files {
+			r.Files = append(r.Files, ingestReportFile{f.Path, f.Size, f.Root.String(), f.Codec})
+		}
+		return json.NewEncoder(out).Encode(r)
+	}
+	length := time.Duration(t.Version.DurationMs) * time.Millisecond
+	fmt.Fprintf(out, "Published %q as %s, %s.\n", t.Name, t.ID, length.Round(time.Second/10))
+	if res.Reencoded {
+		fmt.Fprintf(out, "Re-encoded: %s.\n", res.Reason)
+	} else {
+		fmt.Fprintln(out, "Packaged without re-encoding.")
+	}
+	for _, f := range t.Version.Files {
+		fmt.Fprintf(out, "  %-18s %10d bytes  %s\n", f.Path, f.Size, f.Codec)
+	}
+	fmt.Fprintf(out, "Info hash v1 %s\n          v2 %s\n", t.Version.InfoHashV1, t.Version.InfoHashV2)
+	return nil
+}
+
+// showProgress draws a bar for each step on a terminal, and elsewhere writes a line for each step, with its progress every ten
+// seconds. done ends the drawing; it may be called twice.
+func showProgress(log *os.File) (show ingest.Progress, done func()) {
+	if !isatty.IsTerminal(log.Fd()) {
+		return lineProgress(log, time.Now), func() {}
+	}
+	const whole = 10_000
+	bars := mpb.New(mpb.WithOutput(log), mpb.WithWidth(64))
+	var bar *mpb.Bar
+	step, ended := "", false
+	show = func(s string, part float64) {
+		if ended {
+			return
+		}
+		if s != step {
+			if bar != nil {
+				bar.SetCurrent(whole)
+			}
+			step = s
+			bar = bars.AddBar(
+				whole,
+				mpb.PrependDecorators(decor.Name(s, decor.WC{W: 10, C: decor.DindentRight})),
+				mpb.AppendDecorators(
+					decor.Percentage(decor.WCSyncSpace),
+					decor.OnComplete(decor.Name(" "), ""),
+					decor.OnComplete(decor.AverageETA(decor.ET_STYLE_MMSS, decor.WC{W: 6}), "done"),
+				),
+			)
+		}
+		bar.SetCurrent(min(int64(part*whole), whole-1))
+		if part >= 1 {
+			bar.SetCurrent(whole)
+		}
+	}
+	return show, func() {
+		if ended {
+			return
+		}
+		ended = true
+		if bar != nil {
+			bar.Abort(false)
+		}
+		bars.Wait()
+	}
+}
+
+func lineProgress(log io.Writer, now func() time.Time) ingest.Progress {
+	const every = 10 * time.Second
+	var step string
+	var began, last time.Time
+	return func(s string, part float64) {
+		at := now()
+		if s != step {
+			step, began, last = s, at, at
+			if s != "reading" { // a film that is refused gets its one line, and no other
+				fmt.Fprintln(log, s)
+			}
+			return
+		}
+		if at.Sub(last) < every {
+			return
+		}
+		last = at
+		if part > 0 {
+			left := time.Duration(float64(at.Sub(began)) * (1 - part) / part)
+			fmt.Fprintf(log, "%s: %.0f %%, %s left\n", s, 100*part, left.Round(time.Second))
+		}
+	}
+}
