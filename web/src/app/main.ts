@@ -1,4 +1,5 @@
 // The web app's entry.
+
 import { mount } from "svelte";
 import "./tokens.css";
 import App from "./App.svelte";

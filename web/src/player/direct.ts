@@ -8,13 +8,15 @@ import { HashBook } from "./hashbook";
 import { hashOf, sameDigest } from "./merkle";
 import { Origin, type OriginHooks, sourceError, type Surroundings } from "./origin";
 import type { PlayFile, PlaySession, PlayTickets } from "./session";
-import type { MediaSourceBytes, ReadResult, Stats, VerifiedPiece } from "./source";
+import type { EngineNote, MediaSourceBytes, ReadResult, Stats, VerifiedPiece } from "./source";
 
 /** Verified pieces are kept up to this many bytes: half a minute of a 5 Mbit/s film and its sound. */
 const cacheBytesDefault = 24 * 1024 * 1024;
 
 /** How a direct source may be set up; all of it optional. */
 export interface DirectOptions extends OriginHooks {
+  /** Hears of pieces as an engine would tell of them: verified, or refuted. */
+  onNote?(note: EngineNote): void;
   /** Bound of the verified pieces kept, in bytes. */
   cacheBytes?: number;
   /** What tests replace. */
@@ -55,9 +57,11 @@ export class DirectSource implements MediaSourceBytes {
   #cacheBytesMax: number;
   #pending = new Map<string, Pending>();
   #badPieces = 0;
+  #onNote: DirectOptions["onNote"];
 
   constructor(session: PlaySession, options: DirectOptions = {}) {
     this.#session = session;
+    this.#onNote = options.onNote?.bind(options);
     this.#cacheBytesMax = options.cacheBytes ?? cacheBytesDefault;
     this.#origin = new Origin(session, options, options.around);
     this.#book = new HashBook(session, this.#origin, this.#closing.signal);
@@ -278,6 +282,7 @@ export class DirectSource implements MediaSourceBytes {
     const { hash, width } = await expected;
     if (!sameDigest(await hashOf(data, width), hash)) {
       this.#badPieces++;
+      this.#note("bad_block", file, piece, data);
       throw sourceError("corrupt", `piece ${piece.index} of ${file.path}`);
     }
     if (piece.settled) return;
@@ -285,7 +290,13 @@ export class DirectSource implements MediaSourceBytes {
     const key = `${run.file}/${piece.index}`;
     this.#pending.delete(key);
     this.#keep(key, data.buffer);
+    this.#note("piece", file, piece, data);
     piece.resolve({ data: data.buffer, ms });
+  }
+
+  #note(kind: "piece" | "bad_block", file: PlayFile, piece: Pending, data: Uint8Array): void {
+    const number = file.first_piece + piece.index;
+    this.#onNote?.({ kind, peer: 0, piece: number, begin: 0, length: data.length, reason: 0 });
   }
 
   #keep(key: string, data: ArrayBuffer): void {

@@ -26,8 +26,6 @@ export interface PlayerOptions {
   storage?: string;
   /** Gets the engine's opener; by default `web/src/host`. */
   loadEngine?: () => Promise<OpenEngine>;
-  /** For demonstrations: send wrong bits to peers. */
-  debugLie?: boolean;
   /** For tests: keep the SHA-256 of every range given to Shaka, see `delivered`. */
   record?: boolean;
 }
@@ -68,6 +66,7 @@ export interface PlayerEvents {
   /** Bytes are late and being asked for again; undefined: they flow again. */
   trouble: SourceError | undefined;
   failure: PlayerFailure;
+  /** What the engine, and the page before it runs, does with pieces. */
   note: EngineNote;
 }
 
@@ -189,6 +188,18 @@ export class EssaimPlayer {
   }
   #restriction: Partial<PlayPolicy> = {};
 
+  /** For demonstrations: the engine sends wrong bits to its peers from now on, or is honest again. */
+  lie(on: boolean): void {
+    this.#lie = on;
+    this.#source?.lie(on);
+  }
+  #lie = false;
+
+  /** This viewer's own peer ID, 40 hexadecimal digits; empty while no engine runs. */
+  get peerId(): string {
+    return this.#source?.peerId ?? "";
+  }
+
   /** The counts so far. */
   stats(): PlayerStats {
     const none: Stats = {
@@ -234,11 +245,12 @@ export class EssaimPlayer {
     const direct = new DirectSource(session, {
       renew: () => this.#beat(),
       trouble: (error) => this.events.emit("trouble", error),
+      onNote: (note) => this.events.emit("note", note),
     });
     const source = new SwitchingSource({ ...session, policy: this.#effective(session.policy) }, direct, {
       load: this.#options.loadEngine,
       storage: this.#options.storage,
-      debugLie: this.#options.debugLie,
+      debugLie: this.#lie,
       onNote: (note) => this.events.emit("note", note),
       onChange: (via, reason) => {
         if (reason !== undefined)

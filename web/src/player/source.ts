@@ -133,5 +133,13 @@ export interface EngineOptions {
   debugLie?: boolean;
 }
 
+/** An engine's bytes, and what demonstrations want of it beside. */
+export interface EngineBytes extends MediaSourceBytes {
+  /** This viewer's own peer ID, 40 hexadecimal digits: what other viewers' notes call it. */
+  readonly peerId?: string;
+  /** Sends one wrong bit to the peers from now on, or stops doing so. */
+  setLie?(on: boolean): void;
+}
+
 /** The signature of `openEngine`, exported by `web/src/host`. It rejects where the browser lacks what the engine needs. */
-export type OpenEngine = (session: PlaySession, options: EngineOptions) => Promise<MediaSourceBytes>;
+export type OpenEngine = (session: PlaySession, options: EngineOptions) => Promise<EngineBytes>;

@@ -7,6 +7,7 @@
 import type { DirectSource } from "./direct";
 import type { PlayPolicy, PlaySession, PlayTickets } from "./session";
 import {
+  type EngineBytes,
   type EngineNote,
   type MediaSourceBytes,
   type OpenEngine,
@@ -48,7 +49,8 @@ export class SwitchingSource implements MediaSourceBytes {
   #session: PlaySession;
   #direct: DirectSource;
   #options: SwitchingOptions;
-  #engine: MediaSourceBytes | undefined;
+  #engine: EngineBytes | undefined;
+  #lie: boolean;
   #engineState: "none" | "opening" | "open" | "failed" = "none";
   #counted: Stats | undefined; // of engines that were closed
   #closed = false;
@@ -61,6 +63,7 @@ export class SwitchingSource implements MediaSourceBytes {
     this.#session = session;
     this.#direct = direct;
     this.#options = options;
+    this.#lie = options.debugLie ?? false;
     this.#policy = session.policy;
     this.#tickets = session.tickets;
   }
@@ -68,6 +71,17 @@ export class SwitchingSource implements MediaSourceBytes {
   /** Who delivers new reads. */
   get via(): Via {
     return this.#engine ? "engine" : "page";
+  }
+
+  /** The engine's own peer ID, 40 hexadecimal digits; empty while there is no engine. */
+  get peerId(): string {
+    return this.#engine?.peerId ?? "";
+  }
+
+  /** For demonstrations: the engine sends wrong bits to its peers from now on, or is honest again. */
+  lie(on: boolean): void {
+    this.#lie = on;
+    this.#tell((engine) => engine.setLie?.(on));
   }
 
   /** Why the last engine ended or could not be opened; undefined while none did. */
@@ -88,7 +102,7 @@ export class SwitchingSource implements MediaSourceBytes {
           onNote: (note) => this.#options.onNote?.(note),
           seed: this.#direct.verified(),
           storage: this.#options.storage ?? "memory",
-          debugLie: this.#options.debugLie,
+          debugLie: this.#lie,
         },
       );
       if (this.#closed) {
@@ -192,7 +206,7 @@ export class SwitchingSource implements MediaSourceBytes {
   }
 
   /** Tells the engine something; an engine that throws has failed. */
-  #tell(what: (engine: MediaSourceBytes) => void): void {
+  #tell(what: (engine: EngineBytes) => void): void {
     const engine = this.#engine;
     if (!engine) return;
     try {
@@ -263,7 +277,5 @@ function addStats(a: Stats, b: Stats): Stats {
 }
 
 async function loadHost(): Promise<OpenEngine> {
-  const host = import.meta.glob<{ openEngine: OpenEngine }>("../host/index.ts")["../host/index.ts"];
-  if (!host) throw new Error("this build has no engine");
-  return (await host()).openEngine;
+  return (await import("../host")).openEngine;
 }

@@ -1,0 +1,114 @@
+/** What the whole app shares: language, who is signed in, the viewer's answer to the sharing question, the place. */
+
+import { Api, ApiError, type Me } from "../player";
+import { dictionary, type Language, preferred, type Words } from "./words";
+
+/** The server that served this page. */
+export const api = new Api();
+
+/** localStorage may be full, forbidden or absent: then answers last as long as the page. */
+const memory = {
+  get(key: string): string | null {
+    try {
+      return localStorage.getItem(key);
+    } catch {
+      return null;
+    }
+  },
+  set(key: string, value: string | undefined): void {
+    try {
+      if (value === undefined) localStorage.removeItem(key);
+      else localStorage.setItem(key, value);
+    } catch {
+      // Not kept.
+    }
+  },
+};
+
+/** The language, changed by its switch and kept. */
+class LanguageState {
+  #current: Language = $state(initialLanguage());
+
+  constructor() {
+    document.documentElement.lang = this.#current;
+  }
+
+  get current(): Language {
+    return this.#current;
+  }
+
+  get words(): Words {
+    return dictionary[this.#current];
+  }
+
+  toggle(): void {
+    this.#current = this.#current === "en" ? "fr" : "en";
+    document.documentElement.lang = this.#current;
+    memory.set("essaim.language", this.#current);
+  }
+}
+
+function initialLanguage(): Language {
+  const kept = memory.get("essaim.language");
+  return kept === "en" || kept === "fr" ? kept : preferred(navigator.languages);
+}
+
+/** The language of the page. */
+export const language = new LanguageState();
+
+/** The viewer's answer to "Share while you watch?". */
+export type Answer = "yes" | "no" | undefined;
+
+/** The answer, kept in the browser. Unanswered is no. */
+class SharingState {
+  #answer: Answer = $state(initialAnswer());
+
+  get answer(): Answer {
+    return this.#answer;
+  }
+
+  set answer(answer: Answer) {
+    this.#answer = answer;
+    memory.set("essaim.share", answer);
+  }
+}
+
+function initialAnswer(): Answer {
+  const kept = memory.get("essaim.share");
+  return kept === "yes" || kept === "no" ? kept : undefined;
+}
+
+/** The sharing question's answer. */
+export const sharing = new SharingState();
+
+/** Who is signed in. `known` is false until the server has said. */
+class AccountState {
+  me: Me | undefined = $state();
+  known = $state(false);
+
+  /** Asks the server; a server that cannot be reached leaves the page to a stranger. */
+  async refresh(): Promise<void> {
+    try {
+      this.me = await api.me();
+    } catch {
+      this.me = undefined;
+    }
+    this.known = true;
+  }
+
+  async signOut(): Promise<void> {
+    await api.signOut().catch(() => undefined);
+    await this.refresh();
+  }
+}
+
+/** The account. */
+export const account = new AccountState();
+
+/** The sentence for a failed request, in the page's language; the server's own where it says more than its kind. */
+export function sentence(error: unknown): string {
+  const { words } = language;
+  if (!(error instanceof ApiError)) return words.api.server;
+  if (error.kind === "invalid" && error.detail && language.current === "en") return error.detail;
+  return words.api[error.kind];
+}

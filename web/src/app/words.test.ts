@@ -1,0 +1,27 @@
+import { expect, test } from "vitest";
+import { dictionary, megabytes, preferred } from "./words";
+
+test("the first known language of the browser wins, else English", () => {
+  expect(preferred(["de-DE", "fr-CA", "en"])).toBe("fr");
+  expect(preferred(["en-GB", "fr"])).toBe("en");
+  expect(preferred(["de"])).toBe("en");
+  expect(preferred([])).toBe("en");
+});
+
+test("durations are minutes, then hours and minutes", () => {
+  expect(dictionary.en.minutes(180_000).replace(/\s/g, " ")).toBe("3 min");
+  expect(dictionary.en.minutes(10)).toMatch(/^1.min$/);
+  expect(dictionary.fr.minutes(3_600_000 * 2 + 5 * 60_000).replace(/\s/g, " ")).toBe("2 h 05");
+});
+
+test("numbers follow the language", () => {
+  expect(megabytes("en", 1_250_000)).toBe("1.3");
+  expect(megabytes("fr", 1_250_000)).toBe("1,3");
+});
+
+test("no sentence is left in the other language", () => {
+  const texts = (value: unknown): string[] =>
+    typeof value === "string" ? [value] : value && typeof value === "object" ? Object.values(value).flatMap(texts) : [];
+  const same = texts(dictionary.en).filter((text) => texts(dictionary.fr).includes(text));
+  expect(same).toEqual(["Films"]);
+});
