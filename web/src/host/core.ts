@@ -568,8 +568,8 @@ export class Core implements FetchOwner {
     if (!this.parts.onNote) return;
     const note = noteOf(o, (peer) => this.peers.get(peer)?.id);
     if (!note) return;
-    // What the page itself had verified came from the origin a moment ago, not from an earlier visit.
-    if (note.kind === "restored" && this.seeds.has(note.piece)) note.kind = "piece";
+    // Of what it verified itself the page has told already.
+    if (note.kind === "restored" && this.seeds.has(note.piece)) return;
     this.parts.onNote(note);
   }
 

@@ -9,8 +9,8 @@ import type { FromWorker, ToWorker } from "./protocol";
 import type { PlayPolicy, PlaySession, PlayTickets } from "../player/session";
 import {
   SourceError,
+  type EngineBytes,
   type EngineOptions,
-  type MediaSourceBytes,
   type PlaybackState,
   type ReadResult,
   type Stats,
@@ -26,12 +26,6 @@ const openWithin = 30_000;
 /** How long it may take to close before it is ended, in ms. */
 const closeWithin = 1_000;
 
-/** A play session's engine. */
-export interface EngineSource extends MediaSourceBytes {
-  /** Makes this viewer send one wrong bit in every block from now on, or stop doing so: for demonstrations and tests. */
-  setLie(on: boolean): void;
-}
-
 interface Pending {
   resolve(result: ReadResult): void;
   reject(error: unknown): void;
@@ -41,7 +35,7 @@ interface Pending {
  * Opens an engine for a play session. Rejects when the browser lacks WebAssembly, workers or a secure context, and when
  * the engine cannot be loaded or started. Without RTCPeerConnection it opens, and has no peers.
  */
-export async function openEngine(session: PlaySession, options: EngineOptions): Promise<EngineSource> {
+export async function openEngine(session: PlaySession, options: EngineOptions): Promise<EngineBytes> {
   if (typeof WebAssembly !== "object" || typeof Worker !== "function" || !globalThis.crypto?.subtle) {
     throw new SourceError("insecure", "This browser cannot run the engine.");
   }
@@ -66,7 +60,9 @@ class Deferred {
   });
 }
 
-class Host implements EngineSource {
+/** A play session's engine. */
+class Host implements EngineBytes {
+  peerId = "";
   private readonly worker: Worker;
   private readonly connections: Connections;
   private readonly onNote: EngineOptions["onNote"];
@@ -202,6 +198,7 @@ class Host implements EngineSource {
   private heard(m: FromWorker): void {
     switch (m.type) {
       case "opened":
+        this.peerId = m.peerId;
         this.opened.resolve();
         return;
       case "failed":

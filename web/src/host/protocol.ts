@@ -49,7 +49,8 @@ export type ToWorker =
 
 /** From the worker to the page. */
 export type FromWorker =
-  | { type: "opened" }
+  /** `peerId`: 40 hexadecimal digits, ours in the swarm. */
+  | { type: "opened"; peerId: string }
   /** The engine is over, or could not be opened. Nothing follows. */
   | { type: "failed"; message: string }
   | { type: "closed" }

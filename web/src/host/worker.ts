@@ -7,6 +7,7 @@ import { isBadRange, Core, queueLow, type Clock } from "./core";
 import { loadModule, WasmEngine } from "./engine";
 import type { Http } from "./fetches";
 import { knownHashes } from "./hashes";
+import { toHex } from "./notes";
 import type { FromWorker, OpenMessage, ToWorker } from "./protocol";
 import type { Bytes } from "./record";
 import { Signalling } from "./signalling";
@@ -64,6 +65,8 @@ const http: Http = {
 
 /** One play session in this worker. */
 class Session {
+  /** Ours in the swarm, in hexadecimal. */
+  readonly peerId: string;
   private readonly core: Core;
   private readonly engine: WasmEngine;
   private readonly signalling: Signalling;
@@ -83,6 +86,7 @@ class Session {
   }
 
   private constructor(m: OpenMessage, title: Title, engine: WasmEngine, store: PieceStore) {
+    this.peerId = toHex(title.peerId);
     this.engine = engine;
     this.canPeer = m.canPeer;
     this.swarmTicket = m.session.tickets.swarm;
@@ -238,7 +242,7 @@ scope.onmessage = ({ data: m }) => {
             return;
           }
           session = s;
-          post({ type: "opened" });
+          post({ type: "opened", peerId: s.peerId });
         },
         (error: unknown) => fail(error),
       );
