@@ -20,6 +20,7 @@ type member struct {
 	rendition int
 	uplink    int
 	group     string
+	owner     string
 	ties      []tie
 	inbox     []pending
 

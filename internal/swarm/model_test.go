@@ -116,6 +116,9 @@ func drive(t *testing.T, seed uint64, steps int) (trace []string) {
 			if random.IntN(10) == 0 {
 				a.Socket = Socket(1 + random.IntN(40))
 			}
+			if random.IntN(2) == 0 {
+				a.Owner = fmt.Sprint(n % 20) // sometimes the same for two
+			}
 			for range random.IntN(12) * (1 - int(a.Kind)) {
 				a.Offers = append(a.Offers, offerID(random.IntN(1000)))
 			}
@@ -125,6 +128,7 @@ func drive(t *testing.T, seed uint64, steps int) (trace []string) {
 				t.Fatalf("seed %d step %d: %v, want %v", seed, step, err, want)
 			}
 			if err == nil {
+				m.drop(func(p *modelPeer) bool { return p.Peer == who && p.Socket != a.Socket })
 				if m.at(who) == nil {
 					lives++
 					m.peers = append(m.peers, modelPeer{life: lives})
@@ -159,18 +163,19 @@ func drive(t *testing.T, seed uint64, steps int) (trace []string) {
 }
 
 func (m *model) admission(a *Announce) error {
-	if p := m.at(a.Peer); p != nil {
-		if p.Socket != a.Socket {
-			return ErrTaken
-		}
+	p := m.at(a.Peer)
+	if p != nil && p.Socket == a.Socket {
 		return nil
+	}
+	if p != nil && (a.Owner == "" || a.Owner != p.Owner) {
+		return ErrTaken
 	}
 	for i := range m.peers {
 		if m.peers[i].Socket == a.Socket {
 			return ErrBound
 		}
 	}
-	if len(m.peers) >= 30 {
+	if p == nil && len(m.peers) >= 30 {
 		return ErrFull
 	}
 	return nil
@@ -183,7 +188,11 @@ func (m *model) announced(t *testing.T, now Instant, a *Announce, r *Result) {
 	if p == nil {
 		p = &m.peers[len(m.peers)-1]
 	}
+	owner := p.Owner
 	p.Announce, p.last = *a, now
+	if a.Owner == "" {
+		p.Owner = owner
+	}
 	if a.Started {
 		m.forget(a.Peer)
 	}

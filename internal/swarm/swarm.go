@@ -1,7 +1,8 @@
 // Package swarm is the tracker's memory: who is in which swarm, whom to introduce to whom, and who may answer which
 // offer. Announces go in, introductions come out.
 //
-// It must get right: that a peer ID belongs to the socket which claimed it first, until that leaves; that an offer
+// It must get right: that a peer ID belongs to the socket which claimed it first, until that leaves or its proven owner
+// comes back on another; that an offer
 // reaches only whom the tracker chose, and is answered only by that peer, once, within OfferLifetime; and that
 // everything is bounded, per swarm, per socket and per peer. It is pure: now and a random source come in from
 // outside, no decision follows the order of a map, and the same calls give the same answers. Not safe for concurrent
@@ -94,6 +95,9 @@ type Announce struct {
 	Rendition  int    // file index
 	UplinkKbps int    // 0: unknown
 	Group      string // only peers of the same group meet, for instance those of one rehearsal
+	// Owner is proven by the peer, for instance by a ticket; empty: by nothing. Who proves to be the owner of a peer
+	// ID may take it to another socket: so a viewer comes back whose old connection has not been found dead yet.
+	Owner string
 	// Want is how many introductions a viewer asks for. Unknown fills it up to NeighboursGoal; a number is served
 	// up to MeetMax, if need be with peers that it met more than OfferLifetime ago.
 	Want   int
@@ -123,7 +127,7 @@ type Counts struct {
 
 // Why something is refused.
 var (
-	// ErrTaken: another socket holds this peer ID.
+	// ErrTaken: another socket holds this peer ID, and the Owner is not the same.
 	ErrTaken = errors.New("peer_id is taken")
 	// ErrBound: this socket has another peer ID in this swarm.
 	ErrBound = errors.New("the connection has another peer_id in this swarm")
@@ -188,6 +192,9 @@ func (s *Set) Announce(now Instant, a *Announce) (*Result, error) {
 		return nil, err
 	}
 	m.kind, m.position, m.rendition, m.uplink = a.Kind, a.PositionMs, a.Rendition, a.UplinkKbps
+	if a.Owner != "" {
+		m.owner = a.Owner
+	}
 	if m.group != a.Group || a.Started {
 		m.group = a.Group
 		m.untie()
@@ -213,29 +220,35 @@ func (s *Set) Announce(now Instant, a *Announce) (*Result, error) {
 // admit finds the announcing member, or makes it one.
 func (s *Set) admit(a *Announce) (*member, error) {
 	w := s.index[a.Swarm]
+	var old *member
 	if w != nil {
-		if m := w.index[a.Peer]; m != nil {
-			if m.socket != a.Socket {
-				return nil, ErrTaken
-			}
-			return m, nil
-		}
+		old = w.index[a.Peer]
+	}
+	switch {
+	case old == nil:
+	case old.socket == a.Socket:
+		return old, nil
+	case a.Owner == "" || a.Owner != old.owner:
+		return nil, ErrTaken
 	}
 	for _, m := range s.sockets[a.Socket] {
 		if m.swarm == w {
 			return nil, ErrBound
 		}
 	}
-	if len(s.sockets[a.Socket]) >= s.limits.SwarmsPerSocket {
+	switch {
+	case len(s.sockets[a.Socket]) >= s.limits.SwarmsPerSocket:
 		return nil, ErrSwarms
+	case old != nil:
+		s.remove(old)
+		w = s.index[a.Swarm]
+	case w != nil && len(w.members) >= s.limits.Peers:
+		return nil, ErrFull
 	}
 	if w == nil {
 		w = &swarm{hash: a.Swarm, slot: len(s.swarms), index: make(map[bt.PeerID]*member)}
 		s.swarms = append(s.swarms, w)
 		s.index[a.Swarm] = w
-	}
-	if len(w.members) >= s.limits.Peers {
-		return nil, ErrFull
 	}
 	m := &member{swarm: w, id: a.Peer, socket: a.Socket, group: a.Group, slot: len(w.members)}
 	w.members = append(w.members, m)

@@ -366,6 +366,34 @@ func TestPeerIDBelongsToTheSocketThatClaimedIt(t *testing.T) {
 	announce(t, s, 0, thief) // free now
 }
 
+func TestOwnerTakesItsPeerIDToAnotherSocket(t *testing.T) {
+	s := newSet()
+	a := viewer(1)
+	a.Owner = "session"
+	announce(t, s, 0, a)
+	announce(t, s, 0, viewer(2)) // told to meet 1
+	if _, err := s.Offer(0, film, peer(2), 2, peer(1), offerID(1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, owner := range []string{"", "other"} {
+		thief := viewer(1)
+		thief.Socket, thief.Owner = 3, owner
+		_, err := s.Announce(0, thief)
+		wantError(t, err, ErrTaken)
+	}
+	again := viewer(1)
+	again.Socket, again.Owner = 4, "session"
+	if r := announce(t, s, 0, again); r.Incomplete != 2 || len(r.Meet) != 1 {
+		t.Errorf("who comes back gets %+v", r)
+	}
+	_, err := s.Answer(0, film, peer(1), 4, peer(2), offerID(1))
+	wantError(t, err, ErrNoOffer) // what the old socket was given is not the new one's
+	s.CloseSocket(1)
+	if c := s.Counts(0, film); c.Incomplete != 2 {
+		t.Errorf("the old socket took something along: %+v", c)
+	}
+}
+
 func TestSocketHasOnePeerPerSwarmAndFewSwarms(t *testing.T) {
 	s := New(Limits{SwarmsPerSocket: 2, Peers: 3}, rand.NewPCG(1, 1))
 	announce(t, s, 0, viewer(1))

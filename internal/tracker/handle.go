@@ -82,8 +82,12 @@ func (s *socket) announce(req *announce.Request) {
 		}
 		return
 	}
-	if req.Viewer != nil && req.Viewer.Ticket != "" && !s.ticket(req, title) {
-		return
+	owner := ""
+	if req.Viewer != nil && req.Viewer.Ticket != "" {
+		var ok bool
+		if owner, ok = s.ticket(req, title); !ok {
+			return
+		}
 	}
 	if req.Event == announce.EventStopped {
 		s.stop(req)
@@ -97,23 +101,23 @@ func (s *socket) announce(req *announce.Request) {
 		}
 		req.Offers[i].SDP = sdp
 	}
-	s.join(req)
+	s.join(req, owner)
 }
 
-// ticket says whether the ticket shown opens this swarm to this page; if not, the connection is closed.
-func (s *socket) ticket(req *announce.Request, title titleEntry) bool {
+// ticket says whether the ticket shown opens this swarm to this page, and whose it is; if not, the connection is closed.
+func (s *socket) ticket(req *announce.Request, title titleEntry) (owner string, ok bool) {
 	if s.foreign {
 		s.fail(req, "tickets are not honoured from this origin")
 		s.finish(websocket.StatusPolicyViolation, "foreign origin")
-		return false
+		return "", false
 	}
 	ticket, err := s.tracker.cfg.Tickets.Check(vod.AudienceSwarm, req.Viewer.Ticket)
 	if err != nil || ticket.Title != title.id || ticket.Version != "" && ticket.Version != title.version {
 		s.fail(req, "ticket is not valid here")
 		s.finish(StatusTicket, "ticket is not valid here")
-		return false
+		return "", false
 	}
-	return true
+	return ticket.PlaySession, true
 }
 
 // stop takes the peer out, and answers like any announce.
@@ -133,10 +137,10 @@ type relayed struct {
 }
 
 // join puts the peer into the swarm, answers it and passes on its offers.
-func (s *socket) join(req *announce.Request) {
+func (s *socket) join(req *announce.Request, owner string) {
 	t := s.tracker
 	a := swarm.Announce{
-		Swarm: req.InfoHash, Peer: req.PeerID, Socket: s.id, Want: req.NumWant,
+		Swarm: req.InfoHash, Peer: req.PeerID, Socket: s.id, Owner: owner, Want: req.NumWant,
 		Seed:      req.Left == 0,
 		Started:   req.Event == announce.EventStarted,
 		Completed: req.Event == announce.EventCompleted,

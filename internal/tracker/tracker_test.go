@@ -43,20 +43,20 @@ func (catalogue) BySwarm(_ context.Context, h bt.InfoHash) (vod.Title, error) {
 	return vod.Title{}, vod.ErrNotFound
 }
 
-// tickets reads "audience/title/version".
+// tickets reads "audience/title/version/play session".
 type tickets struct{}
 
 func (tickets) Issue(vod.Ticket) (string, error) { return "", vod.ErrUnavailable }
 
 func (tickets) Check(a vod.Audience, token string) (vod.Ticket, error) {
 	f := strings.Split(token, "/")
-	if len(f) != 3 || f[0] != string(a) {
+	if len(f) != 4 || f[0] != string(a) {
 		return vod.Ticket{}, vod.ErrUnauthorized
 	}
-	return vod.Ticket{Audience: a, Title: vod.TitleID(f[1]), Version: f[2]}, nil
+	return vod.Ticket{Audience: a, Title: vod.TitleID(f[1]), Version: f[2], PlaySession: f[3]}, nil
 }
 
-const goodTicket = "swarm/film/v1"
+const goodTicket = "swarm/film/v1/s1"
 
 // serve starts a tracker on a real socket and returns its address.
 func serve(t *testing.T, cfg Config) (*Tracker, string) {
@@ -347,6 +347,27 @@ func TestSecondSocketCannotTakeAPeerID(t *testing.T) {
 	thief.quiet()
 }
 
+func TestViewerComesBackOnAnotherSocketWithItsTicket(t *testing.T) {
+	_, url := serve(t, Config{LAN: true})
+	dead, other := dial(t, url, 1), dial(t, url, 2)
+	dead.reply(ours(goodTicket))
+	other.reply(ours("swarm/film/v1/s2"))
+	thief := dial(t, url, 1)
+	thief.send(ours("swarm/film/v1/s2"))
+	thief.failure("peer_id is taken")
+	back := dial(t, url, 1)
+	if r := back.reply(ours(goodTicket)); r.Incomplete != 2 || len(r.Viewer.Meet) != 1 {
+		t.Fatalf("who comes back is told %+v", r)
+	}
+	back.send(directed(announce.KindOffer, other.id, offerID(1)))
+	if got := other.relayed(); got.From != back.id {
+		t.Errorf("offer arrives as %+v", got)
+	}
+	dead.send(directed(announce.KindAnswer, other.id, offerID(1)))
+	dead.quiet()
+	other.quiet()
+}
+
 func TestPeerLeavesItsSwarmsWithItsSocket(t *testing.T) {
 	tr, url := serve(t, Config{LAN: true})
 	a, b := meet(t, url)
@@ -389,7 +410,7 @@ func TestOnlySwarmsOfOpenTitlesExist(t *testing.T) {
 			t.Errorf("%v: %+v", hash, m.Failure)
 		}
 	}
-	members := ours("swarm/members/v1")
+	members := ours("swarm/members/v1/s")
 	members.InfoHash = closedHash
 	a.send(members)
 	a.failure("unknown swarm")
@@ -400,7 +421,7 @@ func TestOnlySwarmsOfOpenTitlesExist(t *testing.T) {
 
 func TestBadTicketClosesTheConnection(t *testing.T) {
 	tr, url := serve(t, Config{})
-	for n, ticket := range []string{"nonsense", "media/film/v1", "swarm/other/v1", "swarm/film/v2", "operator/film/v1"} {
+	for n, ticket := range []string{"nonsense", "media/film/v1/s", "swarm/other/v1/s", "swarm/film/v2/s", "operator/film/v1/s"} {
 		a := dial(t, url, n)
 		a.reply(ours(goodTicket)) // even for one that was let in
 		a.send(ours(ticket))
@@ -415,11 +436,13 @@ func TestBadTicketClosesTheConnection(t *testing.T) {
 func TestTicketIsHonouredFromOurOwnPagesOnly(t *testing.T) {
 	_, url := serve(t, Config{Hosts: []string{"films.example"}})
 	host := strings.TrimPrefix(url, "http://")
+	n := 0
 	for origin, ok := range map[string]bool{
 		"http://" + host: true, "https://" + host: true, "https://films.example": true, "https://FILMS.example": true,
 		"https://evil.example": false, "null": false, "https://films.example.evil.example": false, "https://films.example:8443": false, "http://": false,
 	} {
-		a := dial(t, url, 1, "Origin", origin)
+		n++
+		a := dial(t, url, n, "Origin", origin)
 		a.reply(ours("")) // without a ticket any page may join an open title
 		a.send(ours(goodTicket))
 		if ok {
