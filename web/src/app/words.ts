@@ -50,8 +50,10 @@ export interface Words {
     explanation: string[];
     on: string;
     off: string;
+    presumed: string;
     unavailable: string;
     change: string;
+    stop: string;
   };
   stats: {
     fromViewers: (percent: number) => string;
@@ -127,8 +129,10 @@ const en: Words = {
     ],
     on: "You are sharing while you watch.",
     off: "You are not sharing.",
+    presumed: "In this demonstration, viewers have agreed to share.",
     unavailable: "This film comes from our server alone.",
     change: "Change",
+    stop: "Do not share",
   },
   stats: {
     fromViewers: (percent) => `From viewers ${number("en").format(percent)} %`,
@@ -213,8 +217,10 @@ const fr: Words = {
     ],
     on: "Vous partagez en regardant.",
     off: "Vous ne partagez pas.",
+    presumed: "Dans cette démonstration, les spectateurs ont accepté de partager.",
     unavailable: "Ce film vient de notre seul serveur.",
     change: "Modifier",
+    stop: "Ne pas partager",
   },
   stats: {
     fromViewers: (percent) => `Venant des spectateurs : ${number("fr").format(percent)} %`,

@@ -55,6 +55,8 @@ test("play carries the consent, and a heartbeat the session's ticket", async () 
     "/api/v1/titles/a%20b/play",
     expect.objectContaining({ method: "POST", body: '{"share":true}' }),
   );
+  await api.play("film");
+  expect(fetch.mock.lastCall![1]!.body).toBe("{}");
   const report = { position_ms: 1, origin_bytes: 2, peer_bytes: 3, sent_bytes: 4 };
   await api.heartbeat("s", "t", { ...report, stalls: 0, stalled_ms: 0, startup_ms: 5, bad_blocks: 0 }, true);
   const init = fetch.mock.lastCall![1]!;

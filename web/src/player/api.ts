@@ -115,9 +115,12 @@ export class Api {
     await this.#send("POST", "/demo/sign-in", { name });
   }
 
-  /** Presses play. `share` is the viewer's consent to give bytes to other viewers. */
-  play(title: string, share: boolean): Promise<PlaySession> {
-    return this.#json("POST", `/api/v1/titles/${encodeURIComponent(title)}/play`, { share });
+  /**
+   * Presses play. `share` is the viewer's consent to give bytes to other viewers; undefined for one who has not been
+   * asked, which is no, except in a demonstration, whose viewers have agreed.
+   */
+  play(title: string, share?: boolean): Promise<PlaySession> {
+    return this.#json("POST", `/api/v1/titles/${encodeURIComponent(title)}/play`, share === undefined ? {} : { share });
   }
 
   /** Reports, and brings new tickets and the policy of the moment. With `last`, the request outlives the page. */

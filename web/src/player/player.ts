@@ -19,8 +19,8 @@ export interface PlayerOptions {
   video: HTMLVideoElement;
   /** The title's id. */
   title: string;
-  /** The viewer's consent to give bytes to other viewers. Unanswered is no. */
-  share: boolean;
+  /** The viewer's consent to give bytes to other viewers. Unanswered is no, unless the server presumes a yes (a demonstration). */
+  share?: boolean;
   api?: Api;
   /** Where the engine keeps pieces: "memory", or a folder's name. */
   storage?: string;
@@ -105,7 +105,7 @@ export class EssaimPlayer {
   #life = new AbortController();
   #phase: Phase = "loading";
   #failure: PlayerFailure | undefined;
-  #consent: boolean;
+  #consent: boolean | undefined;
   #serverPolicy: PlayPolicy | undefined;
   #beating: Promise<void> | undefined;
   #timers = new Set<ReturnType<typeof setTimeout>>();
@@ -177,7 +177,8 @@ export class EssaimPlayer {
     if (consent === this.#consent) return;
     this.#consent = consent;
     if (!this.#session || !this.#source) return;
-    if (consent) await this.#renew();
+    // A session that was begun without consent has no leave, and no ticket, to use peers.
+    if (consent && !this.#serverPolicy?.upload) await this.#renew();
     else this.#obey(this.#serverPolicy ?? this.#session.policy);
   }
 
@@ -342,7 +343,7 @@ export class EssaimPlayer {
   /** The policy that holds: the server's, less what the viewer, the network or a demonstration forbids. */
   #effective(p: PlayPolicy): PlayPolicy {
     const policy = { ...p, ...this.#restriction };
-    const allowed = this.#consent && !meteredNetwork();
+    const allowed = this.#consent !== false && !meteredNetwork();
     return { ...policy, p2p: p.p2p && policy.p2p && allowed, upload: p.upload && policy.upload && allowed };
   }
 
