@@ -1,0 +1,83 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"strings"
+)
+
+// guardOrigin refuses state-changing requests that a page of another site sends: the session's cookie would come along.
+// Programs, which send neither Origin nor Sec-Fetch-Site, pass.
+func (s *Server) guardOrigin(next http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		newProblem(http.StatusForbidden, "cross_origin", "This must be asked from the service's own pages.").write(w)
+	}))
+	return protection.Handler(next)
+}
+
+// visitor is who sends a request, as far as its headers tell.
+type visitor struct {
+	token  string // of the session's cookie; empty for none
+	bearer string // of the Authorization header; empty for none
+	secure bool   // by TLS
+}
+
+type visitorKey struct{}
+
+func (s *Server) identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v := visitor{secure: s.isSecure(r)}
+		if c, err := r.Cookie(cookieNameFor(v.secure)); err == nil && len(c.Value) <= 200 {
+			v.token = c.Value
+		}
+		if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+			v.bearer = token
+		}
+		w.Header().Set("Cache-Control", "no-store") // pages and assets say otherwise
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitorKey{}, v)))
+	})
+}
+
+func visitorOf(ctx context.Context) visitor {
+	v, _ := ctx.Value(visitorKey{}).(visitor)
+	return v
+}
+
+func (s *Server) isSecure(r *http.Request) bool { return s.c.Secure || r.TLS != nil }
+
+// hostForm is what may be repeated in a header: a name or address, and a port.
+var hostForm = regexp.MustCompile(`^[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$|^\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?$`)
+
+// secure sets the headers that every answer carries.
+func (s *Server) secure(next http.Handler) http.Handler {
+	frames, xframes := "'none'", "DENY"
+	if s.c.Demo != nil { // the room holds its viewers in frames
+		frames, xframes = "'self'", "SAMEORIGIN"
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// 'self' does not cover WebSockets in every browser in use, so they are named.
+		sockets := ""
+		if hostForm.MatchString(r.Host) {
+			sockets = " wss://" + r.Host
+			if !s.isSecure(r) {
+				sockets += " ws://" + r.Host
+			}
+		}
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "+
+			"img-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; connect-src 'self'"+sockets+"; "+
+			"object-src 'none'; base-uri 'none'; form-action 'self'; frame-src 'self'; frame-ancestors "+frames)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", xframes)
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin") // the origin opens it for open titles
+		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=(), display-capture=()")
+		if s.isSecure(r) {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,66 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"essaim/internal/vod"
+)
+
+// TrafficBody is the origin's own count of media bytes since the service started.
+type TrafficBody struct {
+	OriginBytes int64                 `json:"origin_bytes" doc:"All of them."`
+	Titles      map[vod.TitleID]int64 `json:"titles" doc:"By title."`
+	Sessions    map[string]int64      `json:"sessions" doc:"By play session, as far as tickets came along."`
+}
+
+type trafficOutput struct {
+	Body TrafficBody
+}
+
+// PolicyBody is the part of the policy that operators change.
+type PolicyBody struct {
+	P2P        bool `json:"p2p" doc:"Viewers may use peers at all."`
+	UplinkKbps int  `json:"uplink_kbps" minimum:"0" maximum:"10000000" doc:"Each viewer's upload limit; 0 is none."`
+}
+
+type policyMessage struct {
+	Body PolicyBody
+}
+
+func (s *Server) registerOperator() {
+	register(s, op("traffic", "GET", "/api/v1/operator/traffic", "Media bytes sent, counted at the sockets", 200, "operator"),
+		func(ctx context.Context, _ *struct{}) (*trafficOutput, error) {
+			if err := s.operator(ctx); err != nil {
+				return nil, err
+			}
+			r := s.c.Traffic.Snapshot()
+			return &trafficOutput{Body: TrafficBody{OriginBytes: r.OriginBytes, Titles: r.ByTitle, Sessions: r.BySession}}, nil
+		})
+	register(s, op("get-policy", "GET", "/api/v1/operator/policy", "What players are allowed", 200, "operator"),
+		func(ctx context.Context, _ *struct{}) (*policyMessage, error) {
+			if err := s.operator(ctx); err != nil {
+				return nil, err
+			}
+			p := s.policy.Get()
+			return &policyMessage{Body: PolicyBody{P2P: p.P2P, UplinkKbps: p.UplinkKbps}}, nil
+		})
+	register(s, op("set-policy", "PUT", "/api/v1/operator/policy", "Change it, until the service stops", 200, "operator"),
+		func(ctx context.Context, in *policyMessage) (*policyMessage, error) {
+			if err := s.operator(ctx); err != nil {
+				return nil, err
+			}
+			p := s.policy.Get()
+			p.P2P, p.UplinkKbps = in.Body.P2P, in.Body.UplinkKbps
+			s.policy.Set(p)
+			return &policyMessage{Body: in.Body}, nil
+		})
+}
+
+// operator refuses whoever holds no operator's token. A session's cookie never makes an operator.
+func (s *Server) operator(ctx context.Context) error {
+	if _, err := s.c.Tickets.Check(vod.AudienceOperator, visitorOf(ctx).bearer); err != nil {
+		return newProblem(http.StatusUnauthorized, "unauthorized", "This needs an operator's token: essaim admin token --role operator.")
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package api
+
+import (
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"essaim/internal/bt"
+	"essaim/internal/vod"
+)
+
+func (b *browser) play(id, body string) (p vod.PlaySession) {
+	b.t.Helper()
+	b.want(200, &p, "POST", "/api/v1/titles/"+id+"/play", body)
+	return p
+}
+
+func TestPlayBringsAllThatAPlayerNeeds(t *testing.T) {
+	h := newHouse(t, func(c *Config) {
+		c.Policy = NewPolicy(vod.PlayPolicy{P2P: true, LAN: true, UplinkKbps: 2000})
+		c.ICE = []string{"stun:127.0.0.1:3478"}
+	})
+	film := h.films["open"]
+	f := film.Version.Files[0]
+	p := h.browser().play("open", `{"share":true}`)
+	if p.Title != "open" || p.Name != film.Name || p.DurationMs != 4000 || p.InfoHash != film.Version.InfoHashV1.String() ||
+		p.InfoHashV2 != film.Version.ID || p.PieceLength != 32<<10 || p.Manifest != "<MPD/>" || len(p.ID) != 32 {
+		t.Errorf("session %+v", p)
+	}
+	if !reflect.DeepEqual(p.Nodes, vod.PlayNodes{Origins: []string{"/"}, Trackers: []string{"/tracker"}, ICE: []string{"stun:127.0.0.1:3478"}}) {
+		t.Errorf("nodes %+v", p.Nodes)
+	}
+	if p.Policy != (vod.PlayPolicy{P2P: true, Upload: true, LAN: true, UplinkKbps: 2000}) {
+		t.Errorf("policy %+v", p.Policy)
+	}
+	got := p.Files[0]
+	if got.Path != f.Path || got.Root != f.Root.String() || got.Size != f.Size || got.Height != 360 ||
+		!reflect.DeepEqual(got.Segments, [][4]uint64{{800, 70_000, 0, 2000}, {70_000, 140_000, 2000, 2000}}) {
+		t.Errorf("file %+v", got)
+	}
+	digests, err := bt.ParseDigests(got.First.Hashes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := bt.HashRequest{Root: f.Root, Base: got.First.Base, Index: got.First.Index, Length: got.First.Length, Proof: got.First.Proof}
+	if err := request.Check(bt.Blocks(f.Size), digests); err != nil {
+		t.Errorf("first hashes: %v", err)
+	}
+	if p.Tickets.ExpiresMs != 600_000 {
+		t.Errorf("tickets last %d ms", p.Tickets.ExpiresMs)
+	}
+	for audience, token := range map[vod.Audience]string{vod.AudienceMedia: p.Tickets.Media, vod.AudienceSwarm: p.Tickets.Swarm} {
+		ticket, err := h.tickets.Check(audience, token)
+		if err != nil || ticket.PlaySession != p.ID || ticket.Title != "open" || ticket.Version != film.Version.ID || ticket.Member != "" {
+			t.Errorf("%s ticket: %+v, %v", audience, ticket, err)
+		}
+	}
+	if q := h.browser().play("open", `{"share":true}`); q.ID == p.ID {
+		t.Error("two sessions have one id")
+	}
+}
+
+func TestConsentIsNeverAssumed(t *testing.T) {
+	h := newHouse(t, nil)
+	demo := newHouse(t, func(c *Config) { c.Demo = &Demo{} })
+	for _, c := range []struct {
+		h    *house
+		body string
+		want bool
+	}{
+		{h, `{"share":true}`, true}, {h, `{"share":false}`, false}, {h, `{}`, false},
+		{demo, `{"share":true}`, true}, {demo, `{"share":false}`, false}, {demo, `{}`, true},
+	} {
+		p := c.h.browser().play("open", c.body)
+		if p.Policy.P2P != c.want || p.Policy.Upload != c.want {
+			t.Errorf("%s: %+v", c.body, p.Policy)
+		}
+	}
+}
+
+func TestMembersOnlyTitlesHaveNoSwarm(t *testing.T) {
+	h := newHouse(t, nil)
+	b := h.browser().signIn()
+	p := b.play("closed", `{"share":true}`)
+	if p.Policy.P2P || p.Policy.Upload || p.Tickets.Swarm != "" || len(p.Nodes.Trackers) != 0 || len(p.Nodes.ICE) != 0 {
+		t.Errorf("session %+v %+v %+v", p.Policy, p.Tickets, p.Nodes)
+	}
+	ticket, err := h.tickets.Check(vod.AudienceMedia, p.Tickets.Media)
+	if err != nil || ticket.Member == "" || ticket.Device == "" {
+		t.Errorf("ticket %+v, %v", ticket, err)
+	}
+	path := "/media/" + p.Files[0].Root
+	h.browser().refused(401, "unauthorized", "GET", path, "")
+	resp, body := h.browser().do("GET", path, "", "Authorization", "Bearer "+p.Tickets.Media)
+	if resp.StatusCode != 200 || int64(len(body)) != p.Files[0].Size {
+		t.Errorf("%d, %d bytes", resp.StatusCode, len(body))
+	}
+	// The session's cookie alone opens no media: a picture in another site's page would carry it.
+	b.refused(401, "unauthorized", "GET", path, "")
+}
+
+func (b *browser) beat(session, ticket string) (r vod.HeartbeatReply) {
+	b.t.Helper()
+	b.want(200, &r, "POST", "/api/v1/play/"+session+"/heartbeat", report, "Authorization", "Bearer "+ticket)
+	return r
+}
+
+const report = `{"position_ms":1000,"origin_bytes":5,"peer_bytes":6,"sent_bytes":7,"stalls":0,"stalled_ms":0,"startup_ms":300,"bad_blocks":0}`
+
+func TestHeartbeatRenewsTicketsAndBringsThePolicy(t *testing.T) {
+	h := newHouse(t, nil)
+	b := h.browser()
+	p := b.play("open", `{"share":true}`)
+	h.clock.Advance(5 * time.Minute)
+	r := b.beat(p.ID, p.Tickets.Media)
+	if !r.Policy.P2P || !r.Policy.Upload || r.Tickets.ExpiresMs != 600_000 || r.Tickets.Swarm == "" {
+		t.Errorf("reply %+v", r)
+	}
+	h.clock.Advance(9 * time.Minute) // the first ticket has ended, the new one has not
+	if _, err := h.tickets.Check(vod.AudienceMedia, r.Tickets.Media); err != nil {
+		t.Error(err)
+	}
+	path := "/api/v1/play/" + p.ID + "/heartbeat"
+	b.refused(401, "unauthorized", "POST", path, report, "Authorization", "Bearer "+p.Tickets.Media)
+
+	h.api.policy.Set(vod.PlayPolicy{P2P: false})
+	if got := b.beat(p.ID, r.Tickets.Media); got.Policy.P2P || got.Policy.Upload {
+		t.Errorf("after the switch: %+v", got.Policy)
+	}
+	if got := b.play("open", `{"share":true}`); got.Policy.P2P || got.Policy.Upload {
+		t.Errorf("a new session after the switch: %+v", got.Policy)
+	}
+}
+
+func TestHeartbeatIsForTheSessionsOwnTicket(t *testing.T) {
+	h := newHouse(t, nil)
+	b := h.browser()
+	p, q := b.play("open", `{}`), b.play("open", `{}`)
+	path := "/api/v1/play/" + p.ID + "/heartbeat"
+	b.refused(401, "unauthorized", "POST", path, report)
+	b.refused(401, "unauthorized", "POST", path, report, "Authorization", "Bearer x")
+	b.refused(401, "unauthorized", "POST", path, report, "Authorization", "Bearer "+p.Tickets.Swarm)
+	b.refused(403, "forbidden", "POST", path, report, "Authorization", "Bearer "+q.Tickets.Media)
+	b.refused(400, "invalid", "POST", path, strings.Replace(report, "1000", "-1", 1), "Authorization", "Bearer "+p.Tickets.Media)
+}
+
+func TestHeartbeatOfAMembersOnlyTitleEndsWithTheSession(t *testing.T) {
+	h := newHouse(t, nil)
+	b := h.browser().signIn()
+	p := b.play("closed", `{}`)
+	b.beat(p.ID, p.Tickets.Media)
+	path := "/api/v1/play/" + p.ID + "/heartbeat"
+	h.browser().refused(401, "unauthorized", "POST", path, report, "Authorization", "Bearer "+p.Tickets.Media)
+	h.browser().signIn().refused(401, "unauthorized", "POST", path, report, "Authorization", "Bearer "+p.Tickets.Media)
+	if resp, _ := b.do("DELETE", "/api/v1/session", ""); resp.StatusCode != 204 {
+		t.Fatal(resp.StatusCode)
+	}
+	b.refused(401, "unauthorized", "POST", path, report, "Authorization", "Bearer "+p.Tickets.Media)
+}
+
+func TestHeartbeatAfterARestartKeepsPlayingWithoutConsent(t *testing.T) {
+	h := newHouse(t, nil)
+	b := h.browser()
+	p := b.play("open", `{"share":true}`)
+	h.api.plays = newPlays(h.clock.Now)
+	if r := b.beat(p.ID, p.Tickets.Media); r.Policy.P2P || r.Policy.Upload || r.Tickets.Media == "" {
+		t.Errorf("reply %+v", r)
+	}
+}
+
+func TestPlaySessionsAreBounded(t *testing.T) {
+	h := newHouse(t, nil)
+	p := newPlays(h.clock.Now)
+	for range playsMax + 100 {
+		p.add(play{id: newSessionID()})
+	}
+	if len(p.byID) > playsMax {
+		t.Errorf("%d sessions", len(p.byID))
+	}
+	h.clock.Advance(2 * playIdle)
+	p.add(play{id: "new"})
+	if len(p.byID) != 1 {
+		t.Errorf("%d sessions after they all were idle", len(p.byID))
+	}
+}
+
+func TestOperatorSeesTrafficAndSwitchesPeersOff(t *testing.T) {
+	h := newHouse(t, nil)
+	b := h.browser().signIn()
+	p := b.play("open", `{"share":true}`)
+	_, body := b.do("GET", "/media/"+p.Files[0].Root, "", "Range", "bytes=100-50099", "Authorization", "Bearer "+p.Tickets.Media)
+	_, more := b.do("GET", "/media/"+p.Files[0].Root, "", "Range", "bytes=0-9")
+	token, err := h.tickets.Issue(vod.Ticket{Audience: vod.AudienceOperator, Expires: h.clock.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth := []string{"Authorization", "Bearer " + token}
+	for _, path := range []string{"/api/v1/operator/traffic", "/api/v1/operator/policy"} {
+		b.refused(401, "unauthorized", "GET", path, "") // a member's cookie is not enough
+		b.refused(401, "unauthorized", "GET", path, "", "Authorization", "Bearer "+p.Tickets.Media)
+	}
+	var traffic struct {
+		OriginBytes int64            `json:"origin_bytes"`
+		Titles      map[string]int64 `json:"titles"`
+		Sessions    map[string]int64 `json:"sessions"`
+	}
+	b.want(200, &traffic, "GET", "/api/v1/operator/traffic", "", auth...)
+	if total := int64(len(body) + len(more)); traffic.OriginBytes != total || traffic.Titles["open"] != total || traffic.Sessions[p.ID] != 50_000 {
+		t.Errorf("traffic %+v, received %d", traffic, total)
+	}
+	b.refused(401, "unauthorized", "PUT", "/api/v1/operator/policy", `{"p2p":false,"uplink_kbps":0}`)
+	var policy PolicyBody
+	b.want(200, &policy, "PUT", "/api/v1/operator/policy", `{"p2p":false,"uplink_kbps":500}`, auth...)
+	b.want(200, &policy, "GET", "/api/v1/operator/policy", "", auth...)
+	if policy != (PolicyBody{P2P: false, UplinkKbps: 500}) {
+		t.Errorf("policy %+v", policy)
+	}
+	if r := b.beat(p.ID, p.Tickets.Media); r.Policy.P2P || r.Policy.UplinkKbps != 500 {
+		t.Errorf("heartbeat %+v", r.Policy)
+	}
+}
+
+func TestNoSessionWithoutACookieInURLs(t *testing.T) {
+	h := newHouse(t, nil)
+	b := h.browser().signIn()
+	r, err := http.NewRequest("GET", h.server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := b.client.Jar.Cookies(r.URL)[0].Value
+	h.browser().refused(401, "unauthorized", "GET", "/api/v1/me?essaim_session="+token, "")
+	h.browser().refused(401, "unauthorized", "GET", "/api/v1/me", "", "Authorization", "Bearer "+token)
+}

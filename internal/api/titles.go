@@ -1,0 +1,138 @@
+package api
+
+import (
+	"context"
+
+	"essaim/internal/vod"
+)
+
+// TitleSummary is a title as the catalogue lists it.
+type TitleSummary struct {
+	ID         vod.TitleID `json:"id"`
+	Name       string      `json:"name"`
+	Summary    string      `json:"summary" doc:"Plain text."`
+	Open       bool        `json:"open" doc:"Anyone may watch; otherwise members only."`
+	Poster     string      `json:"poster" doc:"A path on this server, empty for none."`
+	DurationMs uint32      `json:"duration_ms"`
+}
+
+// TitleDetail is a title with its files.
+type TitleDetail struct {
+	TitleSummary
+	Files      []TitleFile `json:"files" nullable:"false" doc:"In torrent order."`
+	InfoHash   string      `json:"info_hash" doc:"v1, lower-case hexadecimal."`
+	InfoHashV2 string      `json:"info_hash_v2"`
+}
+
+// TitleFile is a rendition or audio track.
+type TitleFile struct {
+	Path      string   `json:"path"`
+	Size      int64    `json:"size" doc:"Bytes."`
+	Kind      vod.Kind `json:"kind" enum:"video,audio"`
+	Codec     string   `json:"codec" doc:"RFC 6381."`
+	Bandwidth int      `json:"bandwidth" doc:"Bits per second."`
+	Height    int      `json:"height,omitempty"`
+}
+
+func summaryOf(t *vod.Title) TitleSummary {
+	s := TitleSummary{ID: t.ID, Name: t.Name, Summary: t.Summary, Open: t.Open, DurationMs: t.Version.DurationMs}
+	if t.Poster != "" {
+		s.Poster = "/objects/" + t.Poster
+	}
+	return s
+}
+
+func detailOf(t *vod.Title) TitleDetail {
+	d := TitleDetail{
+		TitleSummary: summaryOf(t), Files: make([]TitleFile, len(t.Version.Files)),
+		InfoHash: t.Version.InfoHashV1.String(), InfoHashV2: t.Version.InfoHashV2.String(),
+	}
+	for i := range t.Version.Files {
+		f := &t.Version.Files[i]
+		d.Files[i] = TitleFile{Path: f.Path, Size: f.Size, Kind: f.Kind, Codec: f.Codec, Bandwidth: f.Bandwidth, Height: f.Height}
+	}
+	return d
+}
+
+type titlesOutput struct {
+	Body struct {
+		Titles []TitleSummary `json:"titles" nullable:"false" doc:"Newest first."`
+	}
+}
+
+type titleInput struct {
+	ID string `path:"id" maxLength:"64" pattern:"^[a-z0-9-]+$"`
+}
+
+type titleOutput struct {
+	Body TitleDetail
+}
+
+type torrentOutput struct {
+	ContentType string `header:"Content-Type"`
+	Disposition string `header:"Content-Disposition"`
+	Body        []byte `contentType:"application/x-bittorrent"`
+}
+
+func (s *Server) registerTitles() {
+	register(s, op("list-titles", "GET", "/api/v1/titles", "The catalogue; to a stranger, its open titles", 200),
+		func(ctx context.Context, _ *struct{}) (*titlesOutput, error) {
+			d, err := s.sessionOrStranger(ctx)
+			if err != nil {
+				return nil, err
+			}
+			titles, err := s.c.Titles.List(ctx, d.ID == "")
+			if err != nil {
+				return nil, err
+			}
+			out := &titlesOutput{}
+			out.Body.Titles = make([]TitleSummary, len(titles))
+			for i := range titles {
+				out.Body.Titles[i] = summaryOf(&titles[i])
+			}
+			return out, nil
+		})
+	register(s, op("get-title", "GET", "/api/v1/titles/{id}", "One title and its files", 200),
+		func(ctx context.Context, in *titleInput) (*titleOutput, error) {
+			t, _, err := s.visible(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			return &titleOutput{Body: detailOf(&t)}, nil
+		})
+	register(s, op("get-torrent", "GET", "/api/v1/titles/{id}/torrent", "An open title's torrent (BEP 3, BEP 52)", 200),
+		func(ctx context.Context, in *titleInput) (*torrentOutput, error) {
+			t, _, err := s.visible(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			if !t.Open { // it is in no swarm
+				return nil, vod.ErrForbidden
+			}
+			torrent, err := s.c.Titles.Torrent(ctx, t.ID)
+			if err != nil {
+				return nil, err
+			}
+			return &torrentOutput{
+				ContentType: "application/x-bittorrent", Disposition: `attachment; filename="` + string(t.ID) + `.torrent"`,
+				Body: torrent,
+			}, nil
+		})
+}
+
+// visible is a title as the visitor may see it, and the visitor: vod.ErrNotFound for what is not published, and
+// vod.ErrUnauthorized for a stranger before a title that is not open, which a sign-in may change.
+func (s *Server) visible(ctx context.Context, id string) (vod.Title, vod.DeviceSession, error) {
+	d, err := s.sessionOrStranger(ctx)
+	if err != nil {
+		return vod.Title{}, d, err
+	}
+	t, err := s.c.Titles.Get(ctx, vod.TitleID(id))
+	if err != nil {
+		return vod.Title{}, d, err
+	}
+	if !t.Open && d.ID == "" {
+		return vod.Title{}, d, vod.ErrUnauthorized
+	}
+	return t, d, nil
+}
