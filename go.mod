@@ -64,6 +64,7 @@ require (
 )
 
 require (
+	go.yaml.in/yaml/v3 v3.0.5
 	golang.org/x/image v0.47.0
 	golang.org/x/text v0.43.0 // indirect
 )
