@@ -11,7 +11,6 @@ package swarm
 
 import (
 	"errors"
-	"math/rand/v2"
 
 	"essaim/internal/bt"
 )
@@ -148,7 +147,7 @@ var (
 // Set is a set of swarms. Use New.
 type Set struct {
 	limits  Limits
-	random  rand.Source
+	random  Random
 	swarms  []*swarm
 	index   map[bt.InfoHash]*swarm
 	sockets map[Socket][]*member
@@ -167,8 +166,13 @@ type swarm struct {
 	counts  Counts
 }
 
+// Random is a seeded generator of uniformly distributed numbers, such as math/rand/v2's PCG.
+type Random interface {
+	Uint64() uint64
+}
+
 // New returns an empty set that draws from random.
-func New(limits Limits, random rand.Source) *Set {
+func New(limits Limits, random Random) *Set {
 	if limits.Peers == 0 {
 		limits.Peers = 10_000
 	}
