@@ -14,7 +14,7 @@ import (
 func MuxArgs(video bool) []string {
 	a := []string{
 		"-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact", "-flags", "+bitexact",
-		"-f", "mp4", "-movflags", "+cmaf+dash+global_sidx+frag_keyframe+skip_trailer",
+		"-f", "mp4", "-movflags", "+cmaf+dash+delay_moov+global_sidx+frag_keyframe+skip_trailer", "-use_editlist", "0",
 	}
 	if video {
 		return append(a, "-min_frag_duration", "1900000")

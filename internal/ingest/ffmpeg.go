@@ -65,6 +65,8 @@ func (t tools) pack(ctx context.Context, f *film, p plan, preset, dir string, pr
 // codecArgs are ffmpeg's options for a track's content.
 func (k *Track) codecArgs(preset string) []string {
 	switch {
+	case !k.encode && k.adts:
+		return []string{"-c", "copy", "-bsf:a", "aac_adtstoasc"} // transport streams repeat the configuration in every frame
 	case !k.encode:
 		return []string{"-c", "copy"}
 	case !k.video:

@@ -27,7 +27,8 @@ type Track struct {
 	video  bool
 	stream int // of the film
 	encode bool
-	width  int // target size of encoded video
+	adts   bool // audio, copied: AAC that may come in ADTS frames
+	width  int  // target size of encoded video
 	height int
 	from   float64 // audio, encoded: where the film begins on the clock that ffmpeg counts from
 	laced  bool    // video, encoded: interlaced
@@ -64,6 +65,7 @@ func decide(f *film) plan {
 		if i > 0 {
 			t.Path = fmt.Sprintf("audio-%d.mp4", i+1)
 		}
+		t.adts = s.Codec == "aac"
 		if l := s.Tags.Language; languageForm.MatchString(l) && l != "und" {
 			t.Lang = l
 		}

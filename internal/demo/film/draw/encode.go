@@ -42,6 +42,7 @@ func encode(ctx context.Context, s *show, sound, tmp string) error {
 			"-c:v", "libx264", "-preset", "medium", "-tune", "animation", "-profile:v", "main",
 			"-b:v", fmt.Sprintf("%dk", r.kbps), "-maxrate", fmt.Sprintf("%dk", r.kbps*5/2), "-bufsize", fmt.Sprintf("%dk", r.kbps*4),
 			"-g", fmt.Sprint(2*fps), "-keyint_min", fmt.Sprint(2*fps), "-sc_threshold", "0", "-x264-params", "open-gop=0",
+			"-threads", "1", // with more, x264's rate control depends on timing, and no run repeats another
 			"-color_range", "tv", "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709",
 		)
 		args = append(args, cmaf.MuxArgs(true)...)

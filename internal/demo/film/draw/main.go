@@ -2,8 +2,8 @@
 // raw video and PCM, and writes next to package film what publishing the film needs, so that the demo itself runs
 // without ffmpeg. Run it by `make film` (or go generate in the folder above); it takes some minutes.
 //
-// It must get right: the same source draws the same frames on every machine (seeds are constants), key frames fall
-// on exactly every second second in both renditions, and all files together stay under the sizes that README states.
+// It must get right: a run repeats the last one byte for byte (seeds are constants, encoders run on one thread), key frames
+// fall on every even second in both renditions, and all files together stay within the binary's budget.
 package main
 
 import (
