@@ -41,6 +41,15 @@ export type Via = "page" | "engine";
 const hangMs = 5_000;
 const hangStepMs = 1_000;
 
+/**
+ * What plays later than this need not be fetched by the page while the engine is on its way: the engine may get it from
+ * other viewers. Two segments more than a start needs.
+ */
+const laterMs = 4_000;
+
+/** How long, from the first read on, such bytes wait for the engine at most: no longer than what was fetched plays. */
+const waitForEngineMs = 3_000;
+
 /** "About to run dry": less film than this lies ahead of the play head. */
 const dryMs = 3_000;
 
@@ -115,6 +124,7 @@ export class SwitchingSource implements MediaSourceBytes {
       engine.tickets(this.#tickets);
       for (const file of this.#renditions) engine.rendition(file);
       engine.moved(this.#state);
+      this.#decided();
       this.#options.onChange?.("engine");
     } catch (error) {
       this.#fail(undefined, error);
@@ -122,6 +132,7 @@ export class SwitchingSource implements MediaSourceBytes {
   }
 
   async read(file: number, from: number, to: number, signal: AbortSignal): Promise<ReadResult> {
+    if (!this.#engine && this.#expectsEngine() && this.#playsLater(file, from)) await this.#engineOrTimeOut(signal);
     const engine = this.#engine;
     if (!engine) return this.#direct.read(file, from, to, signal);
     signal.throwIfAborted();
@@ -173,6 +184,7 @@ export class SwitchingSource implements MediaSourceBytes {
 
   policy(p: PlayPolicy): void {
     this.#policy = p;
+    if (!p.p2p) this.#decided();
     this.#tell((engine) => engine.policy(p));
     if (p.p2p) void this.start();
   }
@@ -200,10 +212,39 @@ export class SwitchingSource implements MediaSourceBytes {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#decided();
     const engine = this.#engine;
     this.#retire();
     await Promise.all([this.#direct.close(), engine?.close().catch(() => undefined)]);
   }
+
+  #expectsEngine(): boolean {
+    return this.#policy.p2p && !this.#closed && (this.#engineState === "none" || this.#engineState === "opening");
+  }
+
+  /** Whether a range plays so late that it can wait. */
+  #playsLater(file: number, from: number): boolean {
+    const segment = this.#session.files[file]?.segments.find(([, to]) => from < to);
+    return segment !== undefined && from >= segment[0] && segment[2] - this.#state.position_ms > laterMs;
+  }
+
+  #patience: Promise<void> | undefined;
+
+  /** Resolves when the engine delivers, has failed, or has had its time; rejects with the signal. */
+  #engineOrTimeOut(signal: AbortSignal): Promise<void> {
+    this.#patience ??= new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, waitForEngineMs);
+      this.#decided = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    return new Promise((resolve, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+      void this.#patience?.then(resolve);
+    });
+  }
+  #decided: () => void = () => undefined;
 
   /** Tells the engine something; an engine that throws has failed. */
   #tell(what: (engine: EngineBytes) => void): void {
@@ -247,6 +288,7 @@ export class SwitchingSource implements MediaSourceBytes {
     this.failure = reason;
     this.#retire();
     this.#engineState = "failed";
+    this.#decided();
     void engine?.close().catch(() => undefined);
     if (!this.#closed) this.#options.onChange?.("page", reason);
   }
