@@ -30,14 +30,16 @@ export class Outlet {
     return this.heldBytes + this.channel.bufferedAmount;
   }
 
-  /** Sends, now or as soon as there is room. Bytes for a channel that is not open are dropped: its end will be told. */
+  /** Sends, now or as soon as there is room. Bytes for a channel that has closed are dropped: its end will be told. */
   send(bytes: Bytes): void {
     this.held.push(bytes);
     this.heldBytes += bytes.length;
     this.flush();
   }
 
-  private flush(): void {
+  /** Hands over what there is room for. To be called when the channel opens, too. */
+  flush(): void {
+    if (this.channel.readyState === "connecting") return;
     while (this.held.length > 0 && this.channel.bufferedAmount < highWater) {
       const bytes = this.held.shift()!;
       this.heldBytes -= bytes.length;

@@ -207,20 +207,25 @@ export class Signalling implements Net, TrackerEvents {
       },
       send: (bytes) => outlet.send(bytes),
       close: () => {
-        channel.onmessage = channel.onclose = null;
+        channel.onopen = channel.onmessage = channel.onclose = null;
         channel.close();
       },
     };
-    channel.onmessage = (event) => {
-      if (p.state === "open" && event.data instanceof ArrayBuffer) this.core.received(ref, new Uint8Array(event.data));
-    };
-    channel.onclose = () => this.lost(ref, true);
     const open = () => {
+      if (p.state === "open") return;
       this.post({ type: "up", peer: ref });
       this.opened(ref, p, line, initiator);
     };
+    channel.onopen = () => {
+      open();
+      outlet.flush();
+    };
+    channel.onmessage = (event) => {
+      open(); // Chromium may deliver a message of a transferred channel before it says that it is open
+      if (event.data instanceof ArrayBuffer) this.core.received(ref, new Uint8Array(event.data));
+    };
+    channel.onclose = () => this.lost(ref, true);
     if (channel.readyState === "open") open();
-    else channel.onopen = open;
   }
 
   private opened(ref: number, p: Peer, line: Line, initiator: boolean): void {
