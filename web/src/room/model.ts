@@ -36,6 +36,9 @@ export interface Incident {
   again: number | undefined;
 }
 
+/** A block, in bytes: BitTorrent's unit of requests. */
+const blockBytes = 16 << 10;
+
 /** The window over which speeds are measured. Blocks are 16 KiB, so less would flicker at a film's bitrate. */
 const windowMs = 3_000;
 
@@ -70,6 +73,8 @@ export class Viewer {
   readonly pieces: Uint8Array;
   /** Pieces of which a block was refused here. */
   readonly scars = new Map<number, number>();
+  /** Pieces of which blocks have been reported since they were last complete. */
+  readonly arriving = new Set<number>();
   /** Connections by their number in the engine: the peer's ID. */
   readonly peers = new Map<number, string>();
   /** IDs of peers that it dropped for lying. */
@@ -225,10 +230,12 @@ export class Room {
     const known = m.piece < this.pieceCount;
     switch (m.note) {
       case "block":
-        this.meter(from, viewer.n).add(now, m.length);
-        this.onEvent({ kind: "block", from, to: viewer.n, bytes: m.length });
+        viewer.arriving.add(m.piece);
+        this.flowed(from, viewer.n, m.length, now);
         break;
       case "piece":
+        // The page's own fetches, before the engine runs, are told by whole pieces.
+        if (!viewer.arriving.delete(m.piece)) this.flowed(from, viewer.n, m.length, now);
         if (known) this.got(viewer, m.piece, from, m.length);
         break;
       case "restored":
@@ -254,6 +261,13 @@ export class Room {
         viewer.peers.delete(m.peer);
         break;
       default: // peer_up is told by its ID above; the others are not drawn
+    }
+  }
+
+  private flowed(from: number, to: number, bytes: number, now: number): void {
+    this.meter(from, to).add(now, bytes);
+    for (let left = bytes; left > 0; left -= blockBytes) {
+      this.onEvent({ kind: "block", from, to, bytes: Math.min(blockBytes, left) });
     }
   }
 

@@ -2,7 +2,9 @@
  * The room's frame: one viewer who has agreed to share, with an engine, connections and a store of its own. It asks
  * nobody to sign in, fills its frame, tells the room what its engine does, and obeys the room's switches.
  *
- *   viewer.html?n=1&title=essaim-demo&autoplay=1&muted=1
+ *   viewer.html?n=1&title=essaim-demo&autoplay=1&muted=1&at=0
+ *
+ * `at` is where to begin, in milliseconds of film: a viewer that is loaded anew goes on where it stood.
  *
  * What it tells the window that holds it, and what that may tell it, stands in `room/messages.ts`.
  */
@@ -82,6 +84,6 @@ addEventListener("message", (event: MessageEvent<unknown>) => {
 });
 
 player
-  .load()
+  .load(Math.max(0, Number(query.get("at")) || 0))
   .then(() => (query.get("autoplay") !== "0" ? player.play() : false))
   .catch(() => undefined); // the failure event has told already
