@@ -329,15 +329,25 @@ func (v *viewer) read(ctx context.Context, i int, t *track) (err error) {
 	return nil
 }
 
-// chunk is what is asked for at once, in bytes, where the film's time does not matter.
-const chunk = 1 << 20
+// What is asked for at once, in bytes, where the film's time does not matter: little where peers have it, since what a
+// reader waits for is what the origin is asked for when they are slow; more where the origin gives it all.
+const (
+	chunkPeers  = 256 << 10
+	chunkOrigin = 1 << 20
+	chunkMax    = 16 << 20        // what a host reads at once
+	meetTime    = 3 * time.Second // until then peers may yet be found
+)
 
 // next is where the read from at on ends: with the segment that holds it in real time, else a chunk further.
 func (v *viewer) next(t *track, at int64) int64 {
 	if v.options.Speed > 0 {
 		if i := segmentAt(t.index, at); i < len(t.index) {
-			return min(int64(t.index[i].To), at+16*chunk)
+			return min(int64(t.index[i].To), at+chunkMax)
 		}
+	}
+	chunk := int64(chunkOrigin)
+	if v.session.Policy.P2P && (time.Since(v.started) < meetTime || v.host.Stats().Peers > 0) {
+		chunk = chunkPeers
 	}
 	return min(t.play.Size, at+chunk)
 }
