@@ -135,7 +135,7 @@ const en: Words = {
     stop: "Do not share",
   },
   stats: {
-    fromViewers: (percent) => `From viewers ${number("en").format(percent)} %`,
+    fromViewers: (percent) => `From viewers ${number("en").format(percent)}\u00a0%`,
     viewers: (count) => (count === 1 ? "1 viewer connected" : `${number("en").format(count)} viewers connected`),
     given: (megabytes) => `${megabytes} MB passed on`,
     verified: "Every byte verified",
@@ -206,13 +206,13 @@ const fr: Words = {
   reload: "Recharger la page",
   loading: "Chargement",
   sharing: {
-    question: "Partager en regardant ?",
+    question: "Partager en regardant\u202f?",
     yes: "Oui",
     no: "Non",
-    meaning: "Ce que cela veut dire",
+    meaning: "C’est-à-dire\u202f?",
     explanation: [
-      "Tant que cette page est ouverte, votre navigateur transmet des parties du film à d’autres qui le regardent, et en reçoit d’eux. Chaque partie est vérifiée avant d’être montrée ou transmise : personne ne peut altérer le film.",
-      "Les appareils de ces spectateurs se connectent au vôtre ; ils voient votre adresse réseau et que vous regardez ce film. Votre débit montant est utilisé ; sur un réseau mobile, rien n’est partagé.",
+      "Tant que cette page est ouverte, votre navigateur transmet des parties du film à d’autres qui le regardent, et en reçoit d’eux. Chaque partie est vérifiée avant d’être montrée ou transmise\u00a0: personne ne peut altérer le film.",
+      "Les appareils de ces spectateurs se connectent au vôtre\u202f; ils voient votre adresse réseau et que vous regardez ce film. Votre débit montant est utilisé\u202f; sur un réseau mobile, rien n’est partagé.",
       "Si vous dites non, le film se joue tout aussi bien, depuis notre serveur. Vous pouvez changer d’avis à tout moment.",
     ],
     on: "Vous partagez en regardant.",
@@ -223,7 +223,7 @@ const fr: Words = {
     stop: "Ne pas partager",
   },
   stats: {
-    fromViewers: (percent) => `Venant des spectateurs : ${number("fr").format(percent)} %`,
+    fromViewers: (percent) => `Venant des spectateurs\u00a0: ${number("fr").format(percent)}\u00a0%`,
     viewers: (count) =>
       count <= 1 ? `${count} spectateur connecté` : `${number("fr").format(count)} spectateurs connectés`,
     given: (megabytes) => `${megabytes} Mo transmis`,
@@ -236,7 +236,7 @@ const fr: Words = {
   },
   api: {
     offline: "Le serveur est injoignable. Vérifiez votre connexion, puis réessayez.",
-    unauthorized: "Connectez-vous d’abord ; ce film est réservé aux membres.",
+    unauthorized: "Connectez-vous d’abord\u202f; ce film est réservé aux membres.",
     forbidden: "Votre compte ne comprend pas ceci.",
     missing: "Il n’y a plus rien ici.",
     invalid: "Le serveur n’a pas compris cette page. Rechargez-la, puis réessayez.",
@@ -245,7 +245,7 @@ const fr: Words = {
   },
   failures: {
     network: "Le serveur ne répond pas. Vérifiez votre connexion, puis réessayez.",
-    corrupt: "Les octets reçus ne sont pas ceux du film ; ils n’ont pas été montrés. Réessayez plus tard.",
+    corrupt: "Les octets reçus ne sont pas ceux du film\u202f; ils n’ont pas été montrés. Réessayez plus tard.",
     missing: "Le serveur n’a plus ce film. Rechargez la page pour voir ce qu’il propose.",
     refused: "Votre autorisation de regarder a pris fin. Rechargez la page pour continuer.",
     closed: "La lecture a été fermée. Rechargez la page pour continuer.",

@@ -1,9 +1,13 @@
 /**
  * How playback goes, read off a video element: start-up time, stalls, and where the play head and the buffer stand. A
- * stall is a pause that nobody asked for after the first frame: seeks and the start itself are none.
+ * stall is playback that has run out of film: seeks and the start itself are none, nor is a decoder that cannot keep up
+ * with a full buffer.
  */
 
 import type { PlaybackState } from "./source";
+
+/** Less film than this ahead of a play head that waits is a buffer run dry. */
+const dryMs = 500;
 
 /** What a gauge has measured. Milliseconds. */
 export interface Gauged {
@@ -23,6 +27,7 @@ export class Gauge {
   #stalledMs = 0;
   #stall: { at: number; position: number } | undefined;
   #seeking = false;
+  #begun = false;
   #listening = new AbortController();
 
   constructor(video: HTMLVideoElement, now: () => number = () => performance.now()) {
@@ -41,6 +46,7 @@ export class Gauge {
     });
     for (const type of ["playing", "canplay"]) on(type, () => (this.#seeking = video.seeking));
     on("timeupdate", () => {
+      this.#begun ||= this.#startupMs > 0 && !video.paused && !video.seeking;
       if (this.#stall && video.currentTime > this.#stall.position) this.#resume();
     });
     for (const type of ["pause", "ended"]) on(type, () => this.#resume());
@@ -48,8 +54,10 @@ export class Gauge {
 
   /** Tells that the player has run out of film; a video element does not always notice by itself. */
   starving(): void {
-    const { video, stall } = { video: this.#video, stall: this.#stall };
-    if (stall || !this.#startupMs || this.#seeking || video.seeking || video.paused || video.ended) return;
+    const video = this.#video;
+    if (this.#stall || !this.#begun || this.#seeking || video.seeking || video.paused || video.ended) return;
+    const { position_ms, buffered_end_ms } = this.playback();
+    if (buffered_end_ms - position_ms >= dryMs) return;
     this.#stall = { at: this.#now(), position: video.currentTime };
     this.#stalls++;
   }

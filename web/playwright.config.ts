@@ -1,0 +1,34 @@
+import { defineConfig } from "@playwright/test";
+
+/**
+ * Browser tests against the real binary. ESSAIM_URL names a demonstration that runs already; without it the tests start
+ * `bin/essaim demo` themselves. WebRTC needs an interface other than the loopback: see e2e/netns.sh.
+ */
+export default defineConfig({
+  testDir: "e2e",
+  outputDir: "test-results/runs",
+  timeout: 60_000,
+  expect: { timeout: 15_000 },
+  // Chromium decodes on the processor here: one browser at a time.
+  workers: 1,
+  fullyParallel: false,
+  forbidOnly: true,
+  reporter: [["list"]],
+  use: {
+    locale: "en-GB",
+    trace: "retain-on-failure",
+    launchOptions: {
+      executablePath: process.env.ESSAIM_CHROMIUM ?? "/usr/bin/chromium",
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--autoplay-policy=no-user-gesture-required",
+      ],
+    },
+  },
+});
