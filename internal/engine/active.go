@@ -275,14 +275,27 @@ next:
 			n++
 		}
 	}
-	for b := range a.blocks {
-		if a.blocks[b].state == blockKept && !a.blocks[b].proven {
-			e.lose(a, b)
-		}
-	}
+	e.loseUnproven(a)
 	for _, s := range suspects[:n] {
 		if p := e.peer(s); p != nil && e.trust.Suspect(p.id) {
 			e.ban(p)
+		}
+	}
+}
+
+// leavesPostponed throws away a failed piece whose leaves cannot be asked for just now. So many others are being asked
+// for that they will name the liar; to suspect everyone who gave a part of this one would be to know less.
+func (e *Engine) leavesPostponed(piece uint32) {
+	if a := e.findActive(piece); a != nil && a.leaves {
+		a.leaves = false
+		e.loseUnproven(a)
+	}
+}
+
+func (e *Engine) loseUnproven(a *activePiece) {
+	for b := range a.blocks {
+		if a.blocks[b].state == blockKept && !a.blocks[b].proven {
+			e.lose(a, b)
 		}
 	}
 }

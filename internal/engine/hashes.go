@@ -61,7 +61,7 @@ func (e *Engine) askLeaves(file uint32, n int, f *fileState) {
 func (e *Engine) askHashes(h hashRequest) {
 	if len(e.hashes) >= hashRequestMax {
 		if h.leaves {
-			e.leavesMissing(h.piece)
+			e.leavesPostponed(h.piece)
 		}
 		return
 	}
