@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/mattn/go-isatty"
+
+	"essaim/internal/members"
+	"essaim/internal/sqlstore"
+	"essaim/internal/vod"
+)
+
+// adminCmd manages members and tokens, beside a running service or without one.
+type adminCmd struct {
+	Member struct {
+		Add memberAddCmd `cmd:"" help:"Make an account."`
+	} `cmd:"" help:"Manage members."`
+	Token tokenCmd `cmd:"" help:"Print a token for the operator's part of the API, and nothing else."`
+}
+
+// memberAddCmd makes an account.
+type memberAddCmd struct {
+	Name string `arg:"" help:"The member's name: 1 to 64 characters."`
+	Data string `default:"data" env:"ESSAIM_DATA" type:"path" help:"Folder of the service's data (${default})."`
+	JSON bool   `name:"json" help:"Print one JSON object: id, name."`
+}
+
+// Help says where the password comes from.
+func (c *memberAddCmd) Help() string {
+	return "The password is asked for, twice; without a terminal it is the first line of standard input."
+}
+
+// Run makes the account.
+func (c *memberAddCmd) Run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	password, err := newPassword(os.Stdin, os.Stderr)
+	if err != nil {
+		return err
+	}
+	return c.run(ctx, password, os.Stdout)
+}
+
+func (c *memberAddCmd) run(ctx context.Context, password string, out io.Writer) (err error) {
+	if err := os.MkdirAll(c.Data, 0o750); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	db, err := sqlstore.Open(ctx, filepath.Join(c.Data, "essaim.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	m, err := members.New(db, time.Now).Add(ctx, c.Name, password)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(out).Encode(map[string]string{"id": m.ID, "name": m.Name})
+	}
+	_, err = fmt.Fprintf(out, "%s may sign in now.\n", m.Name)
+	return err
+}
+
+// newPassword reads a password as readPassword does, twice where somebody types it unseen.
+func newPassword(in *os.File, ask io.Writer) (string, error) {
+	password, err := readPassword(in, ask)
+	if err != nil {
+		return "", err
+	}
+	if _, set := os.LookupEnv("ESSAIM_PASSWORD"); set || !isatty.IsTerminal(in.Fd()) {
+		return password, nil
+	}
+	fmt.Fprintln(ask, "Once more.")
+	again, err := readPassword(in, ask)
+	if err != nil {
+		return "", err
+	}
+	if again != password {
+		return "", errors.New("the two passwords differ; nothing was changed")
+	}
+	return password, nil
+}
+
+// tokenCmd prints a token.
+type tokenCmd struct {
+	Role string        `required:"" enum:"operator" help:"What the token allows: operator."`
+	TTL  time.Duration `name:"ttl" default:"12h" help:"How long it is good for (${default})."`
+	Data string        `default:"data" env:"ESSAIM_DATA" type:"path" help:"Folder of the service's data (${default})."`
+	JSON bool          `name:"json" help:"Print one JSON object: token, expires."`
+}
+
+// ttlMax bounds a token that nobody can take back before its end.
+const ttlMax = 31 * 24 * time.Hour
+
+// Run prints the token.
+func (c *tokenCmd) Run() error { return c.run(os.Stdout, time.Now) }
+
+func (c *tokenCmd) run(out io.Writer, clock vod.Clock) error {
+	if c.TTL < time.Second || c.TTL > ttlMax {
+		return fmt.Errorf("--ttl %s: want between 1s and %s", c.TTL, ttlMax)
+	}
+	// A folder that does not exist is a typing error: a key made there would open nothing.
+	if info, err := os.Stat(c.Data); err != nil || !info.IsDir() {
+		return fmt.Errorf("there is no data folder %s: name the service's with --data", c.Data)
+	}
+	tickets, err := members.OpenTickets(c.Data, clock)
+	if err != nil {
+		return err
+	}
+	expires := clock().Add(c.TTL)
+	token, err := tickets.Issue(vod.Ticket{Audience: vod.AudienceOperator, Expires: expires})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(out).Encode(map[string]string{"token": token, "expires": expires.UTC().Format(time.RFC3339)})
+	}
+	_, err = fmt.Fprintln(out, token)
+	return err
+}

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"essaim/internal/api"
+	"essaim/internal/blob/dir"
+	"essaim/internal/library"
+	"essaim/internal/members"
+	"essaim/internal/origin"
+	"essaim/internal/sqlstore"
+	"essaim/internal/tracker"
+	"essaim/internal/vod"
+	"essaim/web"
+)
+
+// serveCmd runs the service.
+type serveCmd struct {
+	settings
+	Data string `default:"data" env:"ESSAIM_DATA" type:"path" help:"Folder of database, media and keys (${default})."`
+	JSON bool   `name:"json" help:"Print one JSON object, url, once the service listens."`
+}
+
+// Run serves until it is told to stop.
+func (c *serveCmd) Run() error {
+	log := c.logger(os.Stderr)
+	return serving(log, func(ctx context.Context) error {
+		ln, err := listen(c.Listen, log)
+		if err != nil {
+			return err
+		}
+		defer ln.Close()
+		s, err := openNode(ctx, nodeConfig{settings: c.settings, data: c.Data, log: log})
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		url := urlOf(ln.Addr())
+		if c.JSON {
+			if err := json.NewEncoder(os.Stdout).Encode(map[string]string{"url": url}); err != nil {
+				return err
+			}
+		}
+		log.Info("serving", "url", url, "data", c.Data)
+		return s.Serve(ctx, ln)
+	})
+}
+
+// serving runs f until an interrupt or a termination is asked for; a second one ends the program at once.
+func serving(log *slog.Logger, f func(ctx context.Context) error) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, func() {
+		log.Info("stopping; once more stops at once")
+		stop()
+	})
+	return f(ctx)
+}
+
+// portsTried is how many ports after a taken one are tried.
+const portsTried = 50
+
+// listen opens addr, or the next free port after it, and says so.
+func listen(addr string, log *slog.Logger) (net.Listener, error) {
+	host, service, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: want ADDRESS:PORT, for instance 127.0.0.1:8080", addr)
+	}
+	port, err := net.LookupPort("tcp", service)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: no such port", addr)
+	}
+	for try := range portsTried {
+		var ln net.Listener
+		ln, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port+try)))
+		if err == nil {
+			if try > 0 {
+				log.Warn("the port is taken; using the next free one", "taken", port, "port", port+try)
+			}
+			return ln, nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) || port == 0 || port+try >= 65535 {
+			break
+		}
+	}
+	return nil, fmt.Errorf("listen: %w", err)
+}
+
+// urlOf is an address that a browser on this machine can open.
+func urlOf(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// nodeConfig is what openNode wires.
+type nodeConfig struct {
+	settings
+	data string
+	log  *slog.Logger
+	lan  bool                                          // addresses of local networks may be offered to peers
+	demo func(s *node) (*api.Demo, []api.Mount, error) // what a demonstration adds; nil for none
+}
+
+// node is everything that runs, wired.
+type node struct {
+	log     *slog.Logger
+	db      *sqlstore.Store
+	objects *dir.Store
+	library *library.Library
+	members *members.Members
+	tickets *members.Tickets
+	origin  *origin.Origin
+	tracker *tracker.Tracker
+	api     *api.Server
+}
+
+// openNode opens the data folder and wires the departments. It listens nowhere yet.
+func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
+	if err := os.MkdirAll(c.data, 0o750); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	s := &node{log: c.log}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.db, err = sqlstore.Open(ctx, filepath.Join(c.data, "essaim.db")); err != nil {
+		return nil, err
+	}
+	if s.objects, err = dir.Open(filepath.Join(c.data, "objects")); err != nil {
+		return nil, err
+	}
+	if s.tickets, err = members.OpenTickets(c.data, time.Now); err != nil {
+		return nil, err
+	}
+	s.library = library.New(s.db, time.Now)
+	s.members = members.New(s.db, time.Now)
+	s.origin = origin.New(origin.Config{
+		Titles: s.library, Tickets: s.tickets, Blobs: s.objects, Clock: time.Now, Log: c.log,
+		Rate: c.OriginRate.BytesPerSecond(),
+	})
+	s.tracker = tracker.New(tracker.Config{
+		Titles: s.library, Tickets: s.tickets, Clock: time.Now, Seed: rand.Uint64(), LAN: c.lan, Logger: c.log,
+	})
+	config := api.Config{
+		Titles: s.library, Members: s.members, Tickets: s.tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
+		Pages: web.Dist(), Log: c.log, Version: version(), Ready: s.db.Ping,
+		Policy: api.NewPolicy(vod.PlayPolicy{P2P: true, LAN: c.lan}), ICE: c.STUN, Secure: c.Secure,
+		Mounts: []api.Mount{
+			{Pattern: "/media/", Handler: s.origin, OtherSites: true},
+			{Pattern: "/hashes/", Handler: s.origin, OtherSites: true},
+			{Pattern: "/objects/", Handler: s.origin, OtherSites: true},
+			{Pattern: "/tracker", Handler: s.tracker, OtherSites: true}, // it checks the Origin of who shows a ticket
+		},
+	}
+	if c.demo != nil {
+		demo, mounts, err := c.demo(s)
+		if err != nil {
+			return nil, err
+		}
+		config.Demo = demo
+		config.Mounts = append(config.Mounts, mounts...)
+	}
+	if s.api, err = api.New(config); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close closes what openNode opened.
+func (s *node) Close() {
+	for _, c := range []io.Closer{s.db, s.objects} {
+		if err := c.Close(); err != nil {
+			s.log.Error("close", "error", err)
+		}
+	}
+}
+
+// drainTime is how long transfers may go on after a stop was asked for: a piece at a slow viewer's rate.
+const drainTime = 5 * time.Second
+
+// Serve answers on ln until ctx is done; then it lets what runs come to an end, for a moment.
+func (s *node) Serve(ctx context.Context, ln net.Listener) error {
+	server := &http.Server{
+		Handler: s.api,
+		// No ReadTimeout: it would end long transfers too. Bodies have a deadline of their own, as media have.
+		ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 32 << 10,
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // visitors' faults, mostly
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(ln) }()
+	s.api.SetReady(true)
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	s.api.SetReady(false)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	sockets := make(chan error, 1)
+	go func() { sockets <- s.tracker.Shutdown(drain) }()
+	if err := server.Shutdown(drain); err != nil {
+		server.Close() // who is still served then starts again elsewhere
+	}
+	<-sockets
+	<-ended
+	return nil
+}

@@ -1,0 +1,28 @@
+// Command essaim is the whole service in one program: `essaim demo` shows it, `essaim serve` runs it.
+//
+// This package parses, wires and prints; what it wires knows nothing of it. Exit statuses: 0 for success, 1 for a
+// failure, told in one line, 2 for a command line or a settings file that cannot be understood.
+package main
+
+import (
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the command line; each command is in a file of its own.
+type cli struct {
+	Config  kong.ConfigFlag  `env:"ESSAIM_CONFIG" placeholder:"FILE" help:"Settings file, read besides ./essaim.yaml; keys are the names of serve's flags."`
+	Version kong.VersionFlag `help:"Print the version."`
+
+	Serve  serveCmd  `cmd:"" help:"Run the service."`
+	Demo   demoCmd   `cmd:"" help:"Run everything at once on a film of our own, with a room that shows what happens."`
+	Ingest ingestCmd `cmd:"" help:"Turn a film file into a published title."`
+	Watch  watchCmd  `cmd:"" help:"Watch a title from the swarm, into a file, and seed it."`
+	Admin  adminCmd  `cmd:"" help:"Manage members and operators' tokens."`
+	Bench  struct {
+		Hash benchHashCmd `cmd:"" help:"How fast torrents are made."`
+	} `cmd:"" help:"Measure."`
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
