@@ -79,10 +79,6 @@ func (t *Track) fragments(r io.ReaderAt) error {
 		if seen == 0 {
 			return malformed("segment %d has no fragment", i)
 		}
-		// A player seeks by the sidx, so it may be off by no more than a tenth of a second.
-		if off := int64(t.found[i].start - s.Start); off > int64(t.Timescale)/10 || -off > int64(t.Timescale)/10 {
-			return malformed("segment %d begins at tick %d, its index says %d", i, t.found[i].start, s.Start)
-		}
 	}
 	return nil
 }
@@ -190,10 +186,23 @@ func (f *fragment) run(c *cursor, d defaults, moof box) error {
 	return nil
 }
 
-// Settle writes into the file, in place, what Read found: the sidx gets the exact times of the fragments (ffmpeg's own is
-// short by the samples with which an audio encoder primes itself), and everything moves later by delay ticks, for a track
-// that begins after the film does. The file must be the one that Read read, in the 64-bit forms that MuxArgs yields.
-func (t *Track) Settle(f interface {
+// Settle reads a track file as Read does, but believes its fragments and corrects, in place, what else tells the time: the
+// sidx gets the fragments' exact times (ffmpeg's own is short by the samples with which an audio encoder primes itself),
+// and everything moves later by delay ticks, for a track that begins after the film does. The file must have the 64-bit
+// forms that MuxArgs yields.
+func Settle(f interface {
+	io.ReaderAt
+	io.WriterAt
+}, size int64, delay uint64,
+) (*Track, error) {
+	t, err := read(f, size)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.settle(f, delay)
+}
+
+func (t *Track) settle(f interface {
 	io.ReaderAt
 	io.WriterAt
 }, delay uint64,

@@ -85,8 +85,23 @@ func (t *Track) Index(zero uint64) index.Index {
 
 // Read reads a track file's boxes and checks its structure: ftyp, moov with one track, sidx, and then segments without
 // gap to the file's last byte, each beginning with a moof whose first sample is a sync sample, whose samples lie in its
-// mdat, and whose time is what the sidx says. Errors of content wrap ErrMalformed.
+// mdat, and whose time is what the sidx says to a tenth of a second (a player seeks by it). Errors of content wrap
+// ErrMalformed.
 func Read(r io.ReaderAt, size int64) (*Track, error) {
+	t, err := read(r, size)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range t.Segments {
+		if off := int64(t.found[i].start - s.Start); off > int64(t.Timescale)/10 || -off > int64(t.Timescale)/10 {
+			return nil, malformed("segment %d begins at tick %d, its index says %d", i, t.found[i].start, s.Start)
+		}
+	}
+	return t, nil
+}
+
+// read is Read without the comparison of times.
+func read(r io.ReaderAt, size int64) (*Track, error) {
 	t := &Track{Size: size}
 	var at int64
 	for i := 0; ; i++ {

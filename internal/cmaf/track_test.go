@@ -36,7 +36,7 @@ func sample(t testing.TB, video bool, codec ...string) []byte {
 
 var h264 = []string{"-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-pix_fmt", "yuv420p", "-g", "50", "-keyint_min", "50", "-sc_threshold", "0"}
 
-func read(t testing.TB, b []byte) *Track {
+func readAll(t testing.TB, b []byte) *Track {
 	t.Helper()
 	x, err := Read(bytes.NewReader(b), int64(len(b)))
 	if err != nil {
@@ -58,7 +58,7 @@ func TestReadTellsWhatFfmpegWrote(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := sample(t, c.video, c.args...)
-			x := read(t, b)
+			x := readAll(t, b)
 			if !strings.HasPrefix(x.Codec, c.codec) || x.Video != c.video {
 				t.Errorf("codec %q, video %v", x.Codec, x.Video)
 			}
@@ -97,21 +97,21 @@ func (f file) WriteAt(p []byte, at int64) (int, error) { return copy(f.b[at:], p
 
 func TestSettleMakesTheIndexExactAndMovesTheTrack(t *testing.T) {
 	b := sample(t, false, "-c:a", "aac")
-	x := read(t, b)
-	if err := x.Settle(file{bytes.NewReader(b), b}, 0); err != nil {
+	x := readAll(t, b)
+	if _, err := Settle(file{bytes.NewReader(b), b}, x.Size, 0); err != nil {
 		t.Fatal(err)
 	}
-	y := read(t, b)
+	y := readAll(t, b)
 	for i, s := range y.Segments {
 		if s.Start != y.found[i].start {
 			t.Errorf("segment %d: index says %d, fragments %d", i, s.Start, y.found[i].start)
 		}
 	}
-	if err := y.Settle(file{bytes.NewReader(b), b}, 24000); err != nil {
+	if _, err := Settle(file{bytes.NewReader(b), b}, x.Size, 24000); err != nil {
 		t.Fatal(err)
 	}
-	z := read(t, b)
-	if z.Segments[0].Start != 24000 || z.found[2].start != y.found[2].start || z.End() != x.End()+24000 {
+	z := readAll(t, b)
+	if z.Segments[0].Start != 24000 || z.found[2].start != y.found[2].start+24000 || z.End() != y.End()+24000 {
 		t.Errorf("moved to %d…%d, was %d…%d", z.Segments[0].Start, z.End(), x.Segments[0].Start, x.End())
 	}
 	if got := z.Index(0)[0].StartMs; got != 500 {
@@ -124,7 +124,7 @@ func TestSettleMakesTheIndexExactAndMovesTheTrack(t *testing.T) {
 
 func TestReadRefusesWhatPlayersWouldStumbleOver(t *testing.T) {
 	whole := sample(t, true, h264...)
-	x := read(t, whole)
+	x := readAll(t, whole)
 	at := func(s string) int { return bytes.Index(whole, []byte(s)) }
 	second := int(x.Segments[1].From)
 	for name, change := range map[string]func(b []byte) []byte{
@@ -161,7 +161,7 @@ func FuzzRead(f *testing.F) {
 	if _, err := exec.LookPath("ffmpeg"); err == nil {
 		b := sample(f, false, "-c:a", "aac", "-b:a", "16k")
 		f.Add(b)
-		x := read(f, b)
+		x := readAll(f, b)
 		f.Add(b[:x.IndexTo])
 		f.Add(sample(f, true, h264...)[:4000])
 	}
@@ -184,7 +184,7 @@ func FuzzRead(f *testing.F) {
 
 func TestManifestNamesExactRanges(t *testing.T) {
 	v, a := sample(t, true, h264...), sample(t, false, "-c:a", "aac")
-	tv, ta := read(t, v), read(t, a)
+	tv, ta := readAll(t, v), readAll(t, a)
 	m, err := Manifest([]Entry{{"audio.mp4", ta, 1024, "fr"}, {"video-64p.mp4", tv, 0, ""}})
 	if err != nil {
 		t.Fatal(err)

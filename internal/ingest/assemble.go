@@ -91,17 +91,14 @@ func settle(name string, k Track) (cmaf.Entry, error) {
 	if err != nil {
 		return cmaf.Entry{}, err
 	}
-	t, err := cmaf.Read(f, st.Size())
+	t, err := cmaf.Settle(f, st.Size(), 0)
 	if err != nil {
-		return cmaf.Entry{}, err
-	}
-	if err := t.Settle(f, 0); err != nil {
 		return cmaf.Entry{}, err
 	}
 	// The first sample plays at k.Start of the film: a later one moves the track, an earlier one sets where the film begins.
 	zero := int64(t.Segments[0].Start) - int64(math.Round(k.Start*float64(t.Timescale)))
 	if zero < 0 {
-		if err := t.Settle(f, uint64(-zero)); err != nil {
+		if t, err = cmaf.Settle(f, st.Size(), uint64(-zero)); err != nil {
 			return cmaf.Entry{}, err
 		}
 		zero = 0
