@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -81,7 +82,14 @@ func furnish(ctx context.Context, s *node) ([]demoReportMember, error) {
 	if err := film.Install(ctx, s.objects); err != nil {
 		return nil, err
 	}
-	if err := s.library.Publish(ctx, film.Title(), film.Torrent()); err != nil {
+	title := film.Title()
+	err := s.library.Publish(ctx, title, film.Torrent())
+	if errors.Is(err, vod.ErrConflict) { // the folder holds the film of another release, under another name
+		if err = s.library.Withdraw(ctx, title.ID); err == nil {
+			err = s.library.Publish(ctx, title, film.Torrent())
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	var seeded []demoReportMember

@@ -64,10 +64,11 @@ func (c *serveCmd) Run() error {
 func serving(log *slog.Logger, f func(ctx context.Context) error) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, func() {
+	told := context.AfterFunc(ctx, func() {
 		log.Info("stopping; once more stops at once")
 		stop()
 	})
+	defer told()
 	return f(ctx)
 }
 

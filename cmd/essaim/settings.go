@@ -155,6 +155,11 @@ func (f fileSettings) Validate(app *kong.Application) error {
 
 // Resolve implements kong.Resolver. Numbers are passed on as they were written; a list becomes a list of strings.
 func (f fileSettings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	for _, name := range flag.Envs { // kong lets the environment give way to a file; it is nearer than that
+		if _, set := os.LookupEnv(name); set {
+			return nil, nil
+		}
+	}
 	switch v := f[flag.Name].(type) {
 	case nil:
 		return nil, nil

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // guardOrigin refuses state-changing requests that a page of another site sends: the session's cookie would come along.
@@ -50,6 +51,9 @@ func (s *Server) isSecure(r *http.Request) bool { return s.c.Secure || r.TLS != 
 // hostForm is what may be repeated in a header: a name or address, and a port.
 var hostForm = regexp.MustCompile(`^[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$|^\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?$`)
 
+// bodyTime is how long a request's body may take: 16 KiB come in time over any line that plays a film.
+const bodyTime = 15 * time.Second
+
 // secure sets the headers that every answer carries.
 func (s *Server) secure(next http.Handler) http.Handler {
 	frames, xframes := "'none'", "DENY"
@@ -77,6 +81,9 @@ func (s *Server) secure(next http.Handler) http.Handler {
 		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=(), display-capture=()")
 		if s.isSecure(r) {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		if r.ContentLength != 0 { // a body that trickles in holds a goroutine no longer than this
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // a test's recorder knows none
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -54,6 +54,18 @@ func (l *Library) Publish(ctx context.Context, t vod.Title, torrent []byte) erro
 	return nil
 }
 
+// Withdraw takes a title out of the catalogue. Withdrawing what is not there is no error. Its media stay in the store.
+func (l *Library) Withdraw(ctx context.Context, id vod.TitleID) error {
+	err := l.db.Write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM titles WHERE id = $1`, id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("withdraw %s: %w", id, err)
+	}
+	return nil
+}
+
 func refuseConflict(ctx context.Context, tx *sql.Tx, t *vod.Title) error {
 	var name string
 	err := tx.QueryRowContext(ctx, `SELECT name FROM titles WHERE id = $1`, t.ID).Scan(&name)

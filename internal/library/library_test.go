@@ -209,3 +209,22 @@ func TestLibraryRefusesWhatCannotBePlayed(t *testing.T) {
 		t.Errorf("torrent: %v", err)
 	}
 }
+
+func TestWithdrawnTitleIsGone(t *testing.T) {
+	l := newLibrary(t)
+	x := title("film", 1, true)
+	publish(t, l, x)
+	for range 2 {
+		if err := l.Withdraw(t.Context(), "film"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := l.Get(t.Context(), "film"); !errors.Is(err, vod.ErrNotFound) {
+		t.Errorf("get: %v", err)
+	}
+	if _, _, err := l.ByRoot(t.Context(), x.Version.Files[0].Root); !errors.Is(err, vod.ErrNotFound) {
+		t.Errorf("by root: %v", err)
+	}
+	other := title("other", 1, true) // its version is free again
+	publish(t, l, other)
+}
