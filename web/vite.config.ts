@@ -25,7 +25,12 @@ export default defineConfig({
     assetsInlineLimit: 0, // the Content-Security-Policy allows files of our own, and few data: addresses
     modulePreload: { polyfill: false }, // the polyfill would be an inline script
     chunkSizeWarningLimit: 900,
-    rolldownOptions: { input: pages.map((page) => here(page)) },
+    rolldownOptions: {
+      input: pages.map((page) => here(page)),
+      // Compressing at brotli's best takes its time; that is no news.
+      checks: { pluginTimings: false },
+      output: { codeSplitting: { groups: [{ name: "svelte", test: /node_modules\/svelte\// }] } },
+    },
   },
   worker: { format: "es" },
   server: {

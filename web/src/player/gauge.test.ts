@@ -43,6 +43,13 @@ test("start-up is the time to the first frame, and waiting for it is no stall", 
   expect(gauge.read()).toEqual({ startupMs: 300, stalls: 0, stalledMs: 0 });
 });
 
+test("a film that was asked to play and has not moved yet is still starting", () => {
+  const { video, gauge } = make();
+  video.fire("loadeddata", "playing", "timeupdate", "waiting");
+  gauge.starving();
+  expect(gauge.read().stalls).toBe(0);
+});
+
 test("a buffer run dry is one stall until the play head moves", () => {
   const { video, gauge, pass, begin } = make();
   begin();

@@ -28,6 +28,7 @@ export class Gauge {
   #stall: { at: number; position: number } | undefined;
   #seeking = false;
   #begun = false;
+  #startAt = 0;
   #listening = new AbortController();
 
   constructor(video: HTMLVideoElement, now: () => number = () => performance.now()) {
@@ -38,15 +39,20 @@ export class Gauge {
       video.addEventListener(type, listener, { signal: this.#listening.signal });
     on("loadeddata", () => {
       this.#startupMs ||= Math.max(1, now() - this.#began);
+      this.#startAt = video.currentTime;
     });
     on("waiting", () => this.starving());
     on("seeking", () => {
       this.#seeking = true;
       this.#resume();
     });
+    on("seeked", () => {
+      this.#startAt = video.currentTime;
+    });
     for (const type of ["playing", "canplay"]) on(type, () => (this.#seeking = video.seeking));
     on("timeupdate", () => {
-      this.#begun ||= this.#startupMs > 0 && !video.paused && !video.seeking;
+      // A play head that moved by itself: what came before was the start.
+      this.#begun ||= this.#startupMs > 0 && !this.#seeking && !video.seeking && video.currentTime > this.#startAt;
       if (this.#stall && video.currentTime > this.#stall.position) this.#resume();
     });
     for (const type of ["pause", "ended"]) on(type, () => this.#resume());
