@@ -235,7 +235,8 @@ export class Director {
     this.busy[which] = true;
     this.failed[which] = false;
     try {
-      this.told(await request());
+      const received = this.room.receivedBytes;
+      this.told(await request(), received);
       this.tick();
     } catch {
       this.failed[which] = true;
@@ -248,7 +249,8 @@ export class Director {
     if (this.stop.signal.aborted) return;
     if (!document.hidden) {
       try {
-        this.told(await demo.state());
+        const received = this.room.receivedBytes;
+        this.told(await demo.state(), received);
         this.pollFailures = 0;
         this.unreachable = false;
       } catch {
@@ -258,10 +260,10 @@ export class Director {
     if (!this.stop.signal.aborted) setTimeout(() => void this.poll(), pollMs);
   }
 
-  private told(state: demo.ServerState): void {
+  private told(state: demo.ServerState, received: number): void {
     // Answers may overtake one another; the server's clock says which is newer.
     if (this.room.server && state.time_ms < this.room.server.time_ms) return;
-    this.room.told(state);
+    this.room.told(state, received);
     this.throttled = state.throttled;
     this.trackerStopped = state.tracker_stopped;
     this.rates.push({ at: state.time_ms, bytes: state.origin_bytes });

@@ -218,7 +218,7 @@ export class Drawing {
     const a = places.nodes[from]!;
     const b = places.nodes[to]!;
     // The server's lines hang a little towards the middle of the field; a pair's two lines part like a lens.
-    const bow = fromServer ? (a.x < b.x === !places.stacked ? -18 : 18) : 20;
+    const bow = fromServer ? (a.x < b.x === !places.stacked ? -18 : 18) : 30;
     const c = curve(a, b, bow, { from: fromServer ? 40 : 22, to: 24 });
     drawn.curve = c;
     drawn.length = lengthOf(c);
@@ -230,8 +230,7 @@ export class Drawing {
     const after = at(c, 0.7);
     const angle = (Math.atan2(after.y - before.y, after.x - before.x) * 180) / Math.PI;
     set(drawn.arrow, { transform: `translate(${fix(after)}) rotate(${angle.toFixed(1)})` });
-    const away = outward(c, fromServer ? 14 : 13);
-    set(drawn.label, { x: (where.x + away.x).toFixed(1), y: (where.y + away.y + 4).toFixed(1) });
+    set(drawn.label, labelAt(where, c, fromServer, places.stacked));
     move(drawn.cross, at(c, 0.5));
   }
 
@@ -390,13 +389,25 @@ function crossing(a: number, b: number): boolean {
   return a + b === 5 || (a === elsewhere) !== (b === elsewhere);
 }
 
-/** From a curve's middle to the side it bows to. */
-function outward(c: Curve, by: number): Point {
-  const middle = { x: (c.from.x + c.to.x) / 2, y: (c.from.y + c.to.y) / 2 };
-  const dx = c.bend.x - middle.x;
-  const dy = c.bend.y - middle.y;
+/** Where a line's figure stands: beside the middle, on the side that the line bows to; the server's lines', outside. */
+function labelAt(p: Point, c: Curve, fromServer: boolean, stacked: boolean): Record<string, string> {
+  if (fromServer && !stacked) {
+    const left = c.to.x < c.from.x;
+    return { x: (p.x + (left ? -13 : 13)).toFixed(1), y: (p.y - 4).toFixed(1), "text-anchor": left ? "end" : "start" };
+  }
+  if (fromServer) {
+    const up = c.to.y < c.from.y;
+    return { x: (p.x - 4).toFixed(1), y: (p.y + (up ? -10 : 20)).toFixed(1), "text-anchor": up ? "end" : "start" };
+  }
+  const dx = c.bend.x - (c.from.x + c.to.x) / 2;
+  const dy = c.bend.y - (c.from.y + c.to.y) / 2;
   const length = Math.hypot(dx, dy) || 1;
-  return { x: (dx / length) * by, y: (dy / length) * by };
+  const upright = Math.abs(dx) > Math.abs(dy);
+  return {
+    x: (p.x + (dx / length) * 13).toFixed(1),
+    y: (p.y + (dy / length) * 15 + 4).toFixed(1),
+    "text-anchor": upright ? (dx > 0 ? "start" : "end") : "middle",
+  };
 }
 
 function move(element: Element, p: Point): void {

@@ -40,7 +40,7 @@ export function place(width: number, height: number, count: number): Places {
 
 function beside(width: number, height: number, count: number): Places {
   const rows = count > 2 ? 2 : 1;
-  const room = Math.max(260, width * 0.27);
+  const room = Math.max(260, width * 0.25);
   const w = Math.floor(
     Math.max(160, Math.min((width - room) / 2, ((height - (rows - 1) * gap) / rows - barHeight) * (16 / 9))),
   );

@@ -118,7 +118,13 @@ export class Room {
 
   private readonly meters = new Map<string, Meter>();
   private readonly owners = new Map<string, number>(); // peer ID → viewer, those that have gone included
-  private receivedBytes = 0;
+  /** Verified bytes that viewers received so far, from any node. */
+  receivedBytes = 0;
+  /**
+   * What plain streaming would have sent for the same: the verified bytes that viewers had received, from whomever, when the
+   * server's figures were asked for. No later, or a byte could count here before it counts there.
+   */
+  plainBytes = 0;
   private baseline: number | undefined;
 
   constructor(film: Film) {
@@ -143,21 +149,20 @@ export class Room {
     }
   }
 
-  /** The server's figures came. The first are the room's zero: what was sent before it opened is not its affair. */
-  told(state: ServerState): void {
+  /**
+   * The server's figures came; `plainBytes` is what `receivedBytes` was when they were asked for. The first are the room's
+   * zero: what was sent before it opened is not its affair.
+   */
+  told(state: ServerState, plainBytes: number): void {
     this.baseline ??= state.origin_bytes;
     if (state.origin_bytes < this.baseline) this.baseline = 0; // the server was started again
     this.server = state;
+    this.plainBytes = plainBytes;
   }
 
   /** Media bytes that the server has sent since the room opened, by its own count. */
   get originBytes(): number {
     return this.server ? this.server.origin_bytes - (this.baseline ?? 0) : 0;
-  }
-
-  /** What plain streaming would have sent for the same: every verified byte that a viewer received, from whomever. */
-  get plainBytes(): number {
-    return this.receivedBytes;
   }
 
   /** A message came from the frame of viewer `n`. */

@@ -50,7 +50,7 @@ export interface RoomWords {
   lane: (height: number) => string;
   sound: string;
   sources: { none: string; cache: string; bad: string; from: (n: number) => string };
-  legend: { heading: string; lanes: (names: string) => string; beads: string; head: string };
+  legend: { heading: string; cache: string; bad: string; lanes: (names: string) => string; beads: string };
   story: Story;
   unreachable: string;
   loading: string;
@@ -59,10 +59,12 @@ export interface RoomWords {
 /** What one sees at the moment, in plain words. */
 export interface Story {
   first: string;
-  soon: (seconds: number) => string;
+  soon: string;
   meeting: (n: number) => string;
   sharing: (percent: string) => string;
   serverIdle: string;
+  ownWay: string;
+  idle: string;
   throttled: (rate: string) => string;
   trackerStopped: string;
   trackerStoppedNew: (n: number) => string;
@@ -148,19 +150,21 @@ const en: RoomWords = {
     from: (n) => (n === 0 ? "from the server" : n === 5 ? "from elsewhere" : `from viewer ${n}`),
   },
   legend: {
-    heading: "Each piece in the colour of who gave it",
+    heading: "Pieces came from",
     lanes: (names) => `Lanes: ${names}`,
-    beads: "Each bead is one block of 16 KiB that arrived",
-    head: "play head",
+    beads: "A bead: one block of 16 KiB",
+    cache: "its own cache",
+    bad: "a liar: refused",
   },
   story: {
     first: "Viewer 1 is alone. Everything it plays comes from the server.",
-    soon: (seconds) =>
-      `Viewer 1 is alone, so all it plays comes from the server. In ${seconds} s somebody else presses play.`,
+    soon: "Viewer 1 is alone, so all it plays comes from the server. In a moment somebody else presses play.",
     meeting: (n) =>
       `Viewer ${n} plays at once, from the server, and asks the tracker who else watches. Their browsers are getting in touch.`,
     sharing: (percent) =>
-      `The viewers feed each other: ${percent} of what arrives now comes from another viewer. Each block is checked against the film’s hashes before it is played or passed on.`,
+      `The viewers feed each other: ${percent} of what arrives now comes from another viewer, each block checked before it is played or passed on.`,
+    ownWay: "The viewers have met. At this moment each fetches what the other lacks too, so it comes from the server.",
+    idle: "Nothing needs to be sent now: all viewers hold enough of what comes next.",
     serverIdle: "At this moment the server rests: all that arrives comes from the viewers themselves.",
     throttled: (rate) =>
       `All viewers together get at most ${rate} from the server, hardly more than one of them needs. What it cannot send, they give one another.`,
@@ -252,19 +256,22 @@ const fr: RoomWords = {
     from: (n) => (n === 0 ? "du serveur" : n === 5 ? "d’ailleurs" : `du spectateur ${n}`),
   },
   legend: {
-    heading: "Chaque morceau a la couleur de qui l’a donné",
+    heading: "Morceaux venus de",
     lanes: (names) => `Pistes : ${names}`,
-    beads: "Chaque perle est un bloc de 16 Kio arrivé",
-    head: "tête de lecture",
+    beads: "Une perle : un bloc de 16 Kio",
+    cache: "son cache",
+    bad: "un menteur : refusé",
   },
   story: {
     first: "Le spectateur 1 est seul. Tout ce qu’il voit vient du serveur.",
-    soon: (seconds) =>
-      `Le spectateur 1 est seul : tout ce qu’il voit vient du serveur. Dans ${seconds} s, quelqu’un d’autre lance le film.`,
+    soon: "Le spectateur 1 est seul : tout ce qu’il voit vient du serveur. Dans un instant, quelqu’un d’autre lance le film.",
     meeting: (n) =>
       `Le spectateur ${n} voit le film aussitôt, depuis le serveur, et demande au tracker qui d’autre regarde. Leurs navigateurs entrent en contact.`,
     sharing: (percent) =>
-      `Les spectateurs se nourrissent l’un l’autre : ${percent} de ce qui arrive vient d’un autre spectateur. Chaque bloc est vérifié d’après les empreintes du film avant d’être montré ou transmis.`,
+      `Les spectateurs se nourrissent l’un l’autre : ${percent} de ce qui arrive vient d’un autre spectateur, chaque bloc vérifié avant d’être montré ou transmis.`,
+    ownWay:
+      "Les spectateurs se sont rencontrés. En ce moment chacun cherche ce qui manque aussi à l’autre : cela vient du serveur.",
+    idle: "Rien à envoyer pour l’instant : chacun détient assez de la suite.",
     serverIdle: "En ce moment le serveur se repose : tout ce qui arrive vient des spectateurs eux-mêmes.",
     throttled: (rate) =>
       `Tous ensemble reçoivent au plus ${rate} du serveur, à peine plus qu’il n’en faut à un seul. Ce qu’il ne peut envoyer, ils se le donnent.`,

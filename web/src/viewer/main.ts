@@ -53,7 +53,7 @@ sound.addEventListener("click", () => {
 video.addEventListener("volumechange", showSound);
 showSound();
 
-const player = new EssaimPlayer({ video, title, share: true, storage: `viewer-${n}`, record: true });
+const player = new EssaimPlayer({ video, title, share: true, storage: `viewer-${n}`, anySize: true, record: true });
 let lying = false;
 
 player.events.on("note", ({ kind, ...note }) => tell({ ...note, essaim: "note", n, note: kind }));
