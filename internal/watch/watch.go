@@ -254,10 +254,10 @@ func (v *viewer) run(ctx context.Context) (Result, error) {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	v.head.open(v.options.Speed, len(v.tracks), int64(v.session.DurationMs))
+	v.tell() // before anything is wanted: it says that there is no hurry, if there is none
 	for _, t := range v.tracks {
 		v.host.Rendition(t.file)
 	}
-	v.tell()
 	beat := make(chan struct{})
 	side, over := context.WithCancel(ctx)
 	go func() { defer close(beat); v.side(side) }()

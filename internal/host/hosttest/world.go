@@ -153,7 +153,7 @@ func (w *world) Step(now engine.Instant, in engine.Input, out []engine.Output) [
 	w.lastNow = now
 	if in.Kind == engine.Tick {
 		if !w.hasDead || w.now < w.deadline {
-			w.fail(errors.New("Tick before the deadline"))
+			w.fail(errors.New("a Tick before the deadline"))
 		}
 		w.hasDead = false
 	}

@@ -28,7 +28,6 @@ const (
 )
 
 var (
-	errCrowded = errors.New("too many connections")
 	errRefused = errors.New("peers are not allowed")
 )
 
