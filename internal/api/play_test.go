@@ -70,8 +70,12 @@ func TestConsentIsNeverAssumed(t *testing.T) {
 		body string
 		want bool
 	}{
-		{h, `{"share":true}`, true}, {h, `{"share":false}`, false}, {h, `{}`, false},
-		{demo, `{"share":true}`, true}, {demo, `{"share":false}`, false}, {demo, `{}`, true},
+		{h, `{"share":true}`, true},
+		{h, `{"share":false}`, false},
+		{h, `{}`, false},
+		{demo, `{"share":true}`, true},
+		{demo, `{"share":false}`, false},
+		{demo, `{}`, true},
 	} {
 		p := c.h.browser().play("open", c.body)
 		if p.Policy.P2P != c.want || p.Policy.Upload != c.want {
