@@ -278,7 +278,7 @@ export class Core implements FetchOwner {
   stats(): Stats {
     let peers = 0;
     for (const p of this.peers.values()) if (p.up) peers++;
-    return { ...this.counts, peers, downloadKbps: Math.round(this.meter.rate() * 8) };
+    return { ...this.counts, peers, downloadKbps: this.meter.recentKbps(this.nowMs()) };
   }
 
   /** Resolves once no digest is under way. */

@@ -1,15 +1,20 @@
 /**
- * How fast bytes arrive while they arrive. A rendition choice must trust it: time in which nothing was under way (the
+ * How fast bytes arrive: over the last seconds, for those who look, and while they arrive, for the player. A rendition choice must trust the second: time in which nothing was under way (the
  * engine waiting for a neighbour, a request on its way) is not counted, or just-in-time delivery would read as a slow network.
  */
 
-/** The receiving rate over the last few seconds of receiving. */
+/** Both receiving rates. */
 export class Meter {
   private bytes = 0;
   private busy = 0; // ms
   private last = -Infinity; // when the latest bytes came, ms
   private streams = 0; // responses whose body is arriving
 
+  private readonly slots: { start: number; bytes: number }[] = []; // of the last `window`, in order
+
+  /** What "the last seconds" are, and how finely they are told apart, in ms. */
+  private static readonly window = 3000;
+  private static readonly slot = 500;
   /** After this long without bytes a peer's next ones count as a new burst, in ms. */
   private static readonly gap = 250;
   /** The memory: past this much busy time what came before counts half, in ms. */
@@ -32,13 +37,25 @@ export class Meter {
   received(bytes: number, nowMs: number): void {
     this.touch(nowMs, this.streams > 0);
     this.bytes += bytes;
+    const start = nowMs - (nowMs % Meter.slot);
+    const latest = this.slots.at(-1);
+    if (latest?.start === start) latest.bytes += bytes;
+    else this.slots.push({ start, bytes });
+    if (this.slots[0]!.start <= nowMs - Meter.window) this.slots.shift();
     if (this.busy > Meter.span) {
       this.busy /= 2;
       this.bytes /= 2;
     }
   }
 
-  /** Bytes per millisecond; 0 while nothing has been measured (10 ms and 16 KiB at least). */
+  /** Kilobits per second of wall time, over the last three seconds. */
+  recentKbps(nowMs: number): number {
+    let bytes = 0;
+    for (const s of this.slots) if (s.start > nowMs - Meter.window) bytes += s.bytes;
+    return Math.round((bytes * 8) / Meter.window);
+  }
+
+  /** Bytes per millisecond of receiving; 0 while nothing has been measured (10 ms and 16 KiB at least). */
   rate(): number {
     return this.busy < 10 || this.bytes < 16384 ? 0 : this.bytes / this.busy;
   }

@@ -70,13 +70,15 @@ export class Signalling implements Net, TrackerEvents {
 
   private readonly post: (message: FromWorker, transfer?: Transferable[]) => void;
   private readonly low: number;
+  private readonly self: string;
   private readonly peers = new Map<number, Peer>();
   private next = 1;
   private allowed = false;
 
-  /** `low` is the queue below which a channel counts as drained. */
-  constructor(post: (message: FromWorker, transfer?: Transferable[]) => void, low: number) {
+  /** `self` is our peer ID; `low` the queue below which a channel counts as drained, in bytes. */
+  constructor(post: (message: FromWorker, transfer?: Transferable[]) => void, self: Uint8Array, low: number) {
     this.post = post;
+    this.self = toLatin1(self);
     this.low = low;
   }
 
@@ -141,8 +143,13 @@ export class Signalling implements Net, TrackerEvents {
 
   offer(from: Bytes, offerId: string, sdp: string): void {
     if (!this.allowed || !isDataOnly(sdp)) return;
-    const known = this.find(toLatin1(from));
-    if (known && known.state !== "introduced") return;
+    const name = toLatin1(from);
+    for (const [ref, p] of this.peers) {
+      if (p.name !== name || p.state === "introduced") continue;
+      // Both of us offered: the lesser ID's offer stands, as both can tell.
+      if (p.state !== "dialling" || this.self < name) return;
+      this.lost(ref, true);
+    }
     const ref = this.add(from, "accepting");
     this.peers.get(ref)!.offerId = offerId;
     this.post({ type: "accept", peer: ref, sdp });

@@ -91,7 +91,7 @@ class Session {
     this.canPeer = m.canPeer;
     this.swarmTicket = m.session.tickets.swarm;
     this.upKbps = m.session.policy.uplink_kbps;
-    this.signalling = new Signalling(post, queueLow);
+    this.signalling = new Signalling(post, title.peerId, queueLow);
     this.core = new Core({
       title,
       engine,

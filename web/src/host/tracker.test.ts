@@ -1,0 +1,185 @@
+import { beforeEach, expect, test } from "vitest";
+import type { Bytes } from "./record";
+import { fromLatin1, toLatin1 } from "./title";
+import { Tracker, type Socket } from "./tracker";
+
+class FakeSocket implements Socket {
+  bufferedAmount = 0;
+  sent: Record<string, unknown>[] = [];
+  closed = false;
+  onopen: Socket["onopen"] = null;
+  onmessage: Socket["onmessage"] = null;
+  onclose: Socket["onclose"] = null;
+  constructor(readonly url: string) {}
+  send(text: string): void {
+    this.sent.push(JSON.parse(text) as Record<string, unknown>);
+  }
+  close(): void {
+    this.closed = true;
+  }
+  says(message: object | string): void {
+    const data = typeof message === "string" ? message : JSON.stringify(message);
+    this.onmessage?.({ data } as MessageEvent);
+  }
+}
+
+const all = Uint8Array.from({ length: 20 }, (_, i) => 236 + i); // bytes above 0x7f, up to 0xff
+const me = fromLatin1("-ES0001-abcdefghijkl");
+const them = "-ES0001-zyxwvutsrqpo";
+const offerId = toLatin1(all);
+
+let sockets: FakeSocket[];
+let timers: { ms: number; due: () => void }[];
+let heard: unknown[];
+let tracker: Tracker;
+
+beforeEach(() => {
+  sockets = [];
+  timers = [];
+  heard = [];
+  const bytes = (b: Bytes) => toLatin1(b);
+  tracker = new Tracker(
+    {
+      urls: ["ws://one/tracker", "ws://two/tracker"],
+      infoHash: all,
+      peerId: me,
+      connect: (url) => {
+        const s = new FakeSocket(url);
+        sockets.push(s);
+        return s;
+      },
+      after: (ms, due) => {
+        const t = { ms, due };
+        timers.push(t);
+        return () => void timers.splice(timers.indexOf(t), 1);
+      },
+      random: () => 0.5,
+      self: () => ({ ticket: "jwt", upKbps: 8000, uploaded: 1, downloaded: 2, left: 3 }),
+    },
+    {
+      meet: (id) => heard.push(["meet", bytes(id)]),
+      revoked: (ids) => heard.push(["revoked", bytes(ids)]),
+      offer: (from, id, sdp) => heard.push(["offer", bytes(from), id, sdp]),
+      answer: (from, id, sdp) => heard.push(["answer", bytes(from), id, sdp]),
+    },
+  );
+});
+
+const reply = (essaim: object = { meet: [], revoked: [] }) => ({
+  action: "announce",
+  info_hash: toLatin1(all),
+  interval: 30,
+  essaim,
+});
+
+function open(): FakeSocket {
+  tracker.announce({ positionMs: 1234.5, rendition: 1, event: "started" });
+  const socket = sockets.at(-1)!;
+  socket.onopen!({} as Event);
+  return socket;
+}
+
+test("an announce carries the swarm, ourselves and our extension, and no offers", () => {
+  expect(open().sent).toEqual([
+    {
+      action: "announce",
+      info_hash: toLatin1(all),
+      peer_id: toLatin1(me),
+      uploaded: 1,
+      downloaded: 2,
+      left: 3,
+      event: "started",
+      essaim: { v: 1, ticket: "jwt", pos_ms: 1234, rendition: 1, up_kbps: 8000 },
+    },
+  ]);
+});
+
+test("whom to meet is told, others' doings are not: other swarms, ourselves, malformed IDs, and those who will offer", () => {
+  const socket = open();
+  socket.says({ ...reply({ meet: [{ peer_id: them, offer: true }] }), info_hash: "b".repeat(20) });
+  socket.says("no JSON");
+  socket.says("null");
+  const id = "-ES0001-000000000000";
+  socket.says(
+    reply({
+      meet: [
+        { peer_id: toLatin1(me), offer: true },
+        { peer_id: id, offer: false },
+        { peer_id: "short", offer: true },
+        { peer_id: "𝕊".repeat(10), offer: true },
+        null,
+        { peer_id: them, offer: true },
+      ],
+      revoked: [id, 7],
+    }),
+  );
+  expect(heard).toEqual([
+    ["revoked", id],
+    ["meet", them],
+  ]);
+});
+
+test("relayed offers and answers are told, and malformed ones are not", () => {
+  const socket = open();
+  const from = { action: "announce", info_hash: toLatin1(all), peer_id: them, offer_id: offerId };
+  socket.says({ ...from, offer: { type: "offer", sdp: "o" } });
+  socket.says({ ...from, answer: { type: "answer", sdp: "a" } });
+  socket.says({ ...from, offer: { type: "answer", sdp: "o" } });
+  socket.says({ ...from, offer_id: "19 characters long.", offer: { type: "offer", sdp: "o" } });
+  socket.says({ ...from, offer: { type: "offer", sdp: "x".repeat(9000) } });
+  socket.says({ ...from, peer_id: toLatin1(me), offer: { type: "offer", sdp: "o" } });
+  expect(heard).toEqual([
+    ["offer", them, offerId, "o"],
+    ["answer", them, offerId, "a"],
+  ]);
+});
+
+test("offers and answers go out to one peer, and only while there is a tracker", () => {
+  expect(tracker.offer(all, offerId, "sdp")).toBe(false);
+  const socket = open();
+  expect(tracker.offer(fromLatin1(them), offerId, "sdp")).toBe(true);
+  expect(tracker.answer(fromLatin1(them), offerId, "sdp2")).toBe(true);
+  expect(socket.sent.slice(1)).toMatchObject([
+    { to_peer_id: them, offer_id: offerId, offer: { type: "offer", sdp: "sdp" } },
+    { to_peer_id: them, offer_id: offerId, answer: { type: "answer", sdp: "sdp2" } },
+  ]);
+});
+
+test("a lost tracker is tried again, the next one first, after waits that double up to two minutes", () => {
+  tracker.announce({ positionMs: 0, rendition: 0, event: "started" });
+  const waits: number[] = [];
+  for (let i = 0; i < 6; i++) {
+    sockets.at(-1)!.onclose!({} as CloseEvent);
+    expect(timers).toHaveLength(1);
+    waits.push(timers[0]!.ms);
+    timers.pop()!.due();
+  }
+  expect(waits).toEqual([8000, 16000, 32000, 64000, 120000, 120000]);
+  expect(sockets.map((s) => s.url).slice(0, 3)).toEqual(["ws://one/tracker", "ws://two/tracker", "ws://one/tracker"]);
+  sockets.at(-1)!.onopen!({} as Event);
+  expect(sockets.at(-1)!.sent[0]).toMatchObject({ event: "started" });
+  sockets.at(-1)!.says(reply());
+  sockets.at(-1)!.onclose!({} as CloseEvent);
+  expect(timers.at(-1)!.ms).toBe(8000);
+});
+
+test("two unanswered announces of fifteen seconds each give the tracker up", () => {
+  const socket = open();
+  expect(timers.map((t) => t.ms)).toEqual([15000]);
+  timers.pop()!.due();
+  expect(socket.closed).toBe(false);
+  tracker.announce({ positionMs: 1, rendition: 0 });
+  timers.pop()!.due();
+  expect(socket.closed).toBe(true);
+  expect(timers.map((t) => t.ms)).toEqual([8000]);
+});
+
+test("stopped is said, the socket closed, and nothing tried again until the next announce", () => {
+  const socket = open();
+  tracker.announce({ positionMs: 5, rendition: 0, event: "stopped" });
+  expect(socket.sent.at(-1)).toMatchObject({ event: "stopped" });
+  expect(socket.closed).toBe(true);
+  expect(timers).toEqual([]);
+  tracker.announce({ positionMs: 5, rendition: 0, event: "started" });
+  expect(sockets).toHaveLength(2);
+});
