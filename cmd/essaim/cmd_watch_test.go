@@ -62,7 +62,8 @@ func newService(t *testing.T) *service {
 		Titles: titles, Members: members.New(db, time.Now), Tickets: tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
 		Policy: s.policy,
 		Mounts: []api.Mount{
-			{Pattern: "/media/", Handler: s.origin}, {Pattern: "/hashes/", Handler: s.origin},
+			{Pattern: "/media/", Handler: s.origin},
+			{Pattern: "/hashes/", Handler: s.origin},
 			{Pattern: "/tracker", Handler: s.tracker, OtherSites: true},
 		},
 	})

@@ -71,8 +71,11 @@ func FuzzStep(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := newScript(t)
 		for _, line := range [][]string{
-			{"film", "20s", "20000", "piece=32768"}, {"policy", "peers", "upload"}, {"choose", "0"},
-			{"connect", "1", "alice"}, {"say", "1", "handshake", "alice"},
+			{"film", "20s", "20000", "piece=32768"},
+			{"policy", "peers", "upload"},
+			{"choose", "0"},
+			{"connect", "1", "alice"},
+			{"say", "1", "handshake", "alice"},
 		} {
 			for _, in := range s.inputs(line) {
 				s.engine.Step(s.now, in, nil)

@@ -27,9 +27,7 @@ const (
 	readBuffer     = 256 << 10 // pion fails a Read that a message does not fit; peers announce up to 256 KiB
 )
 
-var (
-	errRefused = errors.New("peers are not allowed")
-)
+var errRefused = errors.New("peers are not allowed")
 
 // rtc makes connections to peers. All but made belongs to the host's goroutine.
 type rtc struct {

@@ -13,8 +13,14 @@ const rate = 48000
 // The score: one chord for each half scene, a bell line over it that thickens towards the middle of the film, and a
 // discreet tick on every second, so that ear and eye can check each other.
 var chords = [][]int{ // MIDI notes, bass first
-	{38, 57, 62, 66, 69}, {43, 55, 59, 62, 66}, {40, 55, 59, 64, 66}, {45, 57, 61, 64, 69},
-	{35, 54, 59, 62, 66}, {43, 55, 59, 62, 69}, {38, 54, 57, 62, 66}, {45, 57, 59, 64, 69},
+	{38, 57, 62, 66, 69},
+	{43, 55, 59, 62, 66},
+	{40, 55, 59, 64, 66},
+	{45, 57, 61, 64, 69},
+	{35, 54, 59, 62, 66},
+	{43, 55, 59, 62, 69},
+	{38, 54, 57, 62, 66},
+	{45, 57, 59, 64, 69},
 }
 
 var pentatonic = []int{74, 76, 78, 81, 83, 86, 88, 90, 93}
