@@ -26,6 +26,8 @@ export interface PlayerOptions {
   storage?: string;
   /** Gets the engine's opener; by default `web/src/host`. */
   loadEngine?: () => Promise<OpenEngine>;
+  /** Choose the rendition by the network alone, and not by how large the picture is shown. */
+  anySize?: boolean;
   /** For tests: keep the SHA-256 of every range given to Shaka, see `delivered`. */
   record?: boolean;
 }
