@@ -94,8 +94,8 @@ export class Drawing {
     svg(t, "path", { class: "cross", d: "M-11 -11 11 11M11 -11-11 11" });
     this.trackerNode = {
       group: t,
-      name: svg(t, "text", { class: "name", y: 30 }),
-      known: svg(t, "text", { class: "known", y: 46 }),
+      name: svg(t, "text", { class: "name" }),
+      known: svg(t, "text", { class: "known" }),
     };
 
     const e = svg(this.nodes, "g", { class: "node elsewhere" });
@@ -130,9 +130,15 @@ export class Drawing {
     canvas.style.height = `${field.h}px`;
     const s = this.serverNode;
     move(s.group, places.nodes[server]!);
-    set(s.name, { y: places.stacked ? 52 : -54 });
-    set(s.rate, { y: places.stacked ? 68 : -38 });
-    set(s.limit, { y: places.stacked ? 83 : 54 });
+    // Beside the server its words stand on the left and the tracker's on the right; stacked, all stand below.
+    const { stacked } = places;
+    const beside = stacked ? { x: 0, "text-anchor": "middle" } : { x: -46, "text-anchor": "end" };
+    set(s.name, { ...beside, y: stacked ? 52 : -4 });
+    set(s.rate, { ...beside, y: stacked ? 68 : 13 });
+    set(s.limit, { y: stacked ? 84 : -46 });
+    const right = stacked ? { x: 0, "text-anchor": "middle" } : { x: 20, "text-anchor": "start" };
+    set(this.trackerNode.name, { ...right, y: stacked ? 30 : -1 });
+    set(this.trackerNode.known, { ...right, y: stacked ? 45 : 13 });
     move(this.trackerNode.group, places.tracker);
     move(this.elsewhereNode.group, places.nodes[elsewhere]!);
     for (const [n, node] of this.viewerNodes) move(node.group, places.nodes[n]!);
@@ -217,15 +223,13 @@ export class Drawing {
     const fromServer = from === server;
     const a = places.nodes[from]!;
     const b = places.nodes[to]!;
-    // The server's lines hang a little towards the middle of the field; a pair's two lines part like a lens.
-    const bow = fromServer ? (a.x < b.x === !places.stacked ? -18 : 18) : 30;
-    const c = curve(a, b, bow, { from: fromServer ? 40 : 22, to: 24 });
+    const c = curve(a, b, bowOf(from, to, places), { from: fromServer ? 40 : 22, to: 24 });
     drawn.curve = c;
     drawn.length = lengthOf(c);
     const d = `M${fix(c.from)}Q${fix(c.bend)} ${fix(c.to)}`;
     set(drawn.halo, { d });
     set(drawn.core, { d });
-    const where = at(c, fromServer ? 0.52 : crossing(from, to) ? 0.28 : 0.5);
+    const where = at(c, fromServer ? 0.38 : crossing(from, to) ? 0.28 : 0.5);
     const before = at(c, 0.66);
     const after = at(c, 0.7);
     const angle = (Math.atan2(after.y - before.y, after.x - before.x) * 180) / Math.PI;
@@ -382,6 +386,22 @@ function line(context: CanvasRenderingContext2D, a: Point, b: Point): void {
   context.moveTo(a.x, a.y);
   context.lineTo(b.x, b.y);
   context.stroke();
+}
+
+/**
+ * How far a line bends from the straight. The server's hang a little towards the middle; a pair's two lines part like a
+ * lens, except beside a column of frames, where both bow towards the field.
+ */
+function bowOf(from: number, to: number, places: Places): number {
+  const [a, b] = [places.nodes[from]!, places.nodes[to]!];
+  if (from === server) return a.x < b.x === !places.stacked ? -14 : 14;
+  const [along, across] = places.stacked ? [b.x - a.x, b.y - a.y] : [b.y - a.y, b.x - a.x];
+  if (Math.abs(across) > 40) return 30;
+  const { field } = places;
+  const inward = places.stacked ? a.y < field.y + field.h / 2 : a.x < field.x + field.w / 2;
+  // A bow is to the left of the way; inward lies there or opposite.
+  const side = inward === along > 0 ? 1 : -1;
+  return (places.stacked ? -side : side) * (from < to ? 36 : 78);
 }
 
 /** Whether a pair's lines cross others in the middle: the diagonals. */

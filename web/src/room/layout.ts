@@ -40,7 +40,7 @@ export function place(width: number, height: number, count: number): Places {
 
 function beside(width: number, height: number, count: number): Places {
   const rows = count > 2 ? 2 : 1;
-  const room = Math.max(260, width * 0.25);
+  const room = Math.max(250, width * 0.24);
   const w = Math.floor(
     Math.max(160, Math.min((width - room) / 2, ((height - (rows - 1) * gap) / rows - barHeight) * (16 / 9))),
   );
@@ -53,9 +53,14 @@ function beside(width: number, height: number, count: number): Places {
     const tall = inColumn * h + (inColumn - 1) * gap;
     frames.push({ x: right ? width - w : 0, y: Math.round((height - tall) / 2) + row * (h + gap), w, h });
   }
-  const low = rows === 1 ? 0.66 : 0.5;
-  const docks = frames.map((f, i) => ({ x: i % 2 === 1 ? f.x : f.x + f.w, y: f.y + (f.h - barHeight) * low }));
-  const top = Math.max(92, Math.min(...frames.map((f) => f.y)) + 20);
+  // The upper row's docks lie low, so that its lines pass below the server; the lower row's in the middle.
+  const docks = frames.map((f, i) => {
+    const low = rows === 1 ? 0.68 : f.y + f.h / 2 > height / 2 + 1 ? 0.5 : 0.86;
+    return { x: i % 2 === 1 ? f.x : f.x + f.w, y: f.y + (f.h - barHeight) * low };
+  });
+  // Above a single row there is mostly room for the server; among two rows it stands between the upper frames.
+  const above = Math.min(...frames.map((f) => f.y));
+  const top = above >= 72 ? above - 26 : above + 42;
   const field = { x: w - 26, y: 0, w: width - 2 * w + 52, h: height };
   return {
     height,
@@ -67,7 +72,7 @@ function beside(width: number, height: number, count: number): Places {
       ...Array.from({ length: 4 - docks.length }, () => ({ x: width / 2, y: height / 2 })),
       { x: width / 2, y: height - 40 },
     ],
-    tracker: { x: width / 2 + Math.min(150, field.w * 0.3), y: top - 26 },
+    tracker: { x: width / 2 + 64, y: top - 12 },
     field,
   };
 }

@@ -32,7 +32,8 @@ export interface RoomWords {
   ownWindowShort: string;
   isInOwnWindow: (n: number) => string;
   bringBack: string;
-  parts: (server: string, viewers: string) => string;
+  fromViewers: (percent: string) => string;
+  fromServer: (percent: string) => string;
   nothingYet: string;
   controls: string;
   again: string;
@@ -109,7 +110,8 @@ const en: RoomWords = {
   ownWindowShort: "Open this viewer in its own window",
   isInOwnWindow: (n) => `Viewer ${n} is in its own window.`,
   bringBack: "Bring it back",
-  parts: (server, viewers) => `${viewers} from viewers, ${server} from the server`,
+  fromViewers: (percent) => `${percent} from viewers`,
+  fromServer: (percent) => `, ${percent} from the server`,
   nothingYet: "nothing received yet",
   controls: "What if…",
   again: "Start again",
@@ -117,23 +119,23 @@ const en: RoomWords = {
     add: {
       name: "Add a viewer",
       off: "It joins those who watch.",
-      on: (count) => `${count} watch. Press again to take one out.`,
+      on: (count) => `${count} watch; again takes one out.`,
     },
     fourth: "Add a fourth",
     throttle: {
       name: "Cut the server to 1.2 × one bitrate",
       off: (rate) => `${rate} for everyone together.`,
-      on: (rate) => `Held at ${rate}. Press again to lift it.`,
+      on: (rate) => `Held at ${rate}; again lifts it.`,
     },
     tracker: {
       name: "Stop the tracker",
       off: "Nobody is introduced any more.",
-      on: "Stopped. Press again to start it.",
+      on: "Stopped; again starts it.",
     },
     lie: {
       name: "One viewer lies",
       off: "Viewer 1 flips one bit in all it gives.",
-      on: "Viewer 1 lies. Press again for honesty.",
+      on: "It lies; again makes it honest.",
     },
   },
   failed: "The server did not answer. Press again.",
@@ -150,9 +152,9 @@ const en: RoomWords = {
     from: (n) => (n === 0 ? "from the server" : n === 5 ? "from elsewhere" : `from viewer ${n}`),
   },
   legend: {
-    heading: "Pieces came from",
+    heading: "Pieces from",
     lanes: (names) => `Lanes: ${names}`,
-    beads: "A bead: one block of 16 KiB",
+    beads: "One bead: 16 KiB",
     cache: "its own cache",
     bad: "a liar: refused",
   },
@@ -215,7 +217,8 @@ const fr: RoomWords = {
   ownWindowShort: "Ouvrir ce spectateur dans sa propre fenêtre",
   isInOwnWindow: (n) => `Le spectateur ${n} est dans sa propre fenêtre.`,
   bringBack: "Le ramener ici",
-  parts: (server, viewers) => `${viewers} des spectateurs, ${server} du serveur`,
+  fromViewers: (percent) => `${percent} des spectateurs`,
+  fromServer: (percent) => `, ${percent} du serveur`,
   nothingYet: "rien reçu encore",
   controls: "Et si…",
   again: "Recommencer",
@@ -223,23 +226,23 @@ const fr: RoomWords = {
     add: {
       name: "Ajouter un spectateur",
       off: "Il rejoint ceux qui regardent.",
-      on: (count) => `${count} regardent. Appuyez encore pour en retirer un.`,
+      on: (count) => `${count} regardent ; encore : un de moins.`,
     },
     fourth: "En ajouter un quatrième",
     throttle: {
       name: "Limiter le serveur à 1,2 × un débit",
       off: (rate) => `${rate} pour tous ensemble.`,
-      on: (rate) => `Limité à ${rate}. Appuyez encore pour lever la limite.`,
+      on: (rate) => `Limité à ${rate} ; encore : libéré.`,
     },
     tracker: {
       name: "Arrêter le tracker",
       off: "Plus personne n’est présenté.",
-      on: "Arrêté. Appuyez encore pour le relancer.",
+      on: "Arrêté ; encore : relancé.",
     },
     lie: {
       name: "Un spectateur ment",
-      off: "Le spectateur 1 fausse un bit de tout ce qu’il donne.",
-      on: "Le spectateur 1 ment. Appuyez encore pour l’honnêteté.",
+      off: "Le n° 1 fausse un bit de ce qu’il donne.",
+      on: "Il ment ; encore : honnête.",
     },
   },
   failed: "Le serveur n’a pas répondu. Appuyez encore.",
@@ -256,9 +259,9 @@ const fr: RoomWords = {
     from: (n) => (n === 0 ? "du serveur" : n === 5 ? "d’ailleurs" : `du spectateur ${n}`),
   },
   legend: {
-    heading: "Morceaux venus de",
+    heading: "Morceaux :",
     lanes: (names) => `Pistes : ${names}`,
-    beads: "Une perle : un bloc de 16 Kio",
+    beads: "Une perle : 16 Kio",
     cache: "son cache",
     bad: "un menteur : refusé",
   },

@@ -12,6 +12,7 @@
 import "./viewer.css";
 import { EssaimPlayer, exposeDebug } from "../player";
 import type { CommandMessage, FrameMessage } from "../room/messages";
+import { dictionary, preferred } from "../app/words";
 
 /** The room's lines follow the counts at this pace. */
 const statsEveryMs = 400;
@@ -20,11 +21,15 @@ const query = new URL(location.href).searchParams;
 const n = Math.max(1, Math.min(99, Number.parseInt(query.get("n") ?? "1", 10) || 1));
 const title = query.get("title") ?? "essaim-demo";
 
+const language = preferred(navigator.languages);
+const words = dictionary[language];
+document.documentElement.lang = language;
+
 const root = document.getElementById("viewer")!;
 const video = document.createElement("video");
 video.playsInline = true;
 video.muted = query.get("muted") !== "0";
-video.setAttribute("aria-label", `Viewer ${n}`);
+video.setAttribute("aria-label", words.frame.viewer(n));
 const sound = document.createElement("button");
 sound.type = "button";
 sound.className = "sound";
@@ -41,8 +46,7 @@ const tell = (message: FrameMessage) => room()?.postMessage(message, location.or
 
 function showSound(): void {
   root.dataset.muted = String(video.muted);
-  sound.setAttribute("aria-label", video.muted ? "Turn the sound on" : "Turn the sound off");
-  sound.setAttribute("aria-pressed", String(!video.muted));
+  sound.setAttribute("aria-label", video.muted ? words.frame.soundOn : words.frame.soundOff);
 }
 
 // A click anywhere on the picture turns the sound on or off; the first one may also have to start the film.
@@ -57,8 +61,8 @@ const player = new EssaimPlayer({ video, title, share: true, storage: `viewer-${
 let lying = false;
 
 player.events.on("note", ({ kind, ...note }) => tell({ ...note, essaim: "note", n, note: kind }));
-player.events.on("failure", ({ message }) => {
-  failure.textContent = message;
+player.events.on("failure", ({ code, api }) => {
+  failure.textContent = code === "api" ? words.api[api?.kind ?? "server"] : words.failures[code];
   failure.hidden = false;
 });
 exposeDebug(player);
