@@ -63,6 +63,7 @@ export interface Words {
     lines: (height: number) => string;
   };
   phases: { buffering: string; trouble: string };
+  frame: { viewer: (n: number) => string; soundOn: string; soundOff: string };
   api: Record<ApiErrorKind, string>;
   failures: Record<Exclude<PlayerFailure["code"], "api">, string>;
 }
@@ -144,6 +145,11 @@ const en: Words = {
   phases: {
     buffering: "One moment…",
     trouble: "The server is slow to answer. Trying again…",
+  },
+  frame: {
+    viewer: (n) => `Viewer ${n}`,
+    soundOn: "Turn the sound on",
+    soundOff: "Turn the sound off",
   },
   api: {
     offline: "The server cannot be reached. Check your connection, then try again.",
@@ -233,6 +239,11 @@ const fr: Words = {
   phases: {
     buffering: "Un instant…",
     trouble: "Le serveur tarde à répondre. Nouvel essai…",
+  },
+  frame: {
+    viewer: (n) => `Spectateur ${n}`,
+    soundOn: "Mettre le son",
+    soundOff: "Couper le son",
   },
   api: {
     offline: "Le serveur est injoignable. Vérifiez votre connexion, puis réessayez.",
