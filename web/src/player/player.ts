@@ -278,7 +278,7 @@ export class EssaimPlayer {
     const player = new shaka.Player();
     this.#shaka = player;
     player.configure(shakaSettings);
-    if (this.#options.anySize) player.configure("abr.restrictToElementSize", false);
+    if (this.#options.steady) player.configure({ abr: { enabled: false, restrictToElementSize: false } });
     player.addEventListener("error", (event) => {
       if (!this.#life.signal.aborted) this.#fail((event as Event & { detail: unknown }).detail);
     });

@@ -253,7 +253,10 @@ export class Drawing {
     });
     drawn.core.style.strokeWidth = `${width.toFixed(1)}px`;
     drawn.halo.style.strokeWidth = `${(width * 2.2 + 4).toFixed(1)}px`;
-    const text = flowing && line.state === "up" ? rate(words, line.kbps) : "";
+    // Where little room is left, the figure stands without its unit, which the server's has.
+    const bare = this.places?.stacked === true && this.places.frames.length > 2;
+    const figure = bare ? words.mbps(line.kbps) : rate(words, line.kbps);
+    const text = flowing && line.state === "up" ? figure : "";
     if (drawn.label.textContent !== text) drawn.label.textContent = text;
   }
 

@@ -40,7 +40,7 @@ export function place(width: number, height: number, count: number): Places {
 
 function beside(width: number, height: number, count: number): Places {
   const rows = count > 2 ? 2 : 1;
-  const room = Math.max(250, width * 0.24);
+  const room = Math.min(Math.max(250, width * 0.24), 380);
   const w = Math.floor(
     Math.max(160, Math.min((width - room) / 2, ((height - (rows - 1) * gap) / rows - barHeight) * (16 / 9))),
   );
@@ -88,7 +88,7 @@ function stacked(width: number, count: number): Places {
   const field = { x: 0, y: h - 26, w: width, h: stackedField + 52 };
   const middle = h + stackedField / 2;
   const docks = frames.map((f, i) => ({
-    x: f.x + f.w * (columns === 1 ? 0.66 : 0.62),
+    x: f.x + f.w * (columns === 1 ? 0.66 : i < 2 ? 0.86 : 0.72),
     y: i % 2 === 1 ? f.y : f.y + f.h,
   }));
   return {

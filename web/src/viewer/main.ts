@@ -57,7 +57,8 @@ sound.addEventListener("click", () => {
 video.addEventListener("volumechange", showSound);
 showSound();
 
-const player = new EssaimPlayer({ video, title, share: true, storage: `viewer-${n}`, anySize: true, record: true });
+// All viewers of the room watch the same rendition: it shows sharing, and small frames would split so small an audience.
+const player = new EssaimPlayer({ video, title, share: true, storage: `viewer-${n}`, steady: true, record: true });
 let lying = false;
 
 player.events.on("note", ({ kind, ...note }) => tell({ ...note, essaim: "note", n, note: kind }));
