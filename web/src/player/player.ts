@@ -26,8 +26,8 @@ export interface PlayerOptions {
   storage?: string;
   /** Gets the engine's opener; by default `web/src/host`. */
   loadEngine?: () => Promise<OpenEngine>;
-  /** Choose the rendition by the network alone, and not by how large the picture is shown. */
-  anySize?: boolean;
+  /** For demonstrations: begin with the rendition that a good network deserves, however small the picture, and keep it. */
+  steady?: boolean;
   /** For tests: keep the SHA-256 of every range given to Shaka, see `delivered`. */
   record?: boolean;
 }
@@ -452,7 +452,7 @@ const patience = {
 
 const shakaSettings = {
   manifest: { retryParameters: patience },
-  streaming: { bufferingGoal, rebufferingGoal: 1, bufferBehind: 30, retryParameters: patience },
+  streaming: { bufferingGoal, rebufferingGoal: 1, bufferBehind: 30, maxDisabledTime: 0, retryParameters: patience },
   abr: {
     enabled: true,
     useNetworkInformation: false,
