@@ -44,14 +44,14 @@ function beside(width: number, height: number, count: number): Places {
   const w = Math.floor(
     Math.max(160, Math.min((width - room) / 2, ((height - (rows - 1) * gap) / rows - barHeight) * (16 / 9))),
   );
-  const h = Math.round((w * 9) / 16) + barHeight;
+  const h = Math.floor((w * 9) / 16) + barHeight;
   const frames: Box[] = [];
   for (let i = 0; i < Math.max(2, count); i++) {
     const right = i % 2 === 1;
     const inColumn = Math.max(2, count) > (right ? 3 : 2) ? 2 : 1;
     const row = i >> 1;
     const tall = inColumn * h + (inColumn - 1) * gap;
-    frames.push({ x: right ? width - w : 0, y: Math.round((height - tall) / 2) + row * (h + gap), w, h });
+    frames.push({ x: right ? width - w : 0, y: Math.floor((height - tall) / 2) + row * (h + gap), w, h });
   }
   // The upper row's docks lie low, so that its lines pass below the server; the lower row's in the middle.
   const docks = frames.map((f, i) => {
@@ -80,7 +80,7 @@ function beside(width: number, height: number, count: number): Places {
 function stacked(width: number, count: number): Places {
   const columns = count > 2 ? 2 : 1;
   const w = Math.floor((width - (columns - 1) * gap) / columns);
-  const h = Math.round((w * 9) / 16) + barHeight;
+  const h = Math.floor((w * 9) / 16) + barHeight;
   const frames: Box[] = [];
   for (let i = 0; i < Math.max(2, count); i++) {
     frames.push({ x: (i >> 1) * (w + gap), y: i % 2 === 1 ? h + stackedField : 0, w, h });
