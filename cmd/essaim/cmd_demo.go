@@ -7,21 +7,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"essaim/internal/api"
 	"essaim/internal/demo"
 	"essaim/internal/demo/film"
+	"essaim/internal/members"
+	"essaim/internal/sqlstore"
 	"essaim/internal/vod"
 )
 
 // demoCmd runs everything at once.
 type demoCmd struct {
 	settings
-	Data string `env:"ESSAIM_DATA" type:"path" placeholder:"FOLDER" help:"Folder of database, media and keys; in the user's cache folder if absent."`
+	Data string `env:"ESSAIM_DATA" type:"path" placeholder:"FOLDER" help:"Folder of database, media and keys, for this demonstration alone; in the user's cache folder if absent."`
 	JSON bool   `name:"json" help:"Print one JSON object: url, room, members."`
 }
 
@@ -43,14 +47,12 @@ type demoReportMember struct {
 // Run serves the demonstration until it is told to stop.
 func (c *demoCmd) Run() error {
 	log := c.logger(os.Stderr)
-	if c.Data == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return fmt.Errorf("find a folder for the demonstration (or name one with --data): %w", err)
-		}
-		c.Data = filepath.Join(cache, "essaim", "demo")
-	}
 	return serving(log, func(ctx context.Context) error {
+		folder, err := c.folder(ctx)
+		if err != nil {
+			return err
+		}
+		defer folder.Close()
 		ln, err := listen(c.Listen, log)
 		if err != nil {
 			return err
@@ -58,7 +60,7 @@ func (c *demoCmd) Run() error {
 		defer ln.Close()
 		report := demoReport{URL: urlOf(ln.Addr()), Room: urlOf(ln.Addr()) + "/room"}
 		s, err := openNode(ctx, nodeConfig{
-			settings: c.settings, data: c.Data, log: log, lan: true,
+			settings: c.settings, data: folder.path, log: log, lan: true,
 			demo: func(s *node) (*api.Demo, []api.Mount, error) {
 				if report.Members, err = furnish(ctx, s); err != nil {
 					return nil, nil, err
@@ -76,6 +78,96 @@ func (c *demoCmd) Run() error {
 		return s.Serve(ctx, ln)
 	})
 }
+
+// demoFolder is a demonstration's data folder, its own as long as it is open.
+type demoFolder struct {
+	path string
+	lock *os.File
+}
+
+// demoLock is held by the demonstration that runs on a folder, and tells later ones that the folder is a demonstration's.
+const demoLock = "demo.lock"
+
+// foldersTried is how many demonstrations may run at once without --data.
+const foldersTried = 50
+
+// errBusy says that another demonstration runs on a folder.
+var errBusy = errors.New("another demonstration runs on it")
+
+// folder is the one that --data names, else the first in the user's cache folder that no other demonstration runs on:
+// each start gives the members new passwords, which would lock out the visitors of the other.
+func (c *demoCmd) folder(ctx context.Context) (*demoFolder, error) {
+	if c.Data != "" {
+		f, err := openDemoFolder(ctx, c.Data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w; name another folder with --data", c.Data, err)
+		}
+		return f, nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, fmt.Errorf("find a folder for the demonstration (or name one with --data): %w", err)
+	}
+	first := filepath.Join(cache, "essaim", "demo")
+	path := first
+	for n := 2; ; n++ {
+		f, err := openDemoFolder(ctx, path)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, errBusy) || n > foldersTried {
+			return nil, fmt.Errorf("%s: %w; name another folder with --data", path, err)
+		}
+		path = fmt.Sprintf("%s-%d", first, n)
+	}
+}
+
+// openDemoFolder makes the folder at path if it is missing, and locks it: errBusy. It refuses one whose service has
+// members: a demonstration lets everyone in with one click.
+func openDemoFolder(ctx context.Context, path string) (_ *demoFolder, err error) {
+	name := filepath.Join(path, demoLock)
+	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		if err := refuseMembers(ctx, path); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.MkdirAll(path, 0o750); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	lock, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errBusy
+		}
+		return nil, fmt.Errorf("lock %s: %w", demoLock, err)
+	}
+	return &demoFolder{path, lock}, nil
+}
+
+// refuseMembers returns an error if the data folder has accounts other than a demonstration's.
+func refuseMembers(ctx context.Context, path string) (err error) {
+	database := filepath.Join(path, "essaim.db")
+	if _, err := os.Stat(database); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	db, err := sqlstore.Open(ctx, database)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	others, err := members.New(db, time.Now).Others(ctx, demoMembers...)
+	if err == nil && others > 0 {
+		err = errors.New("this is the data of a service with members, and a demonstration lets everyone in")
+	}
+	return err
+}
+
+// Close gives the folder free for another demonstration.
+func (f *demoFolder) Close() { f.lock.Close() }
 
 // furnish puts the film and the members into the service. Their passwords are new each time, and printed.
 func furnish(ctx context.Context, s *node) ([]demoReportMember, error) {

@@ -248,3 +248,50 @@ func TestTokenIsPrintedAloneAndBounded(t *testing.T) {
 		}
 	}
 }
+
+func TestDemonstrationsAtOnceHaveFoldersOfTheirOwn(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	first, err := (&demoCmd{}).folder(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := (&demoCmd{}).folder(t.Context())
+	if err != nil || second.path == first.path {
+		t.Fatalf("%+v beside %+v, %v", second, first, err)
+	}
+	defer second.Close()
+	if _, err := (&demoCmd{Data: first.path}).folder(t.Context()); !errors.Is(err, errBusy) || !strings.Contains(err.Error(), "--data") {
+		t.Errorf("the folder of a running demonstration: %v", err)
+	}
+	first.Close()
+	again, err := (&demoCmd{}).folder(t.Context())
+	if err != nil || again.path != first.path {
+		t.Fatalf("after the first has ended: %+v, %v", again, err)
+	}
+	again.Close()
+}
+
+func TestDemoLetsNobodyIntoAServiceWithMembers(t *testing.T) {
+	service, own := t.TempDir(), t.TempDir()
+	var out bytes.Buffer
+	if err := (&memberAddCmd{Name: "Ada", Data: service}).run(t.Context(), "correct horse", &out); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (&demoCmd{Data: service}).folder(t.Context()); err == nil {
+		t.Error("a demonstration of a service with members")
+	}
+	if _, err := os.Stat(filepath.Join(service, demoLock)); err == nil {
+		t.Error("the refused folder was marked as a demonstration's")
+	}
+	// A member who was added to a demonstration does not close it.
+	for range 2 {
+		f, err := (&demoCmd{Data: own}).folder(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := (&memberAddCmd{Name: "Ada", Data: own}).run(t.Context(), "correct horse", &out); err != nil && !errors.Is(err, vod.ErrConflict) {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+}

@@ -141,6 +141,32 @@ func (m *Members) put(ctx context.Context, name, password string, replace bool) 
 	return member, nil
 }
 
+// Others counts the members whose name is none of these.
+func (m *Members) Others(ctx context.Context, names ...string) (n int, err error) {
+	rows, err := m.db.Reader().QueryContext(ctx, `SELECT name_key FROM members`)
+	if err != nil {
+		return 0, fmt.Errorf("count members: %w", err)
+	}
+	defer rows.Close()
+	known := map[string]bool{}
+	for _, name := range names {
+		known[nameKey(name)] = true
+	}
+	for rows.Next() {
+		var key string
+		if err := rows.Scan(&key); err != nil {
+			return 0, fmt.Errorf("count members: %w", err)
+		}
+		if !known[key] {
+			n++
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return 0, fmt.Errorf("count members: %w", err)
+	}
+	return n, nil
+}
+
 // SignIn implements vod.Members. Each failed try for a name, whether it exists or not, lengthens the pause before the
 // next; within it SignIn returns a *vod.LaterError without looking at the password.
 func (m *Members) SignIn(ctx context.Context, name, password string) (string, vod.DeviceSession, error) {
