@@ -95,7 +95,7 @@ class Viewer {
     const delivered: DeliveredRange[] = await this.page.evaluate(() => window.essaimDebug!.delivered());
     expect(delivered.length).toBeGreaterThan(4);
     for (const [number, file] of session.files.entries()) {
-      const bytes = readFileSync(join(service.data, "objects", "media", file.root));
+      const bytes = readFileSync(join(service.data, "objects", "objects", "media~", file.root));
       const ranges = delivered.filter((range) => range.file === number).sort((a, b) => a.from - b.from);
       let seen = file.segments[0][0];
       for (const { from, to, sha256 } of ranges) {
