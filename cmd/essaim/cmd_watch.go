@@ -43,10 +43,16 @@ where it was: what had come is in the folder FILE.pieces, which is removed at th
 ffmpeg -i film.mp4 -i film.audio.mp4 -c copy joined.mp4`
 }
 
+// speedMax is faster than any service is.
+const speedMax = 10_000
+
 // Run watches the title to its end.
 func (c *watchCmd) Run() error {
-	if c.Speed < 0 || c.Height < 0 || c.Seed < 0 {
-		return errors.New("--speed, --height and --seed must not be negative")
+	if c.Height < 0 || c.Seed < 0 {
+		return errors.New("--height and --seed must not be negative")
+	}
+	if !(c.Speed >= 0 && c.Speed <= speedMax) { // so that NaN is refused too
+		return fmt.Errorf("--speed must be between 0 and %d", speedMax)
 	}
 	password := ""
 	if c.User != "" {
@@ -65,6 +71,9 @@ func (c *watchCmd) Run() error {
 	done()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return errors.New("stopped; the same command goes on from here")
+	}
+	if c.User == "" && errors.Is(err, vod.ErrUnauthorized) {
+		return fmt.Errorf("%s is for members: sign in with --user NAME", c.Title)
 	}
 	if err != nil {
 		return err

@@ -7,11 +7,13 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,6 +40,7 @@ type service struct {
 	policy  *api.Policy
 	title   vod.Title
 	data    map[string][]byte // by path
+	db      *sqlstore.Store
 }
 
 func newService(t *testing.T) *service {
@@ -53,7 +56,7 @@ func newService(t *testing.T) *service {
 		t.Fatal(err)
 	}
 	titles, blobs := library.New(db, time.Now), mem.New()
-	s := &service{data: map[string][]byte{}}
+	s := &service{data: map[string][]byte{}, db: db}
 	s.publish(t, titles, blobs)
 	s.origin = origin.New(origin.Config{Titles: titles, Tickets: tickets, Blobs: blobs, Clock: time.Now})
 	s.tracker = tracker.New(tracker.Config{Titles: titles, Tickets: tickets, LAN: true})
@@ -249,6 +252,8 @@ func TestWatchSaysWhatIsWrong(t *testing.T) {
 		"no server":     {Server: "http://127.0.0.1:1", Title: "noise"},
 		"too low":       {Server: s.url, Title: "noise", Height: 100},
 		"wrong member":  {Server: s.url, Title: "noise", Name: "nobody", Password: "x"},
+		"no title":      {Server: s.url},
+		"no name":       {Server: s.url, Title: "../noise"},
 	} {
 		o.To = filepath.Join(t.TempDir(), "film.mp4")
 		if _, err := watch.Run(t.Context(), o); err == nil {
@@ -282,5 +287,50 @@ func TestStoppedWatchGoesOnWhereItWas(t *testing.T) {
 	}
 	if err := s.same(&r); err != nil || r.CachedBytes == 0 || r.OriginBytes+r.CachedBytes != s.size() {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestWatchWritesOnlyWhereAFileMayBe(t *testing.T) {
+	s := newService(t)
+	dir := t.TempDir()
+	for _, name := range []string{"film.mp4", "other.audio.mp4"} { // one for each track
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"film.mp4", "other.mp4"} {
+		if _, err := watch.Run(t.Context(), watch.Options{Server: s.url, Title: "noise", To: filepath.Join(dir, name)}); err == nil {
+			t.Error(name, "was written over a folder")
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 2 {
+		t.Error("left behind:", left, err)
+	}
+	if sent := s.origin.Snapshot().OriginBytes; sent != 0 {
+		t.Errorf("%d bytes were fetched for nothing", sent)
+	}
+}
+
+func TestWatchSignsOutWhenDone(t *testing.T) {
+	s := newService(t)
+	if _, err := members.New(s.db, time.Now).Add(t.Context(), "Ada", "correct horse"); err != nil {
+		t.Fatal(err)
+	}
+	o := watch.Options{Server: s.url, Title: "noise", Name: "ada", Password: "correct horse", To: filepath.Join(t.TempDir(), "film.mp4")}
+	if _, err := watch.Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	var open int
+	if err := s.db.Reader().QueryRowContext(t.Context(), "SELECT count(*) FROM device_sessions").Scan(&open); err != nil || open != 0 {
+		t.Errorf("%d sessions left open, %v", open, err)
+	}
+}
+
+func TestWatchRefusesSpeedsThatAreNone(t *testing.T) {
+	for _, speed := range []float64{-1, math.NaN(), math.Inf(1)} {
+		err := (&watchCmd{Title: "noise", Server: "http://127.0.0.1:1", To: filepath.Join(t.TempDir(), "film.mp4"), Speed: speed}).Run()
+		if err == nil || !strings.Contains(err.Error(), "--speed") {
+			t.Errorf("%v: %v", speed, err)
+		}
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"essaim/internal/vod"
 )
@@ -236,5 +238,35 @@ func problem(status int, body []byte) error {
 	if text == "" || strings.EqualFold(text, code.Error()) || strings.EqualFold(text, http.StatusText(status)) {
 		return code
 	}
-	return fmt.Errorf("%w (%.200s)", code, text)
+	return &refusal{code: code, text: plain(text)}
+}
+
+// refusal is an error in the server's words.
+type refusal struct {
+	code error // vod's, or the status in words
+	text string
+}
+
+// Error is the server's sentence, which tells more than the code.
+func (r *refusal) Error() string { return r.text }
+
+// Unwrap is the code.
+func (r *refusal) Unwrap() error { return r.code }
+
+// plain makes a server's sentence fit for a terminal and for the middle of a line.
+func plain(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	if r := []rune(text); len(r) > 200 {
+		text = string(r[:200])
+	}
+	text = strings.TrimSuffix(strings.TrimSpace(text), ".")
+	if first, size := utf8.DecodeRuneInString(text); size > 0 {
+		text = string(unicode.ToLower(first)) + text[size:]
+	}
+	return text
 }

@@ -111,6 +111,19 @@ func TestStatusesBecomeErrorsOfTheTrade(t *testing.T) {
 	}
 }
 
+func TestRefusalsAreOneLineInTheServersWords(t *testing.T) {
+	c := serve(t, map[string]http.HandlerFunc{
+		"/": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"detail":"That name and password\n\u001b[2J do not go together."}`)
+		},
+	})
+	_, err := c.SignIn(t.Context(), "ada", "wrong")
+	if !errors.Is(err, vod.ErrUnauthorized) || err.Error() != "sign in: that name and password  [2J do not go together" {
+		t.Errorf("%q", err)
+	}
+}
+
 func TestHeartbeatCarriesTheTicket(t *testing.T) {
 	c := serve(t, map[string]http.HandlerFunc{
 		"POST /api/v1/play/p1/heartbeat": func(w http.ResponseWriter, r *http.Request) {

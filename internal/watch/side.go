@@ -15,6 +15,8 @@ const (
 	beatTimeout = 20 * time.Second
 	beatRetry   = 5 * time.Second
 	rateWindow  = 20 // reports over which the speed is taken
+	// signOutTimeout is how long a farewell may hold up the end.
+	signOutTimeout = 5 * time.Second
 )
 
 // side reports progress and the play head, and renews the tickets at half their life, until ctx ends.

@@ -90,6 +90,9 @@ type Result struct {
 
 // Run watches a title to its end. When ctx ends before that, the error is ctx's; during seeding it is no error.
 func Run(ctx context.Context, o Options) (Result, error) {
+	if !o.Title.Valid() {
+		return Result{}, fmt.Errorf("%q is no title's name: it has lower-case letters, digits and hyphens only", o.Title)
+	}
 	c, err := client.New(o.Server)
 	if err != nil {
 		return Result{}, err
@@ -98,6 +101,12 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		if _, err := c.SignIn(ctx, o.Name, o.Password); err != nil {
 			return Result{}, err
 		}
+		// Sessions left open would in the end push out those of the member's browsers.
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), signOutTimeout)
+			defer cancel()
+			_ = c.SignOut(ctx) // else it ends by itself, later
+		}()
 	}
 	s, err := c.Play(ctx, o.Title, o.Share)
 	if err != nil {
@@ -111,6 +120,11 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	v.tickets.Store(&s.Tickets)
 	if v.tracks, err = choose(&s, indexes, &o); err != nil {
 		return Result{}, err
+	}
+	for _, t := range v.tracks { // now, and not when all has come
+		if st, err := os.Stat(t.to); err == nil && !st.Mode().IsRegular() {
+			return Result{}, fmt.Errorf("%s is there and is not a file: name another", t.to)
+		}
 	}
 	pieces := o.To + ".pieces"
 	store, err := native.NewDisk(pieces, &title)
@@ -302,7 +316,8 @@ func (v *viewer) read(ctx context.Context, i int, t *track) (err error) {
 		}
 		if err == nil {
 			err = os.Rename(part, t.to)
-		} else {
+		}
+		if err != nil {
 			os.Remove(part) // the pieces are kept
 		}
 	}()
