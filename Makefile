@@ -73,6 +73,10 @@ test-browser: bin/essaim ## browser tests in a real headless Chromium
 	@echo "== browser tests"
 	@cd web && e2e/netns.sh npx --no-install playwright test
 
+.PHONY: measure
+measure: bin/essaim ## time to the first frame, with and without the engine
+	@web/e2e/netns.sh node scripts/first-frame.mjs
+
 .PHONY: film
 film: ## draw and package the demo film anew (needs ffmpeg)
 	@$(GO) generate ./internal/demo/film
