@@ -119,7 +119,7 @@ const en: RoomWords = {
     add: {
       name: "Add a viewer",
       off: "It joins those who watch.",
-      on: (count) => `${count} watch; again takes one out.`,
+      on: (count) => `${count} watch; again: one less.`,
     },
     fourth: "Add a fourth",
     throttle: {
