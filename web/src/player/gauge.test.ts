@@ -59,12 +59,25 @@ test("a buffer run dry is one stall until the play head moves", () => {
   pass(700);
   expect(gauge.stalling).toBe(true);
   expect(gauge.read()).toMatchObject({ stalls: 1, stalledMs: 700 });
+  video.currentTime = 4;
   video.fire("timeupdate");
   pass(300);
-  video.currentTime = 4;
+  video.ranges = [[0, 8]];
+  video.currentTime = 4.3;
   video.fire("timeupdate");
   pass(5_000);
   expect(gauge.read()).toMatchObject({ stalls: 1, stalledMs: 1_000 });
+});
+
+test("a play head that stops over a dry buffer without any event is found", () => {
+  const { video, gauge, pass, begin } = make();
+  begin();
+  video.currentTime = 3.8;
+  gauge.poll();
+  expect(gauge.stalling).toBe(false);
+  gauge.poll();
+  pass(10_000);
+  expect(gauge.read()).toMatchObject({ stalls: 1, stalledMs: 10_000 });
 });
 
 test("a slow decoder over a full buffer, a seek and a pause are no stalls", () => {

@@ -9,6 +9,9 @@ import type { PlaybackState } from "./source";
 /** Less film than this ahead of a play head that waits is a buffer run dry. */
 const dryMs = 500;
 
+/** A play head may creep on so far after its buffer was found dry, without being on its way again. */
+const slackSeconds = 0.3;
+
 /** What a gauge has measured. Milliseconds. */
 export interface Gauged {
   /** From the gauge's start to the first frame; 0 until then. */
@@ -29,6 +32,7 @@ export class Gauge {
   #seeking = false;
   #begun = false;
   #startAt = 0;
+  #polled = -1;
   #listening = new AbortController();
 
   constructor(video: HTMLVideoElement, now: () => number = () => performance.now()) {
@@ -53,7 +57,7 @@ export class Gauge {
     on("timeupdate", () => {
       // A play head that moved by itself: what came before was the start.
       this.#begun ||= this.#startupMs > 0 && !this.#seeking && !video.seeking && video.currentTime > this.#startAt;
-      if (this.#stall && video.currentTime > this.#stall.position) this.#resume();
+      if (this.#stall && video.currentTime > this.#stall.position + slackSeconds) this.#resume();
     });
     for (const type of ["pause", "ended"]) on(type, () => this.#resume());
   }
@@ -63,9 +67,17 @@ export class Gauge {
     const video = this.#video;
     if (this.#stall || !this.#begun || this.#seeking || video.seeking || video.paused || video.ended) return;
     const { position_ms, buffered_end_ms } = this.playback();
-    if (buffered_end_ms - position_ms >= dryMs) return;
+    // The film's last half second is no buffer run dry (audio and video may end a quarter of a second apart).
+    if (buffered_end_ms - position_ms >= dryMs || buffered_end_ms >= video.duration * 1_000 - 250) return;
     this.#stall = { at: this.#now(), position: video.currentTime };
     this.#stalls++;
+  }
+
+  /** Call about once a second: finds a play head that stopped without any event, as one whose rate was set to 0 does. */
+  poll(): void {
+    const { currentTime } = this.#video;
+    if (currentTime === this.#polled) this.starving();
+    this.#polled = currentTime;
   }
 
   #resume(): void {

@@ -312,6 +312,7 @@ export class EssaimPlayer {
     this.#later(engineAfterMs, start);
 
     const tell = () => {
+      this.#gauge?.poll();
       if (!document.hidden) this.events.emit("stats", this.stats());
       this.#later(1_000, tell);
     };
