@@ -81,7 +81,7 @@ func (o *Origin) SetRate(bytesPerSecond int64) { o.bucket.SetRate(bytesPerSecond
 // Rate implements vod.Throttle.
 func (o *Origin) Rate() int64 { return o.bucket.Rate() }
 
-// Snapshot implements vod.Traffic. Play sessions that have received nothing for a day may be missing.
+// Snapshot implements vod.Traffic. When there are very many play sessions, those that have long received nothing are missing.
 func (o *Origin) Snapshot() vod.TrafficReport { return o.counts.snapshot() }
 
 // access is what a request may read: one file, as part of one title.

@@ -11,10 +11,9 @@ import (
 )
 
 const (
-	// sessionsMax bounds the play sessions that are counted one by one; beyond it the longest idle are forgotten,
-	// though never before sessionIdle. Totals and titles never are.
-	sessionsMax = 20_000
-	sessionIdle = 24 * time.Hour
+	// sessionsMax bounds the play sessions that are counted one by one, in 10 MB; beyond it the longest idle are
+	// forgotten. Totals and titles never are.
+	sessionsMax = 50_000
 )
 
 // counts counts media bytes as sockets accept them.
@@ -68,7 +67,7 @@ func (c *counts) of(title vod.TitleID, session string) counter {
 	}
 	s := c.sessions[session]
 	if s == nil {
-		c.forget(now)
+		c.forget()
 		s = &sessionCount{}
 		c.sessions[session] = s
 	}
@@ -77,8 +76,9 @@ func (c *counts) of(title vod.TitleID, session string) counter {
 	return out
 }
 
-// forget drops sessions that have long been idle, a tenth of the table at a time, so that its cost is spread.
-func (c *counts) forget(now time.Time) {
+// forget drops the tenth of the sessions that have been idle longest, when there are too many: anyone may press play, so
+// that neither memory nor the time spent here may grow with what they do.
+func (c *counts) forget() {
 	if len(c.sessions) < sessionsMax {
 		return
 	}
@@ -86,9 +86,6 @@ func (c *counts) forget(now time.Time) {
 		return c.sessions[a].last.Compare(c.sessions[b].last)
 	})
 	for _, id := range ids[:sessionsMax/10] {
-		if now.Sub(c.sessions[id].last) < sessionIdle {
-			return
-		}
 		delete(c.sessions, id)
 	}
 }
