@@ -6,7 +6,6 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -41,12 +40,16 @@ type HashBench struct {
 	Runs         int     `json:"runs"`
 }
 
-const benchPieceLength = 256 << 10
+const (
+	benchPieceLength = 256 << 10
+	benchMiBMax      = 16 << 10 // it is held in memory
+	benchRunsMax     = 10_000
+)
 
 // Run measures and prints.
 func (c *benchHashCmd) Run() error {
-	if c.MiB < 1 || c.Runs < 1 {
-		return errors.New("--mib and --runs must be at least 1")
+	if c.MiB < 1 || c.MiB > benchMiBMax || c.Runs < 1 || c.Runs > benchRunsMax {
+		return fmt.Errorf("--mib must be 1 to %d, and --runs 1 to %d", benchMiBMax, benchRunsMax)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -27,6 +28,19 @@ type settings struct {
 	LogLevel   string   `default:"info" enum:"debug,info,warn,error" env:"ESSAIM_LOG_LEVEL" help:"The least of what is logged: debug, info, warn or error."`
 	Secure     bool     `env:"ESSAIM_SECURE" help:"Visitors come by https, which a proxy ends in front of this server."`
 	STUN       []string `name:"stun" env:"ESSAIM_STUN" placeholder:"ADDRESS" help:"STUN servers for viewers, for instance stun:stun.example:3478."`
+}
+
+// stunForm is a STUN server's address (RFC 7064). Browsers refuse to connect to anyone if one of the list is malformed.
+var stunForm = regexp.MustCompile(`^stuns?:([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`)
+
+// Validate implements kong's interface of that name.
+func (s *settings) Validate() error {
+	for _, address := range s.STUN {
+		if !stunForm.MatchString(address) {
+			return fmt.Errorf("--stun %q: want an address such as stun:stun.example:3478", address)
+		}
+	}
+	return nil
 }
 
 // logger writes to w as the settings say.

@@ -76,15 +76,17 @@ func TestSettingsFileHoldsForOtherCommandsToo(t *testing.T) {
 
 func TestSettingsFileWithErrorsIsRefused(t *testing.T) {
 	for file, want := range map[string]string{
-		"lisen: 127.0.0.1:1":       `unknown key "lisen"`,
-		"json: true":               `unknown key "json"`,
-		"role: operator":           `unknown key "role"`,
-		"origin-rate: fast":        "is no rate",
-		"log-format: xml":          "log-format",
-		"listen: {port: 1}":        "is a mapping",
-		"listen: [":                "yaml",
-		"- listen":                 "yaml",
-		"listen: a:1\nlisten: b:1": "already",
+		"lisen: 127.0.0.1:1":                       `unknown key "lisen"`,
+		"json: true":                               `unknown key "json"`,
+		"role: operator":                           `unknown key "role"`,
+		"origin-rate: fast":                        "is no rate",
+		"log-format: xml":                          "log-format",
+		"listen: {port: 1}":                        "is a mapping",
+		"stun: stun.example:3478":                  "--stun",
+		"stun: [stun:a.example, stun://b.example]": "--stun",
+		"listen: [":                                "yaml",
+		"- listen":                                 "yaml",
+		"listen: a:1\nlisten: b:1":                 "already",
 	} {
 		if _, err := parse(t, file, "serve"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", file, err, want)
@@ -105,6 +107,9 @@ func TestExitStatusTellsUsageFromFailure(t *testing.T) {
 		{nil, 2, "expected one of"},
 		{[]string{"none"}, 2, "unexpected argument"},
 		{[]string{"serve", "--none"}, 2, "unknown flag"},
+		{[]string{"serve", "--stun", "stun.example"}, 2, "stun:stun.example:3478"},
+		{[]string{"demo", "--stun", "turn:a.example"}, 2, "stun:stun.example:3478"},
+		{[]string{"bench", "hash", "--mib", "99999999999"}, 1, "--mib"},
 		{[]string{"admin", "token"}, 2, "--role"},
 		{[]string{"admin", "token", "--role", "king"}, 2, "--role"},
 		{[]string{"admin", "token", "--role", "operator", "--data", "none"}, 1, "no data folder"},
