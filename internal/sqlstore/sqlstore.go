@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -44,6 +45,15 @@ func Open(ctx context.Context, name string) (*Store, error) {
 }
 
 func open(ctx context.Context, name string) (*Store, error) {
+	// SQLite would let everyone on the machine read it, and gives its log the mode of the database. What is there already
+	// must not be opened here: closing it would drop this process's locks on it.
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
 	// WAL lets readers and the writer work at once; with synchronous=FULL a commit is on the disk when it returns.
 	writer, err := sql.Open("sqlite", dsn(name, "_txlock", "immediate", "_journal_mode", "WAL", "_synchronous", "FULL"))
 	if err != nil {
