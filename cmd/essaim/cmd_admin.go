@@ -36,14 +36,15 @@ type memberAddCmd struct {
 
 // Help says where the password comes from.
 func (c *memberAddCmd) Help() string {
-	return "The password is asked for, twice; without a terminal it is the first line of standard input."
+	return "The password is asked for, twice; without a terminal it is the first line of standard input. ESSAIM_PASSWORD, if set, " +
+		"goes before both."
 }
 
 // Run makes the account.
 func (c *memberAddCmd) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	password, err := newPassword(os.Stdin, os.Stderr)
+	password, err := newPassword(ctx, os.Stdin, os.Stderr)
 	if err != nil {
 		return err
 	}
@@ -71,8 +72,8 @@ func (c *memberAddCmd) run(ctx context.Context, password string, out io.Writer) 
 }
 
 // newPassword reads a password as readPassword does, twice where somebody types it unseen.
-func newPassword(in *os.File, ask io.Writer) (string, error) {
-	password, err := readPassword(in, ask)
+func newPassword(ctx context.Context, in *os.File, ask io.Writer) (string, error) {
+	password, err := readPassword(ctx, in, ask)
 	if err != nil {
 		return "", err
 	}
@@ -80,7 +81,7 @@ func newPassword(in *os.File, ask io.Writer) (string, error) {
 		return password, nil
 	}
 	fmt.Fprintln(ask, "Once more.")
-	again, err := readPassword(in, ask)
+	again, err := readPassword(ctx, in, ask)
 	if err != nil {
 		return "", err
 	}
@@ -108,9 +109,9 @@ func (c *tokenCmd) run(out io.Writer, clock vod.Clock) error {
 	if c.TTL < time.Second || c.TTL > ttlMax {
 		return fmt.Errorf("--ttl %s: want between 1s and %s", c.TTL, ttlMax)
 	}
-	// A folder that does not exist is a typing error: a key made there would open nothing.
-	if info, err := os.Stat(c.Data); err != nil || !info.IsDir() {
-		return fmt.Errorf("there is no data folder %s: name the service's with --data", c.Data)
+	// A folder without a database is a typing error: a key made there would open nothing.
+	if _, err := os.Stat(filepath.Join(c.Data, "essaim.db")); err != nil {
+		return fmt.Errorf("there is no data folder of a service at %s: name it with --data", c.Data)
 	}
 	tickets, err := members.OpenTickets(c.Data, clock)
 	if err != nil {

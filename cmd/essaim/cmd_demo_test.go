@@ -228,14 +228,27 @@ func TestNewPasswordIsReadFromStandardInput(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	if got, err := newPassword(in, io.Discard); err != nil || got != "correct horse" {
+	if got, err := newPassword(t.Context(), in, io.Discard); err != nil || got != "correct horse" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestTokenIsForTheDataOfAService(t *testing.T) {
+	dir := t.TempDir()
+	if err := (&tokenCmd{Role: "operator", TTL: time.Hour, Data: dir}).run(io.Discard, time.Now); err == nil || !strings.Contains(err.Error(), "--data") {
+		t.Errorf("a token for an empty folder: %v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Error("left behind:", entries, err)
 	}
 }
 
 func TestTokenIsPrintedAloneAndBounded(t *testing.T) {
 	dir := t.TempDir()
 	var out bytes.Buffer
+	if err := (&memberAddCmd{Name: "Ada", Data: dir}).run(t.Context(), "correct horse", io.Discard); err != nil {
+		t.Fatal(err)
+	}
 	if err := (&tokenCmd{Role: "operator", TTL: 12 * time.Hour, Data: dir}).run(&out, time.Now); err != nil {
 		t.Fatal(err)
 	}

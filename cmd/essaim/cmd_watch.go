@@ -54,15 +54,15 @@ func (c *watchCmd) Run() error {
 	if !(c.Speed >= 0 && c.Speed <= speedMax) { // so that NaN is refused too
 		return fmt.Errorf("--speed must be between 0 and %d", speedMax)
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	password := ""
 	if c.User != "" {
 		var err error
-		if password, err = readPassword(os.Stdin, os.Stderr); err != nil {
+		if password, err = readPassword(ctx, os.Stdin, os.Stderr); err != nil {
 			return err
 		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	show, done := watchProgress(os.Stderr)
 	res, err := watch.Run(ctx, watch.Options{
 		Server: c.Server, Name: c.User, Password: password, Title: vod.TitleID(c.Title), To: c.To, Height: c.Height,
@@ -89,19 +89,38 @@ func (c *watchCmd) Run() error {
 	return nil
 }
 
-// readPassword takes ESSAIM_PASSWORD, else asks where somebody sits, else reads the first line.
-func readPassword(in *os.File, ask io.Writer) (string, error) {
+// readPassword takes ESSAIM_PASSWORD, else asks where somebody sits, else reads the first line. An interrupt while somebody
+// types gives the terminal its echo back.
+func readPassword(ctx context.Context, in *os.File, ask io.Writer) (string, error) {
 	if p, ok := os.LookupEnv("ESSAIM_PASSWORD"); ok {
 		return p, nil
 	}
 	if isatty.IsTerminal(in.Fd()) {
-		fmt.Fprint(ask, "Password: ")
-		b, err := term.ReadPassword(int(in.Fd()))
-		fmt.Fprintln(ask)
+		before, err := term.GetState(int(in.Fd()))
 		if err != nil {
 			return "", fmt.Errorf("read password: %w", err)
 		}
-		return string(b), nil
+		fmt.Fprint(ask, "Password: ")
+		type typed struct {
+			password []byte
+			err      error
+		}
+		done := make(chan typed, 1)
+		go func() { // reading from a terminal cannot be broken off; the program's end ends it
+			b, err := term.ReadPassword(int(in.Fd()))
+			done <- typed{b, err}
+		}()
+		var t typed
+		select {
+		case t = <-done:
+		case <-ctx.Done():
+			t.err = errors.Join(errors.New("interrupted"), term.Restore(int(in.Fd()), before))
+		}
+		fmt.Fprintln(ask)
+		if t.err != nil {
+			return "", fmt.Errorf("read password: %w", t.err)
+		}
+		return string(t.password), nil
 	}
 	line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')
 	if err != nil && (err != io.EOF || line == "") {
