@@ -92,7 +92,7 @@ func (s *Set) relay(now Instant, m *member, offers []OfferID) {
 		if i == min(len(offers), OffersMax) {
 			break
 		}
-		if c.expect(now, m, offers[i]) {
+		if c.expect(now, m, offers[i], InboxUnasked) {
 			s.result.Relay = append(s.result.Relay, Relay{Offer: i, To: c.id, Socket: c.socket})
 			i++
 		}

@@ -95,10 +95,10 @@ func (m *member) prune(now Instant) {
 	}
 }
 
-// expect notes that m was given an offer; false if it has too many already, or this one.
-func (m *member) expect(now Instant, from *member, id OfferID) bool {
+// expect notes that m was given an offer; false if it has limit already, or this one.
+func (m *member) expect(now Instant, from *member, id OfferID, limit int) bool {
 	m.inbox = slices.DeleteFunc(m.inbox, func(p pending) bool { return p.from.gone || now-p.at >= OfferLifetime })
-	if len(m.inbox) >= InboxMax {
+	if len(m.inbox) >= limit {
 		return false
 	}
 	for i := range m.inbox {

@@ -45,6 +45,9 @@ const (
 	OffersMax = 10
 	// InboxMax is how many unanswered offers one peer is given at a time: each costs a browser a connection.
 	InboxMax = 32
+	// InboxUnasked is how many of these may be offers that nobody told their sender to make: whoever sends many of them does
+	// not keep viewers from meeting.
+	InboxUnasked = 16
 	// tiesMax bounds what is remembered of one peer's acquaintances; beyond, the oldest is forgotten.
 	tiesMax = 64
 	// scanMax is how many members one announce looks at, from a random place on, so that large swarms cost no more.
@@ -305,7 +308,7 @@ func (s *Set) Offer(now Instant, h bt.InfoHash, from bt.PeerID, socket Socket, t
 	if t == nil || !t.offer || now-t.at >= OfferLifetime {
 		return 0, ErrNotIntroduced
 	}
-	if !other.expect(now, m, id) {
+	if !other.expect(now, m, id, InboxMax) {
 		return 0, ErrBusy
 	}
 	t.offer = false

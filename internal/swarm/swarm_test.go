@@ -245,7 +245,7 @@ func TestOffersPreferThoseNotYetKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 	announce(t, s, 0, torrent(3, 0))
-	for i := range 20 {
+	for i := range InboxUnasked {
 		a := torrent(2, 0)
 		a.Offers = []OfferID{offerID(1000 + i)}
 		if r := announce(t, s, 0, a); len(r.Relay) != 1 || r.Relay[0].To != peer(3) {
@@ -264,14 +264,30 @@ func TestNobodyIsFloodedWithOffers(t *testing.T) {
 		announce(t, s, 0, a) // a seed among seeds: only peer 1 can be given its offer
 		got += len(s.result.Relay)
 	}
-	if got != InboxMax {
-		t.Errorf("one peer was given %d offers, want %d", got, InboxMax)
+	if got != InboxUnasked {
+		t.Errorf("one peer was given %d offers, want %d", got, InboxUnasked)
 	}
 	a := torrent(2, 1)
 	a.Seed = true
 	announce(t, s, OfferLifetime-1, torrent(1, 0))
 	if r := announce(t, s, OfferLifetime, a); len(r.Relay) != 1 {
 		t.Error("offers that ran out still count")
+	}
+}
+
+func TestViewersMeetDespiteAFloodOfOffers(t *testing.T) {
+	s := newSet()
+	announce(t, s, 0, viewer(1))
+	for range InboxMax { // one peer, again and again
+		a := torrent(9, 10)
+		for i := range a.Offers {
+			a.Offers[i] = offerID(int(s.random.Uint64() >> 33))
+		}
+		announce(t, s, 0, a)
+	}
+	announce(t, s, 0, viewer(2))
+	if to, err := s.Offer(0, film, peer(2), 2, peer(1), offerID(1)); err != nil || to != 1 {
+		t.Errorf("a viewer's offer: socket %d, %v", to, err)
 	}
 }
 
