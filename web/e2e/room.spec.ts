@@ -108,7 +108,7 @@ test("a viewer is added and taken out, up to four", async () => {
   await expect(frames()).toHaveCount(4, { timeout: answer });
   await expect
     .poll(async () => (await figure(strip(3), "data-viewers")) * (await figure(strip(4), "data-viewers")), {
-      timeout: 25_000,
+      timeout: 45_000,
     })
     .toBeGreaterThan(0);
   await page.screenshot({ path: "test-results/room-four.png" });

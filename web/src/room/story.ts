@@ -15,6 +15,8 @@ export interface Scene {
 
 /** For how long the newest viewer's arrival and the end of a lie are what matters most, in ms. */
 const freshMs = 8_000;
+/** For how long a refused block is told of: until it has been fetched again, and that has been read. */
+const incidentMs = 20_000;
 
 /** A sentence, and which one it is: its figures may change while it stays the same. */
 export interface Told {
@@ -31,7 +33,7 @@ export function tell(room: Room, words: RoomWords, scene: Scene): Told {
   const incident = room.incidents.at(-1);
   if (scene.lying) {
     const victims = room.bannedBy(1);
-    if (incident && now - incident.at < 12_000) {
+    if (incident && now - incident.at < incidentMs) {
       const liar = words.node(incident.liar);
       const { victim, piece, again } = incident;
       const key = `${victim}/${piece}`;

@@ -176,7 +176,7 @@ const en: RoomWords = {
       `The tracker is stopped, so nobody introduces viewer ${n}: it plays all the same, from the server.`,
     liesWaiting: "Viewer 1 now flips one bit in every block that it gives. Nobody has been fooled yet: watch for red.",
     refused: (victim, piece, liar) =>
-      `Viewer ${victim} found a wrong bit in piece ${piece}, refused it, and is fetching it again. It no longer speaks to ${liar}.`,
+      `Viewer ${victim} found a wrong bit in piece ${piece} and refused it. It no longer speaks to ${liar}, and gets the piece again elsewhere before it is due.`,
     fetchedAgain: (victim, piece, liar, source) =>
       `Viewer ${victim} found a wrong bit in piece ${piece}, dropped ${liar} for good, and fetched it again from ${source}. Not one wrong bit was played.`,
     stillBanned: (victims) => `Viewer 1 lies, and has been dropped by ${victims}. They are better off without it.`,
@@ -285,7 +285,7 @@ const fr: RoomWords = {
     liesWaiting:
       "Le spectateur 1 fausse maintenant un bit de chaque bloc qu’il donne. Personne n’est encore tombé dessus : guettez le rouge.",
     refused: (victim, piece, liar) =>
-      `Le spectateur ${victim} a trouvé un bit faux dans le morceau ${piece}, l’a refusé et le redemande. Il ne parle plus à ${liar}.`,
+      `Le spectateur ${victim} a trouvé un bit faux dans le morceau ${piece} et l’a refusé. Il ne parle plus avec ${liar} et reprend le morceau ailleurs avant d’en avoir besoin.`,
     fetchedAgain: (victim, piece, liar, source) =>
       `Le spectateur ${victim} a trouvé un bit faux dans le morceau ${piece}, a exclu ${liar} pour de bon et a repris le morceau ailleurs : ${source}. Pas un bit faux n’a été montré.`,
     stillBanned: (victims) => `Le spectateur 1 ment ; l’ont exclu : ${victims}. Ils se passent fort bien de lui.`,
