@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"essaim/internal/blob"
 	"essaim/internal/vod"
@@ -47,6 +48,12 @@ type Stores struct {
 	Temp      string // folder for work in progress, on the same disk as the data; made if missing
 }
 
+// What vod.Title.Validate allows.
+const (
+	nameMax    = 500
+	summaryMax = 20_000
+)
+
 var idForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 // A Job is a film that was probed and can be ingested.
@@ -64,6 +71,12 @@ func Prepare(ctx context.Context, r Request, p Progress) (*Job, error) {
 	if r.Name = strings.TrimSpace(r.Name); r.Name == "" {
 		base := filepath.Base(r.File)
 		r.Name = strings.TrimSuffix(base, filepath.Ext(base))
+	}
+	switch { // what would be refused in the end is refused before the work
+	case len(r.Name) > nameMax || len(r.Summary) > summaryMax:
+		return nil, fmt.Errorf("a title has at most %d bytes, and a summary %d", nameMax, summaryMax)
+	case !utf8.ValidString(r.Name) || !utf8.ValidString(r.Summary):
+		return nil, errors.New("title and summary must be UTF-8; name the film with --title")
 	}
 	if r.ID == "" {
 		r.ID = Slug(r.Name)

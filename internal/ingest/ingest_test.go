@@ -430,6 +430,28 @@ func TestTakenIDIsRefusedBeforeAnyWork(t *testing.T) {
 	}
 }
 
+func TestTitlesThatNoCatalogueTakesAreRefusedBeforeAnyWork(t *testing.T) {
+	file := filmFile(t, "silent.mp4")
+	for text, r := range map[string]Request{
+		"at most 500":   {Name: strings.Repeat("x", nameMax+1)},
+		"summary 20000": {Name: "A film", Summary: strings.Repeat("x", summaryMax+1)},
+		"--title":       {Name: "A film \xff"},
+		"":              {Name: strings.Repeat("x", nameMax), Summary: strings.Repeat("x", summaryMax)},
+	} {
+		r.File = file
+		_, err := Prepare(context.Background(), r, nil)
+		if (err == nil) != (text == "") || err != nil && !strings.Contains(err.Error(), text) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	// The bounds are the catalogue's.
+	v := vod.Version{ID: strings.Repeat("0", 64), PieceLength: 16 << 10, DurationMs: 1, Files: []vod.File{{Path: "v", Size: 1, Kind: vod.Video}}}
+	title := vod.Title{ID: "x", Name: strings.Repeat("x", nameMax), Summary: strings.Repeat("x", summaryMax), Version: v}
+	if err := title.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSlugMakesIDs(t *testing.T) {
 	for name, want := range map[string]vod.TitleID{
 		"Essaim, a film of numbered scenes": "essaim-a-film-of-numbered-scenes",
