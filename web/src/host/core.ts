@@ -108,10 +108,16 @@ interface Peer {
   /** The piece message whose payload is being announced or collected. */
   piece: number;
   begin: number;
+  owed: number; // requests of ours that it has not answered
   wanted: number; // of its bytes, so many from the front; the rest is a pad's zeros. -1: none
   id: Bytes | undefined;
   up: boolean; // its handshake succeeded
 }
+
+/** BEP 3's and BEP 6's ids of what asks for blocks, takes that back, and refuses it. */
+const messageRequest = 6;
+const messageCancel = 8;
+const messageReject = 16;
 
 /** Above this a peer's send queue is reported, in bytes. */
 export const queueLow = 64 << 10;
@@ -172,12 +178,12 @@ export class Core implements FetchOwner {
     if (this.ended) return;
     const framer = new Framer({
       handshake: (data) => this.give({ kind: InputKind.MessageReceived, flags: Flags.Handshake, peer, data }),
-      message: (data) => this.give({ kind: InputKind.MessageReceived, peer, data }),
+      message: (data) => this.message(peer, data),
       pieceHead: (head, length) => this.pieceHead(peer, head, length),
       payload: (data) => this.payload(peer, data),
       violated: () => this.closeBroken(peer),
     });
-    this.peers.set(peer, { framer, piece: 0, begin: 0, wanted: -1, id, up: false });
+    this.peers.set(peer, { framer, piece: 0, begin: 0, owed: 0, wanted: -1, id, up: false });
     const input: Input = { kind: InputKind.PeerConnected, peer, flags: initiator ? Flags.Initiator : 0 };
     if (id) input.data = id;
     this.give(input);
@@ -439,8 +445,18 @@ export class Core implements FetchOwner {
 
   // Peers
 
+  /** Counts requests that a peer owes us: while it does, time counts for the player's rate, and otherwise not. */
+  private owes(p: Peer, change: number): void {
+    const owed = Math.max(0, p.owed + change);
+    if (p.owed === 0 && owed > 0) this.meter.began(this.nowMs());
+    else if (p.owed > 0 && owed === 0) this.meter.ended(this.nowMs());
+    p.owed = owed;
+  }
+
   private forget(peer: number): void {
-    this.peers.get(peer)?.framer.stop();
+    const p = this.peers.get(peer);
+    if (p) this.owes(p, -p.owed);
+    p?.framer.stop();
     this.peers.delete(peer);
   }
 
@@ -451,6 +467,12 @@ export class Core implements FetchOwner {
     this.give({ kind: InputKind.PeerClosed, peer });
   }
 
+  private message(peer: number, data: Bytes): void {
+    const p = this.peers.get(peer);
+    if (p && data[0] === messageReject) this.owes(p, -1);
+    this.give({ kind: InputKind.MessageReceived, peer, data });
+  }
+
   private pieceHead(peer: number, head: Bytes, length: number): boolean {
     const p = this.peers.get(peer);
     if (!p) return false;
@@ -458,6 +480,7 @@ export class Core implements FetchOwner {
     p.begin = uint32(head, 5);
     p.wanted = -1;
     this.give({ kind: InputKind.MessageReceived, peer, data: head, length });
+    if (p.wanted < 0) this.owes(p, -1);
     return p.wanted >= 0;
   }
 
@@ -466,6 +489,7 @@ export class Core implements FetchOwner {
     if (!p) return;
     this.counts.peerBytes += bytes.length;
     this.meter.received(bytes.length, this.nowMs());
+    this.owes(p, -1);
     const wanted = p.wanted < bytes.length ? bytes.subarray(0, p.wanted) : bytes;
     this.keep({ kind: InputKind.Hashed, peer, piece: p.piece, begin: p.begin }, wanted);
   }
@@ -478,6 +502,9 @@ export class Core implements FetchOwner {
       this.queue.push({ kind: InputKind.PeerClosed, peer });
       return;
     }
+    const p = this.peers.get(peer)!;
+    if (bytes[4] === messageRequest && bytes.length === 17) this.owes(p, 1);
+    else if (bytes[4] === messageCancel && bytes.length === 17) this.owes(p, -1);
     this.parts.net.send(peer, bytes);
     this.sentTo.add(peer);
   }

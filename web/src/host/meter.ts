@@ -1,6 +1,7 @@
 /**
- * How fast bytes arrive: over the last seconds, for those who look, and while they arrive, for the player. A rendition choice must trust the second: time in which nothing was under way (the
- * engine waiting for a neighbour, a request on its way) is not counted, or just-in-time delivery would read as a slow network.
+ * How fast bytes arrive: over the last seconds, for those who look, and while something asked for is on its way, for the
+ * player. A rendition choice must trust the second: time in which nothing was under way is not counted, or just-in-time
+ * delivery would read as a slow network.
  */
 
 /** Both receiving rates. */
@@ -8,19 +9,17 @@ export class Meter {
   private bytes = 0;
   private busy = 0; // ms
   private last = -Infinity; // when the latest bytes came, ms
-  private streams = 0; // responses whose body is arriving
+  private streams = 0; // responses whose body is arriving, and peers that owe us blocks
 
   private readonly slots: { start: number; bytes: number }[] = []; // of the last `window`, in order
 
   /** What "the last seconds" are, and how finely they are told apart, in ms. */
   private static readonly window = 3000;
   private static readonly slot = 500;
-  /** After this long without bytes a peer's next ones count as a new burst, in ms. */
-  private static readonly gap = 250;
   /** The memory: past this much busy time what came before counts half, in ms. */
   private static readonly span = 3000;
 
-  /** A response's body begins: time counts until `ended`, bytes or not. */
+  /** A response's body begins, or a peer owes us something: time counts until `ended`, bytes or not. */
   began(nowMs: number): void {
     if (this.streams++ === 0) this.touch(nowMs, false);
   }
@@ -62,7 +61,7 @@ export class Meter {
 
   private touch(nowMs: number, streaming: boolean): void {
     const gap = nowMs - this.last;
-    if (streaming || gap <= Meter.gap) this.busy += Math.max(0, Math.min(gap, 10_000));
+    if (streaming) this.busy += Math.max(0, Math.min(gap, 10_000));
     this.last = nowMs;
   }
 }

@@ -140,9 +140,12 @@ test("hashes that came with the session answer every request within them as BEP 
 test("the meter leaves waiting out of the rate that the player is told, and not out of the other", () => {
   const m = new Meter();
   expect(m.rate()).toBe(0);
+  m.began(990);
   for (let at = 1000; at < 1500; at += 10) m.received(1000, at); // 100 kB/s, in fact 100 bytes a ms
-  m.received(1000, 60_000);
-  for (let at = 60_010; at < 60_500; at += 10) m.received(1000, at);
+  m.ended(1490);
+  m.began(59_990);
+  for (let at = 60_000; at < 60_500; at += 10) m.received(1000, at);
+  m.ended(60_490);
   expect(m.rate()).toBeGreaterThan(95);
   expect(m.rate()).toBeLessThan(110);
   expect(m.recentKbps(60_500)).toBe(Math.round((50_000 * 8) / 3000));
