@@ -26,6 +26,7 @@ type activePiece struct {
 	piece   uint32
 	kept    int
 	leaves  bool    // the true leaves were asked for, because the piece failed
+	refuted bool    // a block of it was wrong
 	asked   Instant // when a peer was first asked for it; 0: none was
 	moved   Instant // when a block last came
 	wanted  bool    // by the present plan
@@ -211,6 +212,7 @@ func (e *Engine) refute(a *activePiece, b int) {
 	from := bl.from
 	e.note(NoteBadBlock, Output{Peer: from, Piece: a.piece, Begin: uint32(b) * bt.BlockSize})
 	e.lose(a, b)
+	a.refuted = true
 	if from == 0 {
 		e.origin.Failed(int64(e.now), e.next())
 		return

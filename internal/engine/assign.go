@@ -174,6 +174,9 @@ func (e *Engine) originMay(w *picker.Want, a *activePiece, etaMs int64) bool {
 		}
 	}
 	n := len(e.fetches.All())
+	if a != nil && a.refuted && !usable {
+		return n < fetchesUrgent // what a liar spoilt comes again at once, however far ahead it lies
+	}
 	switch w.Class {
 	case picker.Urgent:
 		return n < fetchesUrgent && (!usable || etaMs > w.AheadMs-urgentMargin || overdue(e.now, a, hedgeUrgent, hedgeUrgentAll))
