@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -119,8 +120,21 @@ func (s *Server) humaConfig() huma.Config {
 	return c
 }
 
-// ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+// ServeHTTP implements http.Handler. A panic of any room's ends the one request, and is told to the operator: what
+// http.Server says of it is lost among visitors' faults.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
+			panic(p)
+		default:
+			s.log.ErrorContext(r.Context(), "panic", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			panic(http.ErrAbortHandler) // something may have been sent already
+		}
+	}()
+	s.handler.ServeHTTP(w, r)
+}
 
 // SetReady says whether the service is up: /readyz answers 503 before, and again once the server is about to stop.
 func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }

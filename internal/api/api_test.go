@@ -443,3 +443,47 @@ func TestDemoSignsItsMembersIn(t *testing.T) {
 		t.Errorf("me %v", me)
 	}
 }
+
+func TestPanicsEndOneRequestAndAreToldToTheOperator(t *testing.T) {
+	var mu sync.Mutex
+	var said bytes.Buffer
+	h := newHouse(t, func(c *Config) {
+		c.Log = slog.New(slog.NewTextHandler(locked{&mu, &said}, nil))
+		c.Mounts = append(c.Mounts, Mount{Pattern: "/broken", Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "aborted" {
+				panic(http.ErrAbortHandler)
+			}
+			panic("out of order")
+		})})
+	})
+	for _, path := range []string{"/broken?aborted", "/broken"} {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", h.server.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp, err := h.server.Client().Do(r); err == nil {
+			resp.Body.Close()
+			t.Errorf("%s: answered %s", path, resp.Status)
+		}
+		mu.Lock()
+		told := strings.Contains(said.String(), "level=ERROR") && strings.Contains(said.String(), "out of order") &&
+			strings.Contains(said.String(), "api_test.go")
+		mu.Unlock()
+		if told != (path == "/broken") {
+			t.Errorf("%s: said %q", path, said.String())
+		}
+	}
+}
+
+// locked is a writer for several goroutines.
+type locked struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+// Write implements io.Writer.
+func (l locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
