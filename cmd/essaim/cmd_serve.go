@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -160,6 +161,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	})
 	s.tracker = tracker.New(tracker.Config{
 		Titles: s.library, Tickets: s.tickets, Clock: time.Now, Seed: rand.Uint64(), LAN: c.lan, Logger: c.log,
+		SocketsPerAddress: socketsPerAddress(c.Secure),
 	})
 	config := api.Config{
 		Titles: s.library, Members: s.members, Tickets: s.tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
@@ -184,6 +186,15 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// socketsPerAddress bounds one visitor's connections to the tracker: by its own default, but behind a proxy, where all come
+// from one address, not at all.
+func socketsPerAddress(proxied bool) int {
+	if proxied {
+		return math.MaxInt
+	}
+	return 0
 }
 
 // Close closes what openNode opened.
