@@ -148,6 +148,11 @@ func (j *Job) Run(ctx context.Context, s Stores, p Progress) (res Result, err er
 	if err := pk.AddPoster(poster); err != nil {
 		return res, err
 	}
+	done, err := work.turn(ctx)
+	if err != nil {
+		return res, err
+	}
+	defer done()
 	added, err := pk.Store(ctx, s.Objects, func(done float64) { p("storing", done) })
 	if err == nil {
 		err = s.Publisher.Publish(ctx, pk.Title, pk.Torrent)

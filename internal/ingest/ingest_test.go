@@ -365,6 +365,48 @@ func TestFailedPublicationLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// rival is a publisher that sees, while it publishes, whether another run could.
+type rival struct {
+	shelf
+	temp string
+	turn error
+}
+
+func (r *rival) Publish(ctx context.Context, t vod.Title, torrent []byte) error {
+	other, err := newWorkdir(r.temp)
+	if err != nil {
+		return err
+	}
+	defer other.remove() //nolint:errcheck // the run itself looks at what is left
+	hasty, cancel := context.WithCancel(ctx)
+	cancel()
+	done, err := other.turn(hasty)
+	if r.turn = err; err == nil {
+		done()
+	}
+	return r.shelf.Publish(ctx, t, torrent)
+}
+
+func TestNobodyCountsOnObjectsThatMayYetBeTakenBack(t *testing.T) {
+	temp := filepath.Join(t.TempDir(), "tmp")
+	job, err := Prepare(context.Background(), Request{File: filmFile(t, "silent.mp4"), Name: "A film"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, failure := range []error{errors.New("the disk is full"), nil} { // the turn is given up after both
+		pub := &rival{shelf: shelf{err: failure}, temp: temp}
+		if _, err := job.Run(context.Background(), Stores{Objects: mem.New(), Publisher: pub, Temp: temp}, nil); !errors.Is(err, failure) {
+			t.Error(err)
+		}
+		if !errors.Is(pub.turn, context.Canceled) {
+			t.Errorf("another run's turn came meanwhile: %v", pub.turn)
+		}
+	}
+	if _, err := os.Stat(temp); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("working folder left behind")
+	}
+}
+
 func TestInterruptLeavesNothingBehind(t *testing.T) {
 	objects, temp := mem.New(), filepath.Join(t.TempDir(), "tmp")
 	job, err := Prepare(context.Background(), Request{File: filmFile(t, "long-gops.mp4"), Name: "A film", Preset: "ultrafast"}, nil)

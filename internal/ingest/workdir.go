@@ -1,11 +1,13 @@
 package ingest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // A workdir is a folder for one run, locked as long as the run lives, so that what a killed run left can be told from what
@@ -53,6 +55,34 @@ func lockDir(path string) (*workdir, error) {
 		return nil, err
 	}
 	return &workdir{path, f}, nil
+}
+
+// turnPause is how often a run that waits for its turn looks again.
+const turnPause = 100 * time.Millisecond
+
+// turn waits until no other run is storing and publishing: one whose publication fails takes back the objects that it
+// added, which another might have found there and counted on meanwhile. done gives the turn to the next.
+func (w *workdir) turn(ctx context.Context) (done func(), err error) {
+	f, err := os.Open(filepath.Dir(w.path)) // it stays while our own folder is in it
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			select {
+			case <-time.After(turnPause):
+				continue
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		}
+		f.Close()
+		return nil, fmt.Errorf("wait for others to publish: %w", err)
+	}
 }
 
 // remove deletes the folder, and its parent if nothing else is in it.
