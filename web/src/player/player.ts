@@ -308,7 +308,9 @@ export class EssaimPlayer {
       started = true;
       void source.start();
     };
-    on("loadeddata", start);
+    // The frame that is shown, not merely decoded: on a slow processor even a worker's start would hold it up.
+    if ("requestVideoFrameCallback" in this.#video) this.#video.requestVideoFrameCallback(start);
+    else on("loadeddata", start);
     this.#later(engineAfterMs, start);
 
     const tell = () => {
