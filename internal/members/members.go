@@ -31,6 +31,9 @@ const (
 	sessionsMax = 32
 	// hashersMax bounds the passwords hashed at once, and with them memory: 19 MiB each.
 	hashersMax = 2
+	// waitersMax bounds those who are signing in, hashing or waiting to: the last waits for some seconds. Without it a
+	// flood of tries would keep members waiting for minutes.
+	waitersMax = 256
 
 	nameMax     = 64  // characters
 	passwordMin = 8   // characters, the least that NIST SP 800-63B accepts
@@ -45,6 +48,7 @@ type Members struct {
 	db       *sqlstore.Store
 	clock    vod.Clock
 	tries    *tries
+	waiters  chan struct{}
 	hashers  chan struct{}
 	nobody   func() string // the hash that passwords for unknown names are compared with
 	matching func(password, hash string) (bool, error)
@@ -56,6 +60,7 @@ var _ vod.Members = (*Members)(nil)
 func New(db *sqlstore.Store, clock vod.Clock) *Members {
 	return &Members{
 		db: db, clock: clock, tries: newTries(clock),
+		waiters: make(chan struct{}, waitersMax),
 		hashers: make(chan struct{}, hashersMax),
 		nobody: sync.OnceValue(func() string {
 			hash, err := argon2id.CreateHash(rand.Text(), params)
@@ -168,11 +173,18 @@ func (m *Members) Others(ctx context.Context, names ...string) (n int, err error
 }
 
 // SignIn implements vod.Members. Each failed try for a name, whether it exists or not, lengthens the pause before the
-// next; within it SignIn returns a *vod.LaterError without looking at the password.
+// next; within it SignIn returns a *vod.LaterError without looking at the password. When too many sign in at once, it
+// returns vod.ErrUnavailable, and that is no failed try.
 func (m *Members) SignIn(ctx context.Context, name, password string) (string, vod.DeviceSession, error) {
 	none := vod.DeviceSession{}
 	if len(password) > passwordMax || checkName(strings.TrimSpace(name)) != nil {
 		return "", none, fmt.Errorf("sign in: %w: wrong name or password", vod.ErrUnauthorized)
+	}
+	select {
+	case m.waiters <- struct{}{}:
+		defer func() { <-m.waiters }()
+	default:
+		return "", none, fmt.Errorf("sign in: %w: too many at once", vod.ErrUnavailable)
 	}
 	key := nameKey(name)
 	// The try counts as failed until it succeeds: many at once are no way around the pause.

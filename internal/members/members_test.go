@@ -271,3 +271,22 @@ func TestDeletingAMemberEndsSessions(t *testing.T) {
 		t.Errorf("session: %v", err)
 	}
 }
+
+func TestFloodOfSignInsIsTurnedAway(t *testing.T) {
+	m, _ := newMembers(t)
+	add(t, m, "ada", "correct horse")
+	for range waitersMax {
+		m.waiters <- struct{}{}
+	}
+	for range 2 * triesFree { // none of them is a failed try
+		if _, _, err := m.SignIn(t.Context(), "ada", "correct horse"); !errors.Is(err, vod.ErrUnavailable) {
+			t.Fatalf("with all places taken: %v", err)
+		}
+	}
+	<-m.waiters
+	for range 2 { // the place is given back
+		if _, _, err := m.SignIn(t.Context(), "ada", "correct horse"); err != nil {
+			t.Error(err)
+		}
+	}
+}
