@@ -29,6 +29,7 @@ type activePiece struct {
 	refuted bool    // a block of it was wrong
 	asked   Instant // when a peer was first asked for it; 0: none was
 	moved   Instant // when a block last came
+	began   Instant // when a block's bytes were last said to be on their way
 	wanted  bool    // by the present plan
 	hashing int
 	blocks  []block
@@ -79,7 +80,7 @@ func (e *Engine) activate(piece uint32) *activePiece {
 	spare = spare[:blocks]
 	clear(spare)
 	e.active = append(e.active, activePiece{piece: piece, blocks: spare, wanted: true})
-	e.stock.activeAt[piece] = uint16(len(e.active))
+	e.stock.activeAt[piece] = uint32(len(e.active))
 	return &e.active[len(e.active)-1]
 }
 
@@ -94,7 +95,7 @@ func (e *Engine) dropActive(piece uint32) {
 	e.active = e.active[:last]
 	e.stock.activeAt[piece] = 0
 	if i < last {
-		e.stock.activeAt[e.active[i].piece] = uint16(i + 1)
+		e.stock.activeAt[e.active[i].piece] = uint32(i + 1)
 	}
 }
 
@@ -103,6 +104,7 @@ func (e *Engine) abandon() {
 	idle := 0
 	for i := range e.active {
 		if !e.active[i].wanted {
+			e.active[i].asked = 0 // wanted again, it is peers' turn again
 			idle++
 		}
 	}
@@ -156,6 +158,33 @@ func (e *Engine) hashed(in *Input) {
 	if a.kept == len(a.blocks) {
 		e.verify(a)
 	}
+}
+
+// hashingMax is how long a block may be on its way, in microseconds, before others are asked for it as well. Hosts that
+// have no room drop blocks in silence, and peers may stop in the middle of one.
+const hashingMax = 10_000_000
+
+// expireBlocks takes back what has been on its way for too long.
+func (e *Engine) expireBlocks() {
+	for i := range e.active {
+		a := &e.active[i]
+		if a.hashing == 0 || e.now-a.began <= hashingMax {
+			continue
+		}
+		for b := range a.blocks {
+			e.unhash(a, b)
+		}
+		e.stale = true
+	}
+}
+
+// comes marks a block as on its way from a peer, or from an HTTP source (0).
+func (e *Engine) comes(a *activePiece, b int, from PeerRef) {
+	if a.blocks[b].state != blockHashing {
+		a.blocks[b].state = blockHashing
+		a.hashing++
+	}
+	a.blocks[b].from, a.began = from, e.now
 }
 
 // unhash takes back that a block is on its way.
@@ -253,6 +282,7 @@ func (e *Engine) leavesCame(piece uint32, leaves []bt.Digest) {
 			e.refute(a, b)
 		}
 	}
+	e.verify(a) // what was refuted may have been replaced while the leaves were on their way
 }
 
 // leavesMissing judges a failed piece without them: all is fetched anew, and everyone who gave a part is suspected.

@@ -26,6 +26,7 @@ const (
 	fetchesWindow = 1
 	fetchQuiet    = 1_500_000 // a fetch that brought nothing for so long no longer keeps peers from its blocks
 	fetchTimeout  = 8_000_000 // and is given up after so long
+	fetchSkipMax  = 128 << 10 // bytes that nobody wants any more and that are let come, for the sake of what lies behind them
 	refusalsMax   = 5
 )
 
@@ -248,14 +249,16 @@ func (e *Engine) wantOf(piece uint32) *picker.Want {
 	return nil
 }
 
-// gap is the first run of bytes, from the offset `from` of the file on, of a piece's blocks that are lacked and that no
-// fetch will bring.
+// gap is the first run of bytes, from the offset `from` of the file on, of a piece's blocks that are lacked, or that a peer
+// has begun to send and is slow to end, and that no fetch will bring.
 func (e *Engine) gap(f *fileState, n int, piece uint32, from int64) (start, end int64) {
 	a := e.findActive(piece)
 	start, end = -1, -1
+	slow := a != nil && e.now-max(a.began, a.moved) > hedgeUrgent
 	for b := range f.blocksIn(n) {
 		at := int64(n*f.blocksPerPiece+b) * bt.BlockSize
-		lacked := at >= from && (a == nil || a.blocks[b].state == blockLacked) && !e.fetches.Covers(uint32(e.stock.fileOf[piece]), at)
+		lacked := a == nil || a.blocks[b].state == blockLacked || slow && a.blocks[b].state == blockHashing && a.blocks[b].from != 0
+		lacked = lacked && at >= from && !e.fetches.Covers(uint32(e.stock.fileOf[piece]), at)
 		if !lacked {
 			if start >= 0 {
 				break
@@ -310,12 +313,12 @@ func (e *Engine) takeBlocks(ft *fetcher.Fetch) {
 			continue
 		}
 		a := e.activate(piece)
-		if bl := &a.blocks[b]; bl.state != blockLacked {
+		// What a peer has only begun to send does not count: it may never end. The host keeps whichever is whole first.
+		if bl := &a.blocks[b]; bl.state == blockKept || bl.state == blockHashing && bl.from == 0 {
 			e.note(NoteWasted, Output{Length: length})
 			continue
 		}
-		a.blocks[b].state = blockHashing
-		a.hashing++
+		e.comes(a, b, 0)
 		e.emit(Output{Kind: Hash, Ref: Ref(ft.Ref), File: ft.File, Piece: piece, Begin: uint32(b) * bt.BlockSize, Length: length})
 	}
 }
@@ -375,15 +378,17 @@ func (e *Engine) expireFetches() {
 	}
 }
 
-// cancelStaleFetches stops fetches of which nothing to come is wanted any more.
+// cancelStaleFetches stops fetches of which nothing to come is wanted any more, or only after much that is not: a new
+// one is quicker then.
 func (e *Engine) cancelStaleFetches() {
 	for i := 0; i < len(e.fetches.All()); {
 		ft := &e.fetches.All()[i]
 		f := &e.files[ft.File]
 		useful := false
-		for at := ft.From + ft.Seen; at < ft.To && !useful; at += int64(e.title.PieceLength) - at%int64(e.title.PieceLength) {
+		for at := ft.From + ft.Seen; at < ft.To && at-ft.From-ft.Got <= fetchSkipMax && !useful; {
 			piece := f.FirstPiece + uint32(at/int64(e.title.PieceLength))
 			useful = e.wanted(piece) && e.stock.status[piece] == pieceLacked
+			at += int64(e.title.PieceLength) - at%int64(e.title.PieceLength)
 		}
 		if useful {
 			i++

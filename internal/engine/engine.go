@@ -34,6 +34,7 @@ type Engine struct {
 	stale, idle bool
 	plannedAt   Instant
 	plans       uint32
+	expiredAt   Instant // when time-outs were last looked at
 
 	peers   []*peer
 	trust   trust.Book
@@ -47,6 +48,7 @@ type Engine struct {
 	uploads  bool // may serve
 	uplink   ledger.Bucket
 	chokedAt Instant
+	turn     int // whom among the peers serve looks at next
 
 	openedAt   Instant
 	announceAt Instant
@@ -160,7 +162,7 @@ func (e *Engine) apply(in *Input) {
 		}
 	case SendQueue:
 		if p := e.peer(in.Peer); p != nil {
-			p.queued, p.reported = in.Length, in.Length
+			p.queueReported(e.now, in.Length)
 		}
 	case FetchProgress, FetchDone:
 		e.fetched(in)
@@ -199,9 +201,12 @@ func (e *Engine) settle(kind InputKind) {
 		}
 		e.emit(Output{Kind: RangeReady, Ref: Ref(ref)})
 	}
-	if kind == Tick {
+	if kind == Tick || e.now-e.expiredAt >= paceBusy { // a stream of inputs puts Tick off, and must not put these off
+		e.expiredAt = e.now
 		e.expirePeers()
+		e.expireBlocks()
 		e.expireFetches()
+		e.expireHashes()
 	}
 	if e.stale || e.now-e.plannedAt > paceBusy {
 		e.plan()
@@ -242,6 +247,7 @@ func (e *Engine) policy(in *Input) {
 	e.uploads = e.sharing && in.Flags&FlagUpload != 0
 	rate := int64(in.Length) * 1000 / 8
 	e.uplink.SetRate(int64(e.now), rate, max(rate/4, 2*bt.BlockSize))
+	e.chokedAt = 0
 	if !e.sharing {
 		for len(e.peers) > 0 {
 			e.drop(e.peers[len(e.peers)-1], ReasonPolicy)

@@ -10,6 +10,7 @@ type hashRequest struct {
 	leaves bool
 	req    bt.HashRequest
 	tries  int
+	sent   Instant
 	retry  Instant
 }
 
@@ -72,6 +73,7 @@ func (e *Engine) askHashes(h hashRequest) {
 func (e *Engine) sendHashRequest(h *hashRequest) {
 	h.ref = Ref(e.fetches.NextRef())
 	h.tries++
+	h.sent = e.now
 	e.emit(Output{Kind: RequestHashes, Ref: h.ref, File: h.file, Base: h.req.Base, Index: h.req.Index, Length: h.req.Length, Proof: h.req.Proof})
 }
 
@@ -131,6 +133,16 @@ func (e *Engine) hashesFailed(i int) {
 	h.ref = 0
 	wait := Instant(hashRetry) << min(h.tries-1, 4)
 	h.retry = e.now + wait/2 + wait*Instant(e.next()>>16)/65536
+}
+
+// expireHashes gives up requests that nobody answers, to try again.
+func (e *Engine) expireHashes() {
+	for i := len(e.hashes) - 1; i >= 0; i-- {
+		if h := &e.hashes[i]; h.ref != 0 && e.now-h.sent >= fetchTimeout {
+			e.emit(Output{Kind: CancelFetch, Ref: h.ref})
+			e.hashesFailed(i)
+		}
+	}
 }
 
 // retryHashes repeats what failed and has rested.

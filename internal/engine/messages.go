@@ -274,14 +274,21 @@ func (e *Engine) choked(p *peer) {
 	p.owed, p.owedLive = p.owed[:0], 0
 }
 
-// findOwed is the place of a request among those a peer owes, or -1.
-func (p *peer) findOwed(piece, begin uint32) int {
+// findOwed is the place of a request among those a peer owes, or -1. Of several for one block it is one that was
+// cancelled, or one that was not, as asked.
+func (p *peer) findOwed(piece, begin uint32, cancelled bool) int {
+	found := -1
 	for i := range p.owed {
-		if r := &p.owed[i]; r.piece == piece && r.block*bt.BlockSize == begin {
+		r := &p.owed[i]
+		if r.piece != piece || r.block*bt.BlockSize != begin {
+			continue
+		}
+		if r.cancelled == cancelled {
 			return i
 		}
+		found = i
 	}
-	return -1
+	return found
 }
 
 // settleOwed removes a request that was answered.
@@ -297,7 +304,7 @@ func (e *Engine) settleOwed(p *peer, i int) (cancelled bool) {
 
 // pieceComes accepts or refuses a block's payload before the host reads it.
 func (e *Engine) pieceComes(p *peer, m *wire.Message, payload uint32) bool {
-	i := p.findOwed(m.Request.Piece, m.Request.Begin)
+	i := p.findOwed(m.Request.Piece, m.Request.Begin, false)
 	if i < 0 {
 		return !p.fast // BEP 6: an unsolicited piece closes; BEP 3 peers may answer a cancelled request
 	}
@@ -315,16 +322,14 @@ func (e *Engine) pieceComes(p *peer, m *wire.Message, payload uint32) bool {
 		e.note(NoteWasted, Output{Peer: p.ref, Length: payload})
 		return true
 	}
-	bl := &a.blocks[r.block]
-	bl.state, bl.from = blockHashing, p.ref
-	a.hashing++
+	e.comes(a, int(r.block), p.ref)
 	e.emit(Output{Kind: Hash, Peer: p.ref, File: uint32(e.stock.fileOf[r.piece]), Piece: r.piece, Begin: m.Request.Begin, Length: payload})
 	return true
 }
 
 // rejected: a peer will not bring a block. One that rejects what it said it has is left alone for a while.
 func (e *Engine) rejected(p *peer, r wire.Request) bool {
-	i := p.findOwed(r.Piece, r.Begin)
+	i := p.findOwed(r.Piece, r.Begin, true)
 	if i < 0 {
 		return false
 	}

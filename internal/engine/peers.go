@@ -17,13 +17,15 @@ const (
 	snubAfter       = 2_000_000 // silence with requests outstanding
 	snubbedFor      = 5_000_000
 	snubsMax        = 4
+	ghostsMax       = 256         // cancelled requests whose answer is waited for; clients there are that give none
 	silenceMax      = 150_000_000 // BEP 3: keepalives come every two minutes
 	keepaliveEvery  = 55_000_000
-	servedQueueMax  = 512      // requests kept for one peer; our reqq
-	sendQueueMax    = 1 << 20  // bytes in the host's hands for one peer
-	sendQueueLow    = 64 << 10 // the host reports queues above this, and their falling to it, and no others
-	rejectsFlood    = 200      // requests out of place, in ten seconds, before the peer is dropped
-	messagesPerTurn = 4_000    // small messages a peer may send per ten seconds
+	servedQueueMax  = 512        // requests kept for one peer; our reqq
+	sendQueueMax    = 1 << 20    // bytes in the host's hands for one peer
+	sendQueueLow    = 64 << 10   // the host reports queues above this, and their falling to it, and no others
+	sendQueueStuck  = 30_000_000 // a peer that takes nothing of what is queued for so long is dropped
+	rejectsFlood    = 200        // requests out of place, in ten seconds, before the peer is dropped
+	messagesPerTurn = 4_000      // small messages a peer may send per ten seconds
 )
 
 // request is one block that a peer owes us.
@@ -57,6 +59,8 @@ type peer struct {
 	wishes       []wire.Request // what it asked of us
 	queued       uint32         // bytes in the host's hands: as reported, and what went out since
 	reported     uint32         // as the host said last
+	handed       int64          // bytes of all sent that were not in the host's hands any more, and
+	handedAt     Instant        // when that last grew
 	rate         ledger.Meter
 	sent         ledger.Meter
 	moved        Instant // it last brought a block, or the first request went out
@@ -243,6 +247,28 @@ func (e *Engine) unhashFrom(ref PeerRef) {
 	}
 }
 
+// hashingFrom: a peer has begun to send a block and not ended, or the host has not digested it yet.
+func (e *Engine) hashingFrom(ref PeerRef) bool {
+	for i := range e.active {
+		a := &e.active[i]
+		for b := range a.blocks {
+			if a.hashing > 0 && a.blocks[b].state == blockHashing && a.blocks[b].from == ref {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// queueReported takes the host's word on what it still holds for the peer.
+func (p *peer) queueReported(now Instant, length uint32) {
+	handed := p.sent.Total() - int64(length)
+	if handed > p.handed || p.reported <= sendQueueLow {
+		p.handed, p.handedAt = handed, now
+	}
+	p.queued, p.reported = length, length
+}
+
 func (e *Engine) revoked(data []byte) {
 	for ; len(data) >= 20; data = data[20:] {
 		id := bt.PeerID(data[:20])
@@ -290,7 +316,10 @@ func (e *Engine) expirePeers() {
 		case !p.ready && e.now-p.since > handshakeLimit, p.ready && e.now-p.heard > silenceMax:
 			e.drop(p, ReasonTimeout)
 			continue
-		case p.owedLive > 0 && e.now-p.moved > snubAfter:
+		case p.reported > sendQueueLow && e.now-p.handedAt > sendQueueStuck:
+			e.drop(p, ReasonTimeout)
+			continue
+		case e.now-p.moved > snubAfter && (p.owedLive > 0 || e.hashingFrom(p.ref)):
 			p.snubs++
 			if p.snubs > snubsMax {
 				e.drop(p, ReasonTimeout)
@@ -340,6 +369,13 @@ func (e *Engine) cancelOwed(p *peer, which func(*request) bool) {
 		if !p.fast {
 			p.owed = append(p.owed[:i], p.owed[i+1:]...)
 			i--
+		}
+	}
+	for i := 0; len(p.owed)-p.owedLive > ghostsMax; { // the oldest will not be answered any more
+		if p.owed[i].cancelled {
+			p.owed = append(p.owed[:i], p.owed[i+1:]...)
+		} else {
+			i++
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"essaim/internal/bt"
 	"essaim/internal/bt/wire"
 	"essaim/internal/engine/choker"
 )
@@ -101,38 +100,43 @@ func (e *Engine) drained() {
 }
 
 // serve hands out one block per peer and turn while there is something to send, room in the host's queues and budget.
+// When the budget ends, the turn stays where it is, so that a short one is shared as evenly as a long one.
 func (e *Engine) serve() {
-	for again := true; again; {
-		again = false
-		for _, p := range e.peers {
-			if len(p.wishes) == 0 || p.queued >= sendQueueMax/4 {
-				continue
-			}
-			w := p.wishes[0]
-			if e.stock.Lacks(w.Piece) {
-				p.wishes = append(p.wishes[:0], p.wishes[1:]...)
-				e.sendReject(p, w)
-				continue
-			}
-			if !e.uplink.Take(int64(e.now), int64(w.Length)) {
-				return
-			}
-			p.wishes = append(p.wishes[:0], p.wishes[1:]...)
-			p.queued += w.Length + 13 // until the next Step, or until the host reports
-			p.told = e.now
-			p.sent.Add(int64(e.now), int64(w.Length))
-			e.emit(Output{Kind: SendBlock, Peer: p.ref, Piece: w.Piece, Begin: w.Begin, Length: w.Length})
-			e.note(NoteSent, Output{Peer: p.ref, Piece: w.Piece, Begin: w.Begin, Length: w.Length})
-			again = true
+	for idle := 0; idle < len(e.peers); e.turn++ {
+		if e.turn >= len(e.peers) {
+			e.turn = 0
 		}
+		p := e.peers[e.turn]
+		if len(p.wishes) == 0 || p.queued >= sendQueueMax/4 {
+			idle++
+			continue
+		}
+		w := p.wishes[0]
+		if e.stock.Lacks(w.Piece) {
+			p.wishes = append(p.wishes[:0], p.wishes[1:]...)
+			e.sendReject(p, w)
+			idle = 0
+			continue
+		}
+		if !e.uplink.Take(int64(e.now), int64(w.Length)) {
+			return
+		}
+		p.wishes = append(p.wishes[:0], p.wishes[1:]...)
+		p.queued += w.Length + 13 // until the next Step, or until the host reports
+		p.told = e.now
+		p.sent.Add(int64(e.now), int64(w.Length))
+		e.emit(Output{Kind: SendBlock, Peer: p.ref, Piece: w.Piece, Begin: w.Begin, Length: w.Length})
+		e.note(NoteSent, Output{Peer: p.ref, Piece: w.Piece, Begin: w.Begin, Length: w.Length})
+		idle = 0
 	}
 }
 
 // serveAt is when the uplink's budget allows the next block, if something waits for it.
 func (e *Engine) serveAt() (Instant, bool) {
-	for _, p := range e.peers {
+	for i := range e.peers { // in the order of turns: the first that waits holds up the others
+		p := e.peers[(e.turn+i)%len(e.peers)]
 		if len(p.wishes) > 0 && p.queued < sendQueueMax/4 {
-			return Instant(e.uplink.ReadyAt(int64(e.now), bt.BlockSize)), true
+			return Instant(e.uplink.ReadyAt(int64(e.now), int64(p.wishes[0].Length))), true
 		}
 	}
 	return 0, false

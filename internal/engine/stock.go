@@ -64,7 +64,7 @@ type stock struct {
 	holders []uint16
 	fileOf  []uint16
 	// activeAt is the piece's place among the constructions, plus one; wantedIn the number of the last plan that wants it.
-	activeAt []uint16
+	activeAt []uint32
 	wantedIn []uint32
 	count    uint32 // of stored pieces
 }
@@ -73,7 +73,7 @@ func (s *stock) open(pieces uint32, files []fileState) {
 	s.status = make([]pieceStatus, pieces)
 	s.holders = make([]uint16, pieces)
 	s.fileOf = make([]uint16, pieces)
-	s.activeAt = make([]uint16, pieces)
+	s.activeAt = make([]uint32, pieces)
 	s.wantedIn = make([]uint32, pieces)
 	for i := range files {
 		f := &files[i]

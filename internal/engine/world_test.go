@@ -136,6 +136,7 @@ type viewer struct {
 
 	lie        bool
 	mute       bool // accepts requests and never answers
+	choppy     bool // begins to send a block, and never ends it
 	readers    map[engine.Ref]func()
 	nextReader engine.Ref
 	delivered  [2][]byte
@@ -372,7 +373,7 @@ func (v *viewer) sendBlock(o engine.Output) {
 			}
 			to.do(x)
 		}
-		if accepted {
+		if accepted && !v.choppy {
 			to.keep(engine.Input{Kind: engine.Hashed, Peer: theirs, Piece: o.Piece, Begin: o.Begin}, piece)
 		}
 	})
