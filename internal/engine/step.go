@@ -96,7 +96,7 @@ const (
 	Hash
 	// RequestHashes: Ref, Source, File, Index, Base, Length, Proof: BEP 52's hash request, over HTTP.
 	RequestHashes
-	// Store: Piece. Verified: move its kept blocks to the store, then say Stored.
+	// Store: Piece. Verified: move its kept blocks to the store, then say Stored; or, if that cannot be, drop them and say Evicted.
 	Store
 	// Evict: Piece, then say Evicted.
 	Evict

@@ -53,21 +53,30 @@ func (c *core) dropKept(piece, begin uint32) {
 	}
 }
 
-// storePiece moves a verified piece's kept blocks to the store. What the store puts out for it, the engine is told of.
+// storePiece moves a verified piece's kept blocks to the store. What the store puts out for it, the engine is told of. A
+// piece of which a block is missing was not verified as it stands: it is thrown away.
 func (c *core) storePiece(piece uint32) {
 	k := c.kept[piece]
 	size := c.files.pieceSize(piece)
-	if k == nil || size == 0 {
+	if size == 0 {
 		return
 	}
+	if k == nil {
+		k = &keptPiece{}
+	}
 	data := make([]byte, size)
-	for begin, b := range k.blocks {
+	whole := int64(0)
+	for begin, b := range k.blocks { // each at a place of its own: see keep
 		if int64(begin) < size {
-			copy(data[begin:], b)
+			whole += int64(copy(data[begin:], b))
 		}
 		c.keptLen -= len(b)
 	}
 	delete(c.kept, piece)
+	if whole != size {
+		c.then(engine.Input{Kind: engine.Evicted, Piece: piece})
+		return
+	}
 	out, err := c.store.Put(piece, data)
 	for _, p := range out {
 		c.then(engine.Input{Kind: engine.Evicted, Piece: p})

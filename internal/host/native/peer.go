@@ -14,6 +14,7 @@ const (
 	pieceHead     = 9 // id, index, begin
 	pieceMax      = pieceHead + bt.BlockSize
 	messageMax    = 1 << 20
+	servedMax     = 128 << 10 // of one request; more is a fault that the engine punishes
 )
 
 // peer is one channel and the place in its stream of bytes. A message is kept only until it is whole, a payload only
@@ -191,7 +192,7 @@ func (c *core) drained(ref engine.PeerRef) {
 // sendBlock sends a stored block, and zeros for what lies past the file's end.
 func (c *core) sendBlock(o *engine.Output) {
 	p := c.peers[o.Peer]
-	if p == nil || o.Length > bt.BlockSize {
+	if p == nil || o.Length > servedMax {
 		return
 	}
 	b := make([]byte, 4+pieceHead+int(o.Length))

@@ -562,7 +562,10 @@ export class Core implements FetchOwner {
   }
 
   private storePiece(piece: number): void {
-    if (!this.pieces.storePiece(piece)) return;
+    if (!this.pieces.storePiece(piece)) {
+      this.queue.push({ kind: InputKind.Evicted, piece });
+      return;
+    }
     this.queue.push({ kind: InputKind.Stored, piece });
     for (const gone of this.pieces.makeRoom(this.positionMs, (p) => p === piece || this.waitedFor(p))) {
       this.queue.push({ kind: InputKind.Evicted, piece: gone });

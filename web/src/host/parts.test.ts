@@ -93,6 +93,14 @@ test("a file store is empty when it opens, and leaves the file empty, closed and
   expect([file.data.length, file.closed, released]).toEqual([0, true, true]);
 });
 
+test("a file store whose disk is full holds no more in memory than a memory store", () => {
+  const s = new FileStore(new FakeFile(150), 100, 2 ** 31, () => {});
+  s.put(1, [bytes(90, 1)]);
+  expect(s.limit).toBe(2 ** 31);
+  s.put(2, [bytes(90, 2)]);
+  expect(s.limit).toBe(90 + 2 ** 28);
+});
+
 test("room is made behind the play head first, then anywhere, and never of what is pinned", () => {
   const film = makeFilm([bytes(10 * 32768, 1)]);
   film.session.files[0]!.segments = Array.from({ length: 10 }, (_, i) => [i * 32768, (i + 1) * 32768, i * 1000, 1000]);

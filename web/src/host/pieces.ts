@@ -44,19 +44,20 @@ export class Pieces {
     this.kept.delete(this.key(piece, begin));
   }
 
-  /** Moves a piece's kept blocks into the store; false, and nothing done, unless all are there. */
+  /** Moves a piece's kept blocks into the store; false, with those dropped and nothing stored, unless all are there. */
   storePiece(piece: number): boolean {
     const place = placeOf(this.title, piece);
     if (!place) return false;
     const blocks: Bytes[] = [];
+    let whole = true;
     for (let begin = 0; begin < place.size; begin += blockSize) {
       const block = this.kept.get(this.key(piece, begin));
-      if (block?.length !== Math.min(blockSize, place.size - begin)) return false;
-      blocks.push(block);
+      this.discard(piece, begin);
+      if (block?.length === Math.min(blockSize, place.size - begin)) blocks.push(block);
+      else whole = false;
     }
-    for (let begin = 0; begin < place.size; begin += blockSize) this.discard(piece, begin);
-    this.store.put(piece, blocks);
-    return true;
+    if (whole) this.store.put(piece, blocks);
+    return whole;
   }
 
   /** Takes a piece out of the store; false if it was not there. */

@@ -89,9 +89,12 @@ export interface ScratchFile {
   close(): void;
 }
 
-/** A PieceStore in a file. What the file system will not take (no room) is kept in memory instead. */
+/**
+ * A PieceStore in a file. What the file system will not take (no room) is kept in memory instead, as much as a store in memory
+ * would hold.
+ */
 export class FileStore implements PieceStore {
-  readonly limit: number;
+  limit: number;
   private readonly file: ScratchFile;
   private readonly slotSize: number;
   private readonly release: () => void;
@@ -128,6 +131,7 @@ export class FileStore implements PieceStore {
       }
     } catch {
       this.free.push(slot);
+      this.limit = Math.min(this.limit, this.bytes + this.overflow.limit);
       this.overflow.put(piece, blocks);
       return;
     }
