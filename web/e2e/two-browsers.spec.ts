@@ -20,7 +20,8 @@ let service: Service;
 
 test.describe.configure({ mode: "serial", timeout: 300_000 });
 
-test.beforeAll(async () => {
+/** A data folder into which the first seconds of the demo film were ingested as a film of their own. */
+function withFilm(): string {
   const data = dataFolder();
   const clip = join(data, "clip.mp4");
   const cut = ["-t", String(seconds), "-c", "copy", "-movflags", "+faststart", clip];
@@ -30,7 +31,11 @@ test.beforeAll(async () => {
     run(["ingest", clip, "--title", "Two browsers", "--id", title, "--open", "--data", data, "--json"]),
   ) as { id: string };
   expect(ingested.id).toBe(title);
-  service = await startDemo(data);
+  return data;
+}
+
+test.beforeAll(async () => {
+  service = await startDemo(withFilm());
 });
 
 test.afterAll(async () => {
@@ -42,9 +47,14 @@ class Viewer {
   constructor(
     readonly context: BrowserContext,
     readonly page: Page,
+    readonly at: Service,
   ) {}
 
-  static async open(browser: Browser, prepare?: (context: BrowserContext) => Promise<unknown>): Promise<Viewer> {
+  static async open(
+    browser: Browser,
+    prepare?: (context: BrowserContext) => Promise<unknown>,
+    at = service,
+  ): Promise<Viewer> {
     const context = await browser.newContext({ viewport: { width: 640, height: 360 } });
     await context.addInitScript(() => {
       const Real = window.RTCPeerConnection;
@@ -60,8 +70,8 @@ class Viewer {
     });
     await prepare?.(context);
     const page = await context.newPage();
-    await page.goto(`${service.url}/room/viewer?n=1&title=${title}`);
-    return new Viewer(context, page);
+    await page.goto(`${at.url}/room/viewer?n=1&title=${title}`);
+    return new Viewer(context, page, at);
   }
 
   stats(): Promise<PlayerStats> {
@@ -95,7 +105,7 @@ class Viewer {
     const delivered: DeliveredRange[] = await this.page.evaluate(() => window.essaimDebug!.delivered());
     expect(delivered.length).toBeGreaterThan(4);
     for (const [number, file] of session.files.entries()) {
-      const bytes = readFileSync(join(service.data, "objects", "objects", "media~", file.root));
+      const bytes = readFileSync(join(this.at.data, "objects", "objects", "media~", file.root));
       const ranges = delivered.filter((range) => range.file === number).sort((a, b) => a.from - b.from);
       let seen = file.segments[0][0];
       for (const { from, to, sha256 } of ranges) {
@@ -112,53 +122,71 @@ function filmBytes(session: PlaySession): number {
   return session.files.reduce((sum, file) => sum + file.size, 0);
 }
 
+/** What every viewer must have seen and never felt; prints and returns its share of bytes from the origin. */
+async function account(name: string, viewer: Viewer): Promise<number> {
+  const session = await viewer.session();
+  const stats = await viewer.stats();
+  const fromOrigin = (await traffic(viewer.at)).sessions[session.id] / filmBytes(session);
+  console.log(
+    `${name}: ${(100 * fromOrigin).toFixed(1)} % of the film from the origin, ` +
+      `${((100 * stats.peerBytes) / filmBytes(session)).toFixed(1)} % from viewers, ` +
+      `start ${stats.startupMs} ms, ${stats.stalls} stalls, by the ${stats.via}`,
+  );
+  expect(stats.stalls, `stalls of the viewer ${name}`).toBe(0);
+  await viewer.sawTheFilm();
+  return fromOrigin;
+}
+
 let first: Viewer;
 
-test("the first viewer plays the film to its end from the origin", async ({ browser }) => {
-  first = await Viewer.open(browser);
-  await first.playsToTheEnd();
-  const stats = await first.stats();
-  expect(stats.stalls).toBe(0);
-  expect(stats.via).toBe("engine");
-  await first.sawTheFilm();
-});
-
-test("the second gets at least 80 % from the first; viewers without WebRTC, or without the engine, play by HTTP", async ({
+test("the first viewer plays the film to its end; so do viewers without WebRTC, without the engine, without a tracker", async ({
   browser,
 }) => {
-  const second = Viewer.open(browser);
-  const withoutWebRTC = Viewer.open(browser, (context) =>
+  const elsewhere = await startDemo(withFilm());
+  const stopped = await fetch(`${elsewhere.url}/room/api/tracker`, {
+    method: "POST",
+    headers: { "content-type": "application/json", origin: elsewhere.url },
+    body: JSON.stringify({ stopped: true }),
+  });
+  expect(stopped.ok).toBe(true);
+
+  const withoutWebRTC = (context: BrowserContext) =>
     context.addInitScript(() => {
       Reflect.deleteProperty(window, "RTCPeerConnection");
       Reflect.deleteProperty(window, "webkitRTCPeerConnection");
-    }),
-  );
-  const withoutEngine = Viewer.open(browser, (context) =>
-    context.route("**/engine.wasm", (route) => route.fulfill({ status: 404, body: "" })),
-  );
-  const viewers = await Promise.all([second, withoutWebRTC, withoutEngine]);
+    });
+  const withoutEngine = (context: BrowserContext) =>
+    context.route("**/engine.wasm", (route) => route.fulfill({ status: 404, body: "" }));
+  const viewers = await Promise.all([
+    Viewer.open(browser),
+    Viewer.open(browser, withoutWebRTC),
+    Viewer.open(browser, withoutEngine),
+    Viewer.open(browser, undefined, elsewhere),
+  ]);
+  first = viewers[0];
   await Promise.all(viewers.map((viewer) => viewer.playsToTheEnd()));
-  const counted = (await traffic(service)).sessions;
-  for (const [number, viewer] of viewers.entries()) {
-    const session = await viewer.session();
-    const stats = await viewer.stats();
-    const fromOrigin = counted[session.id] / filmBytes(session);
-    console.log(
-      `viewer ${number + 2}: ${(100 * fromOrigin).toFixed(1)} % from the origin, ${stats.peerBytes} bytes from viewers, ` +
-        `start ${stats.startupMs} ms, ${stats.stalls} stalls, via ${stats.via}`,
-    );
-    expect(stats.stalls, `stalls of viewer ${number + 2}`).toBe(0);
-    await viewer.sawTheFilm();
-    if (number === 0) {
-      expect(fromOrigin).toBeLessThanOrEqual(0.2);
-      expect(stats.peerBytes).toBeGreaterThan(0.75 * filmBytes(session));
-    } else {
-      expect(stats.peerBytes).toBe(0);
-      expect(fromOrigin).toBeGreaterThan(0.95);
-    }
-    if (number === 2) expect(stats.via).toBe("page");
-    await viewer.context.close();
+  await account("the first", first);
+  expect((await first.stats()).via).toBe("engine");
+  for (const [name, viewer] of [
+    ["without WebRTC", viewers[1]],
+    ["without the engine", viewers[2]],
+    ["without a tracker", viewers[3]],
+  ] as const) {
+    expect(await account(name, viewer)).toBeGreaterThan(0.95);
+    expect((await viewer.stats()).peerBytes).toBe(0);
   }
+  expect((await viewers[2].stats()).via).toBe("page");
+  await Promise.all(viewers.slice(1).map((viewer) => viewer.context.close()));
+  await elsewhere.stop();
+});
+
+test("the second gets at least 80 % of its bytes from the first", async ({ browser }) => {
+  const second = await Viewer.open(browser);
+  await second.playsToTheEnd();
+  const fromOrigin = await account("the second", second);
+  expect(fromOrigin).toBeLessThanOrEqual(0.2);
+  expect((await second.stats()).peerBytes).toBeGreaterThan(0.75 * filmBytes(await second.session()));
+  await second.context.close();
 });
 
 test("a peer that flips one bit is dropped, and the film is right all the same", async ({ browser }) => {
@@ -195,20 +223,5 @@ test("the switch p2p: false is obeyed at once", async ({ browser }) => {
   expect((await switched.stats()).stalls).toBe(0);
   await forbidden.context.close();
   await switched.context.close();
-});
-
-test("with the tracker stopped the film plays to its end by HTTP", async ({ browser }) => {
-  await fetch(`${service.url}/room/api/tracker`, {
-    method: "POST",
-    headers: { "content-type": "application/json", origin: service.url },
-    body: JSON.stringify({ stopped: true }),
-  });
-  const alone = await Viewer.open(browser);
-  await alone.playsToTheEnd();
-  const stats = await alone.stats();
-  expect(stats.stalls).toBe(0);
-  expect(stats.peerBytes).toBe(0);
-  await alone.sawTheFilm();
-  await alone.context.close();
   await first.context.close();
 });
