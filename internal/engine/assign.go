@@ -24,6 +24,7 @@ const (
 	fetchesUrgent = 4
 	fetchesFloor  = 2
 	fetchesWindow = 1
+	fetchOverlap  = 250_000   // the next fetch from a file begins so long before the last one ends
 	fetchQuiet    = 1_500_000 // a fetch that brought nothing for so long no longer keeps peers from its blocks
 	fetchTimeout  = 8_000_000 // and is given up after so long
 	fetchSkipMax  = 128 << 10 // bytes that nobody wants any more and that are let come, for the sake of what lies behind them
@@ -84,7 +85,7 @@ func (e *Engine) assign() {
 		if room > 0 && w.Holders > 0 {
 			room -= e.askPeers(w, a)
 		}
-		if !resting && e.originMay(w, e.findActive(w.Piece), queue*1000/rate) {
+		if !resting && e.originMay(w, e.findActive(w.Piece), queue*1000/rate) && !e.inLine(w) {
 			e.fetch(i, rate, queue)
 		}
 	}
@@ -94,7 +95,7 @@ func (e *Engine) assign() {
 func (e *Engine) peersRate() int64 {
 	sum := int64(1)
 	for _, p := range e.peers {
-		if p.usable(e.now) {
+		if p.reliable(e.now) {
 			if r := p.rate.Rate(int64(e.now)); r > 0 {
 				sum += r
 			} else {
@@ -169,7 +170,7 @@ func (e *Engine) covered(file uint32, at int64) bool {
 func (e *Engine) originMay(w *picker.Want, a *activePiece, etaMs int64) bool {
 	usable := false
 	for _, p := range e.peers {
-		if p.usable(e.now) && p.has(w.Piece) {
+		if p.reliable(e.now) && p.has(w.Piece) {
 			usable = true
 			break
 		}
@@ -191,6 +192,28 @@ func (e *Engine) originMay(w *picker.Want, a *activePiece, etaMs int64) bool {
 		return !e.sharing || e.now-e.openedAt >= grace || w.AheadMs < picker.UrgentMs
 	}
 	return n < fetchesWindow && e.sharing && w.Holders == 0 && w.AheadMs <= e.picker.TimerMs(w.Piece) && e.neighbourLacks(w.Piece)
+}
+
+// inLine: a fetch under way has yet to bring earlier bytes of the file, or what is wanted more badly, and longer to do so than
+// a round trip. Where the source's rate is short, another would only take from it what the player needs sooner.
+func (e *Engine) inLine(w *picker.Want) bool {
+	f, n := e.locate(w.Piece)
+	at := int64(n*f.blocksPerPiece) * bt.BlockSize
+	all := e.fetches.All()
+	for i := range all {
+		ft := &all[i]
+		left, age := ft.To-ft.From-ft.Got, int64(e.now)-ft.Began
+		if ft.Got > 0 && left*age <= ft.Got*fetchOverlap || int64(e.now)-ft.Moved >= fetchQuiet {
+			continue
+		}
+		if ft.File == w.File && ft.From+ft.Got <= at {
+			return true
+		}
+		if k := e.wantOf(e.files[ft.File].FirstPiece + uint32((ft.From+ft.Seen)/int64(e.title.PieceLength))); k != nil && k.Class < w.Class {
+			return true
+		}
+	}
+	return false
 }
 
 // overdue: peers had their chance with a piece that was asked of them.

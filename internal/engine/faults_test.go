@@ -39,6 +39,47 @@ func TestPeersThatEndNoBlockStallNothing(t *testing.T) {
 	b.sawAll(t)
 }
 
+// TestShortOriginIsNoWorseForBadNeighbours gives a viewer an origin of 1.2 times the bitrate. Playback without peers would begin
+// after 1.7 s with the first segments alone and never stall; the engine may take its pieces' rounding longer.
+func TestShortOriginIsNoWorseForBadNeighbours(t *testing.T) {
+	upload := func(kbps uint32) func(*viewer) {
+		return func(s *viewer) {
+			s.step(engine.Input{Kind: engine.PolicyChanged, Flags: engine.FlagPeers | engine.FlagUpload, Length: kbps})
+		}
+	}
+	for _, c := range []struct {
+		name string
+		n    int
+		made func(*viewer)
+	}{
+		{"none", 0, nil},
+		{"silent", 6, func(s *viewer) { s.mute = true }},
+		{"ending no block", 6, func(s *viewer) { s.choppy = true }},
+		{"lying", 6, func(s *viewer) { s.lie = true }},
+		{"choking", 6, func(s *viewer) { s.step(engine.Input{Kind: engine.PolicyChanged, Flags: engine.FlagPeers}) }},
+		{"slow", 6, upload(160)},
+		{"one, very slow", 1, upload(40)},
+	} {
+		w := newWorld(t, newFilm(60, 100_000, 32<<10))
+		w.originAll = 132_000
+		list := seeds(w, c.n, func(s *viewer) { c.made(s) })
+		b := w.join()
+		b.share(true)
+		for _, s := range list {
+			b.meet(s)
+		}
+		b.play()
+		w.run(80 * second)
+		b.sawAll(t)
+		if b.started > 2_500_000 {
+			t.Errorf("started after %d ms", b.started/1000)
+		}
+		if t.Failed() {
+			t.Fatalf("with neighbours: %s", c.name)
+		}
+	}
+}
+
 // stepper plays inputs into a script's engine, and keeps what it answered.
 type stepper struct {
 	*script

@@ -67,7 +67,7 @@ type peer struct {
 	heard        Instant // it last said anything
 	told         Instant // we last said anything
 	snubbed      Instant // until then it gets no requests
-	snubs        int
+	snubs        int     // silences since it last brought a block; with any it gets one request at a time
 	rejects      int
 	turn         Instant // of the flood count
 	turnMessages int
@@ -89,6 +89,9 @@ func (p *peer) has(piece uint32) bool {
 
 // usable: it would answer a request now.
 func (p *peer) usable(now Instant) bool { return p.ready && !p.peerChoking && now >= p.snubbed }
+
+// reliable: it is usable, and the last that was asked of it came. The origin waits for no others.
+func (p *peer) reliable(now Instant) bool { return p.usable(now) && p.snubs == 0 }
 
 // room is how many more requests it may be given.
 func (p *peer) room(now Instant) int {
@@ -349,7 +352,15 @@ func (e *Engine) cancelStaleRequests() {
 func (e *Engine) cancelOthers(piece, block uint32, but PeerRef) {
 	for _, p := range e.peers {
 		if p.ref != but && p.owedLive > 0 {
-			e.cancelOwed(p, func(r *request) bool { return r.piece == piece && r.block == block })
+			e.cancelOwed(p, func(r *request) bool {
+				if r.piece != piece || r.block != block {
+					return false
+				}
+				if p.moved <= r.at && e.now-r.at > hedgeUrgent {
+					p.snubs = max(p.snubs, 1) // another was asked later, and was quicker
+				}
+				return true
+			})
 		}
 	}
 }

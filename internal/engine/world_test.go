@@ -99,6 +99,8 @@ type world struct {
 
 	originBytes int64
 	originRate  int64 // bytes per second of one fetch
+	originAll   int64 // and of all together; 0: no limit
+	originBusy  engine.Instant
 	originDown  bool
 	recorded    int // number of the viewer whose flight is recorded; 0: none
 	badOrigin   int // so many of its blocks come with a flipped bit
@@ -426,10 +428,20 @@ func (v *viewer) fetchRange(o engine.Output) {
 			v.keep(engine.Input{Kind: engine.Hashed, Ref: x.Ref, Piece: x.Piece, Begin: x.Begin}, data)
 		}
 		if got < size {
-			w.after(engine.Instant(10_000*1_000_000/w.originRate), func() { more(got) })
+			w.after(w.originPause(), func() { more(got) })
 		}
 	}
-	w.after(2*delay, func() { more(0) })
+	w.after(2*delay+w.originPause(), func() { more(0) })
+}
+
+// originPause is when the origin has the next 10,000 bytes for a fetch: in turn, where all share a rate.
+func (w *world) originPause() engine.Instant {
+	d := engine.Instant(10_000 * 1_000_000 / w.originRate)
+	if w.originAll > 0 {
+		w.originBusy = max(w.originBusy, w.now) + engine.Instant(10_000*1_000_000/w.originAll)
+		d = max(d, w.originBusy-w.now)
+	}
+	return d
 }
 
 // play reads segment after segment as a player does that wants ten seconds ahead, starts with two, and stalls at none.
