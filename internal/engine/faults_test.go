@@ -292,3 +292,16 @@ func TestAnswerSettlesTheRequestThatStillStands(t *testing.T) {
 		}
 	}
 }
+
+func TestSeekWithinAFetchDoesNotWaitForWhatLiesBefore(t *testing.T) {
+	s := newStepper(t, "film 60s 100000 piece=32768", "choose 0")
+	s.out = nil
+	s.line("seek 4s")
+	cancelled := s.said(engine.CancelFetch)
+	for _, o := range s.out {
+		if o.Kind == engine.FetchRange && o.File == 0 && o.From > 300_000 && cancelled == 1 {
+			return
+		}
+	}
+	t.Error("what plays now comes after 400 kB that nobody wants any more")
+}
