@@ -139,14 +139,19 @@ export class EssaimPlayer {
    * Resolves when Shaka has loaded. On failure it emits `failure` and rejects with the same.
    */
   async load(startMs = 0): Promise<void> {
+    if (this.#life.signal.aborted) return;
     try {
       this.#gauge = new Gauge(this.#video);
+      const asked = this.#consent;
       const [session, shaka] = await Promise.all([
-        this.#api.play(this.#options.title, this.#consent),
+        this.#api.play(this.#options.title, asked),
         import("shaka-player/dist/shaka-player.dash-es2021").then((module) => module.default),
       ]);
       this.#life.signal.throwIfAborted();
-      await this.#open(session, shaka, startMs);
+      const opening = this.#open(session, shaka, startMs);
+      // Who said yes while the request was under way is owed a session that knows it. No holds already: see #effective.
+      if (this.#consent && !asked && !session.policy.upload) this.#beginSharing();
+      await opening;
     } catch (error) {
       if (this.#life.signal.aborted) return;
       throw this.#fail(error);
@@ -173,15 +178,33 @@ export class EssaimPlayer {
 
   /**
    * The viewer's answer to the sharing question, obeyed at once: without consent no peer is used from now on. With it,
-   * a new play session is asked for if this one was begun without; rejects with an ApiError if that fails.
+   * a new play session is asked for if this one was begun without; rejects with an ApiError if that fails, and the answer
+   * is then as it was before.
    */
   async share(consent: boolean): Promise<void> {
     if (consent === this.#consent) return;
+    const before = this.#consent;
     this.#consent = consent;
     if (!this.#session || !this.#source) return;
     // A session that was begun without consent has no leave, and no ticket, to use peers.
-    if (consent && !this.#serverPolicy?.upload) await this.#renew();
-    else this.#obey(this.#serverPolicy ?? this.#session.policy);
+    if (!consent || this.#serverPolicy?.upload) {
+      this.#obey(this.#serverPolicy ?? this.#session.policy);
+      return;
+    }
+    try {
+      await this.#renew();
+    } catch (error) {
+      if (this.#consent === consent) this.#consent = before;
+      throw error;
+    }
+  }
+
+  /** Asks for a session with consent, once: if that fails, the viewer is as one who has not answered. */
+  #beginSharing(): void {
+    void this.#renew().catch((error: unknown) => {
+      this.#consent = undefined;
+      console.warn("essaim: sharing could not begin:", error);
+    });
   }
 
   /** Overrides parts of the policy for this player: the demonstration's switches. */
@@ -226,18 +249,24 @@ export class EssaimPlayer {
     };
   }
 
-  /** Ends playback and everything that goes with it, the engine's connections included. Idempotent. */
-  async destroy(): Promise<void> {
-    if (this.#life.signal.aborted) return;
+  /** Ends playback and everything that goes with it, the engine's connections first and at once. Idempotent. */
+  destroy(): Promise<void> {
+    this.#ending ??= this.#end();
+    return this.#ending;
+  }
+  #ending: Promise<void> | undefined;
+
+  async #end(): Promise<void> {
     this.#life.abort(new DOMException("the player was destroyed", "AbortError"));
     this.#gauge?.stop();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
     if (this.#session) void this.#report(true).catch(() => undefined);
     this.events.clear();
-    await this.#shaka?.destroy().catch(() => undefined);
+    // Side by side: connections to other viewers must not outlive the page's interest because a decoder takes its time.
+    const shaka = this.#shaka?.destroy().catch(() => undefined);
     this.#stopServing?.();
-    await this.#source?.close();
+    await Promise.all([shaka, this.#source?.close()]);
   }
 
   async #open(session: PlaySession, shaka: Shaka, startMs: number): Promise<void> {

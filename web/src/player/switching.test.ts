@@ -66,6 +66,26 @@ test("without leave to use peers no engine is loaded", async () => {
   expect(opened).toHaveBeenCalledOnce();
 });
 
+test("an engine whose viewer says no, or leaves, while its code is loading is not opened", async () => {
+  let arrive!: () => void;
+  const loaded = new Promise<void>((resolve) => (arrive = resolve));
+  const opened = vi.fn<OpenEngine>(() => Promise.resolve(new FakeEngine()));
+  const { source } = open(sharing, { load: () => loaded.then(() => opened) });
+  const starting = source.start();
+  source.policy({ ...sharing, p2p: false });
+  arrive();
+  await starting;
+  expect(opened).not.toHaveBeenCalled();
+  source.policy(sharing); // a changed mind finds the way open
+  await vi.waitFor(() => expect(source.via).toBe("engine"));
+
+  const left = open(sharing, { load: () => Promise.resolve(opened) }).source;
+  const leaving = left.start();
+  await left.close();
+  await leaving;
+  expect(opened).toHaveBeenCalledOnce();
+});
+
 test("the engine is seeded with verified pieces and told what happened before it came", async () => {
   const { source, opened, engine, changes, film } = open(sharing);
   const seeds: VerifiedPiece[] = [];
@@ -126,9 +146,13 @@ describe("an engine that", () => {
   });
 
   test("opens after the source was closed is closed at once", async () => {
-    const { source, engine } = open(sharing);
+    const { source, engine, opened } = open(sharing);
     const starting = source.start();
+    let deliver!: () => void;
+    opened.mockImplementation(() => new Promise((resolve) => (deliver = () => resolve(engine))));
+    await vi.waitFor(() => expect(opened).toHaveBeenCalled());
     await source.close();
+    deliver();
     await starting;
     expect(engine.closed).toBe(1);
     expect(engine.told).toEqual([]);

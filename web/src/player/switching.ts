@@ -105,6 +105,11 @@ export class SwitchingSource implements MediaSourceBytes {
     this.#engineState = "opening";
     try {
       const open = await (this.#options.load ?? loadHost)();
+      // While the host's code came, the viewer may have left, or said no.
+      if (this.#closed || !this.#policy.p2p) {
+        this.#engineState = "none";
+        return;
+      }
       const engine = await open(
         { ...this.#session, policy: this.#policy, tickets: this.#tickets },
         {
@@ -127,7 +132,7 @@ export class SwitchingSource implements MediaSourceBytes {
       this.#decided();
       this.#options.onChange?.("engine");
     } catch (error) {
-      this.#fail(undefined, error);
+      this.#fail(this.#engine, error);
     }
   }
 
