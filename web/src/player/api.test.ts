@@ -43,6 +43,18 @@ test("no answer is offline, and nonsense a server's fault", async () => {
   expect(await failed(answering(() => new Response("nonsense")).api.titles())).toMatchObject({ kind: "server" });
 });
 
+test("an answer that never ends is given up, and is the connection's fault", async () => {
+  const timeout = vi.spyOn(AbortSignal, "timeout").mockImplementation(() => AbortSignal.abort());
+  const { api, fetch } = answering(() => {
+    const body = new ReadableStream({ start: (stream) => stream.error(new DOMException("timed out", "TimeoutError")) });
+    return new Response(body);
+  });
+  expect(await failed(api.titles())).toMatchObject({ kind: "offline" });
+  expect(timeout).toHaveBeenCalledWith(20_000);
+  expect(fetch.mock.lastCall![1]!.signal?.aborted).toBe(true);
+  timeout.mockRestore();
+});
+
 test("nobody signed in and no demonstration are answers, not errors", async () => {
   expect(await answering(() => new Response(null, { status: 401 })).api.me()).toBeUndefined();
   expect(await answering(() => new Response(null, { status: 404 })).api.demoMembers()).toBeUndefined();

@@ -59,6 +59,12 @@ export class ApiError extends Error {
   }
 }
 
+/**
+ * An answer that is not whole after so many milliseconds is given up. The longest, a long film's play session, has some
+ * hundred kilobytes: a line that needs longer for it carries no film.
+ */
+const patienceMs = 20_000;
+
 /** The API of one server. */
 export class Api {
   #prefix: string;
@@ -136,7 +142,10 @@ export class Api {
     try {
       return (await response.json()) as T;
     } catch (error) {
-      throw new ApiError("server", response.status, undefined, { cause: error });
+      // A body that is no JSON is the server's fault; one that does not end is the connection's.
+      throw new ApiError(error instanceof SyntaxError ? "server" : "offline", response.status, undefined, {
+        cause: error,
+      });
     }
   }
 
@@ -153,6 +162,7 @@ export class Api {
         },
         body: body === undefined ? undefined : JSON.stringify(body),
         credentials: "same-origin",
+        signal: AbortSignal.timeout(patienceMs),
       });
     } catch (error) {
       throw new ApiError("offline", 0, undefined, { cause: error });
