@@ -63,6 +63,13 @@ export type Answer = "yes" | "no" | undefined;
 class SharingState {
   #answer: Answer = $state(initialAnswer());
 
+  constructor() {
+    // An answer given in one tab holds in all.
+    addEventListener("storage", ({ key }) => {
+      if (key === "essaim.share" || key === null) this.#answer = initialAnswer();
+    });
+  }
+
   get answer(): Answer {
     return this.#answer;
   }
@@ -86,19 +93,26 @@ class AccountState {
   me: Me | undefined = $state();
   known = $state(false);
 
-  /** Asks the server; a server that cannot be reached leaves the page to a stranger. */
+  constructor() {
+    // A page that comes back from the browser's cache shows who was signed in when it was left.
+    addEventListener("pageshow", ({ persisted }) => persisted && void this.refresh());
+  }
+
+  /** Asks the server; one that cannot be reached changes nothing. */
   async refresh(): Promise<void> {
     try {
       this.me = await api.me();
     } catch {
-      this.me = undefined;
+      // As before: a stranger, if nobody was known.
     }
     this.known = true;
   }
 
+  /** Signs out. Rejects with an ApiError where the session may live on: nobody must leave a screen believing otherwise. */
   async signOut(): Promise<void> {
-    await api.signOut().catch(() => undefined);
-    await this.refresh();
+    await api.signOut();
+    this.me = undefined;
+    this.known = true;
   }
 }
 

@@ -12,6 +12,7 @@ export interface Words {
   otherLanguage: string;
   signIn: string;
   signOut: string;
+  signOutFailed: string;
   signedInAs: (name: string) => string;
   watch: string;
   watchTitle: (name: string) => string;
@@ -51,7 +52,8 @@ export interface Words {
     on: string;
     off: string;
     presumed: string;
-    unavailable: string;
+    paused: string;
+    failed: string;
     change: string;
     stop: string;
   };
@@ -88,6 +90,7 @@ const en: Words = {
   otherLanguage: "Français",
   signIn: "Sign in",
   signOut: "Sign out",
+  signOutFailed: "You are still signed in.",
   signedInAs: (name) => `Signed in as ${name}`,
   watch: "Watch",
   watchTitle: (name) => `Watch ${name}`,
@@ -131,7 +134,8 @@ const en: Words = {
     on: "You are sharing while you watch.",
     off: "You are not sharing.",
     presumed: "In this demonstration, viewers have agreed to share.",
-    unavailable: "This film comes from our server alone.",
+    paused: "You agreed to share. For now, nothing is shared.",
+    failed: "Sharing could not begin. The film plays on from our server.",
     change: "Change",
     stop: "Do not share",
   },
@@ -181,6 +185,7 @@ const fr: Words = {
   otherLanguage: "English",
   signIn: "Se connecter",
   signOut: "Se déconnecter",
+  signOutFailed: "Vous êtes toujours connecté.",
   signedInAs: (name) => `Connecté en tant que ${name}`,
   watch: "Regarder",
   watchTitle: (name) => `Regarder ${name}`,
@@ -224,7 +229,8 @@ const fr: Words = {
     on: "Vous partagez en regardant.",
     off: "Vous ne partagez pas.",
     presumed: "Dans cette démonstration, les spectateurs ont accepté de partager.",
-    unavailable: "Ce film vient de notre seul serveur.",
+    paused: "Vous avez accepté de partager. Pour l’instant, rien n’est partagé.",
+    failed: "Le partage n’a pas pu commencer. Le film continue depuis notre serveur.",
     change: "Modifier",
     stop: "Ne pas partager",
   },
