@@ -97,54 +97,87 @@ for (const { name, width, height } of sizes) {
       await page.screenshot({ path: `test-results/title-${name}.png`, fullPage: true });
     });
 
-    test("a demonstration's member signs in with one click, and out again", async ({ page }) => {
+    test("the way in and the player have their room, and nothing moves", async ({ page }) => {
       await page.goto("/sign-in");
-      const enter = page.getByRole("button", { name: "Enter as demo" });
-      await expect(enter).toBeVisible();
+      await expect(page.getByRole("button", { name: "Enter as demo" })).toBeVisible();
+      await expect(page.getByRole("heading", { level: 1 })).toHaveCount(1);
+      expect(await layoutShift(page)).toBeLessThan(0.02);
       await noSidewaysScroll(page);
       await page.screenshot({ path: `test-results/sign-in-${name}.png`, fullPage: true });
-      await enter.click();
-      await expect(page).toHaveURL("/");
-      await page.getByRole("button", { name: "Sign out" }).click();
-      await expect(page.getByRole("link", { name: "Sign in" })).toBeVisible();
-    });
 
-    test("the film plays past five seconds by verified HTTP alone, for a viewer who said no", async ({ page, url }) => {
       await page.addInitScript(() => localStorage.setItem("essaim.share", "no"));
-      const engine: string[] = [];
-      page.on("request", (request) => {
-        if (/engine\.wasm|\/tracker/.test(request.url())) engine.push(request.url());
-      });
-      await page.goto(`/watch/${film}?debug=1`);
-      await page.waitForFunction(() => (document.querySelector("video")?.currentTime ?? 0) >= 5, undefined, {
-        timeout: 45_000,
-      });
-      await expect(page.getByText("You are not sharing.")).toBeVisible();
+      await page.goto(`/watch/${film}`);
+      await expect(page.getByText("You are not sharing.")).toBeInViewport({ ratio: 1 });
       await expect(page.getByText("Every byte verified")).toBeVisible();
+      await expect(page.getByRole("heading", { level: 1 })).toBeInViewport({ ratio: 1 });
+      await expect(page.getByText("Open to all")).toBeInViewport({ ratio: 1 });
+      expect(await layoutShift(page)).toBeLessThan(0.02);
       await noSidewaysScroll(page);
       await page.screenshot({ path: `test-results/watch-${name}.png` });
-
-      await page.waitForFunction(() => window.essaimDebug!.delivered().every((range) => range.sha256 !== ""));
-      const [stats, session, delivered] = (await page.evaluate(() => {
-        const debug = window.essaimDebug!;
-        return [debug.stats(), debug.session(), debug.delivered()];
-      })) as [PlayerStats, PlaySession, DeliveredRange[]];
-      expect(stats).toMatchObject({ via: "page", peerBytes: 0, badBlocks: 0, stalls: 0 });
-      expect(stats.startupMs).toBeGreaterThan(0);
-      expect(session.policy).toMatchObject({ p2p: false, upload: false });
-      expect(engine).toEqual([]);
-      for (const { file, from, to, sha256 } of delivered) {
-        const headers = { Range: `bytes=${from}-${to - 1}` };
-        const answer = await page.request.get(`${url}/media/${session.files[file].root}`, { headers });
-        expect(
-          createHash("sha256")
-            .update(await answer.body())
-            .digest("hex"),
-        ).toBe(sha256);
-      }
     });
   });
 }
+
+test("the film plays past five seconds by verified HTTP alone, for a viewer who said no", async ({ page, url }) => {
+  await page.addInitScript(() => localStorage.setItem("essaim.share", "no"));
+  const engine: string[] = [];
+  page.on("request", (request) => {
+    if (/engine\.wasm|\/tracker/.test(request.url())) engine.push(request.url());
+  });
+  await page.goto(`/watch/${film}?debug=1`);
+  await page.waitForFunction(() => (document.querySelector("video")?.currentTime ?? 0) >= 5, undefined, {
+    timeout: 45_000,
+  });
+  await page.waitForFunction(() => window.essaimDebug!.delivered().every((range) => range.sha256 !== ""));
+  const [stats, session, delivered] = (await page.evaluate(() => {
+    const debug = window.essaimDebug!;
+    return [debug.stats(), debug.session(), debug.delivered()];
+  })) as [PlayerStats, PlaySession, DeliveredRange[]];
+  expect(stats).toMatchObject({ via: "page", peerBytes: 0, badBlocks: 0, stalls: 0 });
+  expect(stats.startupMs).toBeGreaterThan(0);
+  expect(session.policy).toMatchObject({ p2p: false, upload: false });
+  expect(engine).toEqual([]);
+  for (const { file, from, to, sha256 } of delivered) {
+    const headers = { Range: `bytes=${from}-${to - 1}` };
+    const answer = await page.request.get(`${url}/media/${session.files[file].root}`, { headers });
+    expect(
+      createHash("sha256")
+        .update(await answer.body())
+        .digest("hex"),
+    ).toBe(sha256);
+  }
+});
+
+test("a demonstration's member signs in with one click, and out again", async ({ page }) => {
+  await page.goto(`/title/${film}`);
+  await page.getByRole("link", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Enter as demo" }).click();
+  await expect(page).toHaveURL(new RegExp(`/title/${film}$`));
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await expect(page.getByRole("link", { name: "Sign in" })).toBeVisible();
+});
+
+test("a film with an endless name and no poster that loads keeps the page whole", async ({ page }) => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  const name = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft";
+  const given = { id: film, name, summary: `${name}, ${name}`, open: true, duration_ms: 60_000 };
+  const titles = [
+    { ...given, poster: `/objects/${"0".repeat(64)}` },
+    { ...given, id: "another", poster: "" },
+  ];
+  await page.route("**/api/v1/titles", (route) => route.fulfill({ json: { titles } }));
+  await page.route(`**/api/v1/titles/${film}`, (route) => route.fulfill({ json: { ...titles[0], files: [] } }));
+  for (const path of ["/", `/title/${film}`, `/watch/${film}`]) {
+    await page.goto(path);
+    await expect(page.getByRole("heading", { level: 1, name })).toBeVisible();
+    await noSidewaysScroll(page);
+  }
+  await page.goto("/");
+  const pictures = page.locator("main img");
+  await expect(pictures).toHaveCount(3);
+  for (const picture of await pictures.all()) await expect(picture).toHaveAttribute("src", /blank|^data:/);
+  await page.screenshot({ path: "test-results/endless.png", fullPage: true });
+});
 
 test("a wrong password is told in a sentence, and the form stays", async ({ page }) => {
   await page.goto("/sign-in");

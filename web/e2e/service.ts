@@ -12,7 +12,7 @@ export const binary = resolve(process.env.ESSAIM_BIN ?? "../bin/essaim");
 /** The demo film's packaged files. */
 export const filmFolder = resolve("../internal/demo/film");
 
-/** A running `essaim demo`. */
+/** A running `essaim demo` or `essaim serve`. */
 export interface Service {
   url: string;
   data: string;
@@ -43,9 +43,18 @@ async function freePort(): Promise<number> {
 }
 
 /** Starts `essaim demo` and resolves once it says that it is ready. */
-export async function startDemo(data = dataFolder(), args: string[] = []): Promise<Service> {
+export function startDemo(data = dataFolder(), args: string[] = []): Promise<Service> {
+  return start("demo", data, args);
+}
+
+/** Starts `essaim serve` on a folder that has its films and members, and resolves once it says that it is ready. */
+export function startServe(data: string, args: string[] = []): Promise<Service> {
+  return start("serve", data, args);
+}
+
+async function start(command: "demo" | "serve", data: string, args: string[]): Promise<Service> {
   const port = await freePort();
-  const child: ChildProcess = spawn(binary, ["demo", "--listen", `127.0.0.1:${port}`, "--data", data, ...args], {
+  const child: ChildProcess = spawn(binary, [command, "--listen", `127.0.0.1:${port}`, "--data", data, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   let said = "";
@@ -56,7 +65,7 @@ export async function startDemo(data = dataFolder(), args: string[] = []): Promi
   for (let tries = 0; ; tries++) {
     if (child.exitCode !== null || tries > 300) {
       child.kill();
-      throw new Error(`essaim demo did not get ready:\n${said}`);
+      throw new Error(`essaim ${command} did not get ready:\n${said}`);
     }
     const ready = await fetch(`${url}/readyz`).then(
       (response) => response.ok,

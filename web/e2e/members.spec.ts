@@ -1,0 +1,300 @@
+/**
+ * What is for members, and who is asked: a film ingested without `--open` shows nothing to a stranger and plays by HTTP
+ * alone for a member; no connection to another viewer is made before a yes, and none outlives a no or the page. Then
+ * what viewers do with a player beside watching: pause, jump, change the speed.
+ */
+
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type BrowserContext, expect, type Page, test } from "@playwright/test";
+import type { DeliveredRange, PlayerStats, TitleDetail, TitleSummary } from "../src/player";
+import type { PlaySession } from "../src/player/session";
+import { dataFolder, filmFolder, run, type Service, startDemo, startServe } from "./service";
+
+const seconds = 20;
+const closed = "for-members";
+const open = "for-all";
+const member = { name: "ada", password: "a long enough password" };
+
+/** Keeps every RTCPeerConnection that its pages make, see `connections`. */
+async function watched(context: BrowserContext): Promise<void> {
+  await context.addInitScript(() => {
+    const made: RTCPeerConnection[] = [];
+    Object.assign(window, { connectionsMade: made });
+    window.RTCPeerConnection = new Proxy(window.RTCPeerConnection, {
+      construct(target, args: [RTCConfiguration?]) {
+        const connection = new target(...args);
+        made.push(connection);
+        return connection;
+      },
+    });
+  });
+}
+
+test.beforeEach(({ context }) => watched(context));
+
+/** The states of all connections that the page has ever made. */
+function connections(page: Page): Promise<RTCPeerConnectionState[]> {
+  return page.evaluate(() =>
+    (window as unknown as { connectionsMade: RTCPeerConnection[] }).connectionsMade.map((each) => each.connectionState),
+  );
+}
+
+const stats = (page: Page): Promise<PlayerStats> => page.evaluate(() => window.essaimDebug!.stats());
+const session = (page: Page): Promise<PlaySession> => page.evaluate(() => window.essaimDebug!.session()!);
+const rest = (page: Page, answer: string) => page.addInitScript((a) => localStorage.setItem("essaim.share", a), answer);
+
+async function playsPast(page: Page, second: number): Promise<void> {
+  await page.waitForFunction((at) => document.querySelector("video")!.currentTime >= at, second, { timeout: 60_000 });
+}
+
+/** What reached the player is the film, range for range; returns the ranges. */
+async function sawTheFilm(page: Page, service: Service): Promise<DeliveredRange[]> {
+  await page.waitForFunction(() => window.essaimDebug!.delivered().every((range) => range.sha256 !== ""));
+  const { files } = await session(page);
+  const delivered: DeliveredRange[] = await page.evaluate(() => window.essaimDebug!.delivered());
+  expect(delivered.length).toBeGreaterThan(3);
+  const bytes = files.map(({ root }) => readFileSync(join(service.data, "objects", "objects", "media~", root)));
+  for (const { file, from, to, sha256 } of delivered) {
+    expect(createHash("sha256").update(bytes[file].subarray(from, to)).digest("hex")).toBe(sha256);
+  }
+  return delivered;
+}
+
+test.describe("a service with a film for members", () => {
+  let service: Service;
+
+  test.beforeAll(async () => {
+    const data = dataFolder();
+    // Two clips of the demo's film, from different places: what they have in common would be open to all.
+    const films = [
+      { id: closed, title: "A hive of our own", flags: [], from: 0 },
+      { id: open, title: "A hive for all", flags: ["--open"], from: 60 },
+    ];
+    for (const { id, title, flags, from } of films) {
+      const clip = join(data, `${id}.mp4`);
+      const cut = ["-t", String(seconds), "-c", "copy", "-movflags", "+faststart", clip];
+      const inputs = ["video-360p.mp4", "audio.mp4"].flatMap((name) => [
+        "-ss",
+        `${from}`,
+        "-i",
+        join(filmFolder, name),
+      ]);
+      execFileSync("ffmpeg", ["-v", "error", "-y", ...inputs, ...cut]);
+      run(["ingest", clip, "--title", title, "--id", id, ...flags, "--data", data, "--json"]);
+    }
+    run(["admin", "member", "add", member.name, "--data", data], `${member.password}\n`);
+    service = await startServe(data);
+  });
+
+  test.afterAll(() => service.stop());
+
+  test("a stranger finds no trace of it, and gets not a byte of it", async ({ page, playwright }) => {
+    const inside = await playwright.request.newContext({ baseURL: service.url });
+    expect((await inside.post("/api/v1/session", { data: member })).status()).toBe(200);
+    const title = (await (await inside.get(`/api/v1/titles/${closed}`)).json()) as TitleDetail;
+    const pressed = await inside.post(`/api/v1/titles/${closed}/play`, { data: {} });
+    const { files } = (await pressed.json()) as PlaySession;
+    expect(title.poster).not.toBe("");
+    expect((await inside.get(title.poster)).headers()["content-type"]).toMatch(/^image\//);
+    await inside.dispose();
+
+    const outside = await playwright.request.newContext({ baseURL: service.url });
+    const listed = (await (await outside.get("/api/v1/titles")).json()) as { titles: TitleSummary[] };
+    expect(listed.titles.map(({ id }) => id)).toEqual([open]);
+    const shown = await outside.post(`/api/v1/titles/${open}/play`, { data: { share: true } });
+    const { tickets } = (await shown.json()) as PlaySession;
+    const refusals = [
+      await outside.get(`/api/v1/titles/${closed}`),
+      await outside.get(`/api/v1/titles/${closed}/torrent`),
+      await outside.post(`/api/v1/titles/${closed}/play`, { data: { share: true } }),
+    ];
+    // A poster is had by whoever knows its digest, and nothing that a stranger is told holds it.
+    expect(JSON.stringify(listed)).not.toContain(title.poster);
+    for (const { root, first } of files) {
+      const hashes = `/hashes/${root}?base=${first?.base ?? 0}&index=0&length=2&proof=0`;
+      // With no ticket, and with one for another film.
+      for (const headers of [{}, { Authorization: `Bearer ${tickets.media}` }] as Record<string, string>[]) {
+        refusals.push(await outside.get(`/media/${root}`, { headers: { ...headers, Range: "bytes=0-99" } }));
+        refusals.push(await outside.get(`/media/${root}`, { headers }));
+        refusals.push(await outside.get(hashes, { headers }));
+      }
+    }
+    for (const refusal of refusals) {
+      expect([401, 403, 404], refusal.url()).toContain(refusal.status());
+      expect(refusal.headers()["content-type"], refusal.url()).toBe("application/problem+json");
+      for (const secret of ["A hive of our own", title.poster]) expect(await refusal.text()).not.toContain(secret);
+    }
+    await outside.dispose();
+
+    const media: string[] = [];
+    page.on("request", (request) => /\/(media|hashes)\//.test(request.url()) && media.push(request.url()));
+    await page.goto(service.url);
+    await expect(page.getByRole("heading", { level: 3 })).toHaveText(["A hive for all"]);
+    for (const path of ["title", "watch"]) {
+      await page.goto(`${service.url}/${path}/${closed}`);
+      await expect(page.getByRole("alert")).toHaveText("Sign in first; this film is for members.");
+      await expect(page.getByRole("main").getByRole("link", { name: "Sign in" })).toBeVisible();
+      await expect(page.getByText("A hive of our own")).toHaveCount(0);
+    }
+    expect(media).toEqual([]);
+  });
+
+  test("a member signs in, sees it, and plays it by HTTP alone, until they sign out", async ({ page }) => {
+    await rest(page, "yes");
+    await page.goto(`${service.url}/title/${closed}`);
+    await page.getByRole("main").getByRole("link", { name: "Sign in" }).click();
+    await page.getByLabel("Name").fill(member.name);
+    await page.getByLabel("Password").fill(member.password);
+    await page.keyboard.press("Enter");
+    await expect(page.getByRole("heading", { level: 1, name: "A hive of our own" })).toBeVisible();
+    await expect(page.getByRole("link", { name: "Torrent file" })).toHaveCount(0);
+    await page.goto(`${service.url}/watch/${closed}?debug=1`);
+    await playsPast(page, 8);
+
+    const { nodes, tickets, policy } = await session(page);
+    expect(nodes.trackers).toEqual([]);
+    expect(tickets.swarm).toBeUndefined();
+    expect(policy).toMatchObject({ p2p: false, upload: false });
+    expect(await stats(page)).toMatchObject({ via: "page", peerBytes: 0, sentBytes: 0, badBlocks: 0 });
+    expect(await connections(page)).toEqual([]);
+    await sawTheFilm(page, service);
+    await expect(page.getByText("Every byte verified")).toBeVisible();
+    await expect(page.getByRole("main")).not.toContainText(/shar/i);
+    await expect(page.getByRole("region")).toHaveCount(0);
+
+    // A server that cannot be reached has not signed anybody out, and the page does not pretend so.
+    await page.route("**/api/v1/session", (route) => route.abort());
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await expect(page.getByRole("alert")).toContainText("You are still signed in.");
+    await page.unroute("**/api/v1/session");
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await expect(page.getByRole("link", { name: "Sign in" })).toBeVisible();
+    const again = await page.request.post(`${service.url}/api/v1/titles/${closed}/play`, { data: {} });
+    expect(again.status()).toBe(401);
+    await page.reload();
+    await expect(page.getByRole("alert")).toHaveText("Sign in first; this film is for members.");
+  });
+
+  test("unanswered is no; a yes begins sharing, also one said before the film is there", async ({ page }) => {
+    await page.goto(`${service.url}/watch/${open}?debug=1`);
+    await expect(page.getByText("Share while you watch?")).toBeVisible();
+    await playsPast(page, 3);
+    expect((await session(page)).policy).toMatchObject({ p2p: false, upload: false });
+    expect((await stats(page)).via).toBe("page");
+    expect(await connections(page)).toEqual([]);
+    expect((await page.request.get(`${service.url}/room/viewer`, { headers: { Accept: "*/*" } })).status()).toBe(404);
+
+    // A yes that the server cannot take is taken back, and asked for again.
+    await page.route("**/play", (route) => route.abort());
+    await page.getByRole("button", { name: "Yes" }).click();
+    await expect(page.getByRole("status")).toHaveText(/Sharing could not begin/);
+    await expect(page.getByText("Share while you watch?")).toBeVisible();
+    await page.unroute("**/play");
+    await page.getByRole("button", { name: "Yes" }).click();
+    await expect(page.getByText("You are sharing while you watch.")).toBeVisible();
+    await expect(page.getByRole("button", { name: "Change" })).toBeFocused();
+    await page.waitForFunction(() => window.essaimDebug!.stats().via === "engine");
+    expect((await session(page)).policy).toMatchObject({ p2p: true, upload: true });
+
+    await page.evaluate(() => localStorage.removeItem("essaim.share"));
+    let answer!: () => void;
+    const answered = new Promise<void>((resolve) => (answer = resolve));
+    await page.route("**/play", async (route) => {
+      await answered;
+      await route.continue();
+    });
+    await page.reload();
+    await page.waitForFunction(() => window.essaimDebug !== undefined);
+    const early = page.evaluate(() => window.essaimDebug!.player.share(true));
+    answer();
+    await early;
+    await page.waitForFunction(() => window.essaimDebug!.stats().via === "engine");
+    expect((await session(page)).policy.upload).toBe(true);
+    await sawTheFilm(page, service);
+  });
+});
+
+test.describe("the open film of a demonstration", () => {
+  const film = "essaim-demo";
+  let service: Service;
+
+  test.beforeAll(async () => {
+    service = await startDemo();
+  });
+
+  test.afterAll(() => service.stop());
+
+  test("pause, resume, one and a half times the speed, and a jump to the middle", async ({ page }) => {
+    await rest(page, "no");
+    await page.goto(`${service.url}/watch/${film}?debug=1`);
+    const video = page.locator("video");
+    await playsPast(page, 1);
+    await video.focus();
+    await page.keyboard.press("Space");
+    await expect(video).toHaveJSProperty("paused", true);
+    await page.keyboard.press("Space");
+    await expect(video).toHaveJSProperty("paused", false);
+    await video.evaluate((v: HTMLVideoElement) => void (v.playbackRate = 1.5));
+    await playsPast(page, 6);
+    await expect(video).toHaveJSProperty("playbackRate", 1.5);
+
+    const middle = await video.evaluate((v: HTMLVideoElement) => {
+      v.playbackRate = 1;
+      return (v.currentTime = v.duration / 2);
+    });
+    await playsPast(page, middle + 3);
+    expect(await stats(page)).toMatchObject({ via: "page", badBlocks: 0 });
+    expect(await connections(page)).toEqual([]);
+    const delivered = await sawTheFilm(page, service);
+    // It jumped: what lies between was not fetched.
+    const { files } = await session(page);
+    const given = delivered.flatMap(({ file, from, to }) =>
+      files[file].segments.filter((segment) => segment[0] >= from && segment[1] <= to).map(([, , start]) => start),
+    );
+    expect(given.some((start) => start > middle * 1_000)).toBe(true);
+    expect(given.filter((start) => start > 40_000 && start < middle * 1_000 - 20_000)).toEqual([]);
+  });
+
+  test("a no ends all connections at once, and so does leaving the page", async ({ browser, context, page }) => {
+    const other = await browser.newContext();
+    await watched(other);
+    const neighbour = await other.newPage();
+    for (const viewer of [page, neighbour]) {
+      await rest(viewer, "yes");
+      await viewer.setViewportSize({ width: 640, height: 480 });
+      await viewer.goto(`${service.url}/watch/${film}?debug=1`);
+    }
+    const connected = () => window.essaimDebug!.stats().peers > 0;
+    await page.waitForFunction(connected);
+    await neighbour.waitForFunction(connected);
+
+    // Said in another tab, it holds here.
+    const tab = await context.newPage();
+    await tab.goto(`${service.url}/sign-in`);
+    await tab.evaluate(() => localStorage.setItem("essaim.share", "no"));
+    await expect(page.getByText("You are not sharing.")).toBeVisible();
+    const made = await connections(page);
+    expect(new Set(made)).toEqual(new Set(["closed"]));
+    await page.waitForFunction(() => window.essaimDebug!.stats().peers === 0, undefined, { timeout: 2_000 });
+    const { peerBytes, sentBytes } = await stats(page);
+    const at = await page.locator("video").evaluate((v: HTMLVideoElement) => v.currentTime);
+    await playsPast(page, at + 3);
+    expect(await stats(page)).toMatchObject({ peerBytes, sentBytes, peers: 0 });
+    expect(await connections(page)).toEqual(made);
+    await sawTheFilm(page, service);
+
+    // Yes once more, so that there is something to leave.
+    await page.getByRole("button", { name: "Change" }).click();
+    await page.getByRole("button", { name: "Yes" }).click();
+    await page.waitForFunction(connected);
+    await page.getByRole("link", { name: "Essaim" }).click();
+    await expect(page.getByRole("heading", { name: "All films" })).toBeVisible();
+    await expect.poll(() => connections(page).then((states) => new Set(states))).toEqual(new Set(["closed"]));
+    await neighbour.waitForFunction(() => window.essaimDebug!.stats().peers === 0);
+    await expect.poll(() => page.workers().length).toBe(0);
+    await other.close();
+  });
+});
