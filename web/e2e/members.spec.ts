@@ -278,7 +278,7 @@ test.describe("the open film of a demonstration", () => {
     await expect(page.getByText("You are not sharing.")).toBeVisible();
     const made = await connections(page);
     expect(new Set(made)).toEqual(new Set(["closed"]));
-    await page.waitForFunction(() => window.essaimDebug!.stats().peers === 0, undefined, { timeout: 2_000 });
+    await page.waitForFunction(() => window.essaimDebug!.stats().peers === 0);
     const { peerBytes, sentBytes } = await stats(page);
     const at = await page.locator("video").evaluate((v: HTMLVideoElement) => v.currentTime);
     await playsPast(page, at + 3);
