@@ -95,8 +95,8 @@ func readPassword(ctx context.Context, in *os.File, ask io.Writer) (string, erro
 	if p, ok := os.LookupEnv("ESSAIM_PASSWORD"); ok {
 		return p, nil
 	}
-	if isatty.IsTerminal(in.Fd()) {
-		before, err := term.GetState(int(in.Fd()))
+	if fd := int(in.Fd()); term.IsTerminal(fd) {
+		before, err := term.GetState(fd)
 		if err != nil {
 			return "", fmt.Errorf("read password: %w", err)
 		}
@@ -107,14 +107,14 @@ func readPassword(ctx context.Context, in *os.File, ask io.Writer) (string, erro
 		}
 		done := make(chan typed, 1)
 		go func() { // reading from a terminal cannot be broken off; the program's end ends it
-			b, err := term.ReadPassword(int(in.Fd()))
+			b, err := term.ReadPassword(fd)
 			done <- typed{b, err}
 		}()
 		var t typed
 		select {
 		case t = <-done:
 		case <-ctx.Done():
-			t.err = errors.Join(errors.New("interrupted"), term.Restore(int(in.Fd()), before))
+			t.err = errors.Join(errors.New("interrupted"), term.Restore(fd, before))
 		}
 		fmt.Fprintln(ask)
 		if t.err != nil {
