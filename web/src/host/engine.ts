@@ -3,7 +3,7 @@
  * never be trusted to live: any fault throws, and the host then gives the engine up for good.
  */
 
-import type { Stepper } from "./core";
+import type { Stepper } from "./surroundings";
 import { GoRuntime } from "./goruntime";
 import { inputSize, readOutputs, writeInput, type Input, type Output } from "./record";
 

@@ -3,7 +3,8 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { Core, queueLow, type Announce } from "./core";
+import { Core, queueLow } from "./core";
+import type { Announce } from "./surroundings";
 import type { HttpEvents } from "./fetches";
 import { Flags, InputKind, OutputKind } from "./kinds.gen";
 import type { Bytes, Input, Output } from "./record";

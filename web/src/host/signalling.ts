@@ -4,7 +4,8 @@
  * while policy forbids peers.
  */
 
-import type { Announce, Core, Net } from "./core";
+import type { Core } from "./core";
+import type { Announce, Net } from "./surroundings";
 import { Outlet } from "./outlet";
 import type { FromWorker, ToWorker } from "./protocol";
 import type { Bytes } from "./record";

@@ -4,7 +4,7 @@
  * tried again in its time, and nothing malformed that it relays gets further than here.
  */
 
-import type { Announce } from "./core";
+import type { Announce } from "./surroundings";
 import type { Bytes } from "./record";
 import { fromLatin1, toLatin1 } from "./title";
 

@@ -3,7 +3,8 @@
  * when anything at all breaks it says `failed` once and lets the page go on without it.
  */
 
-import { isBadRange, Core, queueLow, type Clock } from "./core";
+import { isBadRange, Core, queueLow } from "./core";
+import type { Clock } from "./surroundings";
 import { loadModule, WasmEngine } from "./engine";
 import type { Http } from "./fetches";
 import { knownHashes } from "./hashes";
