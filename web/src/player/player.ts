@@ -83,8 +83,8 @@ export interface DeliveredRange {
 /** Seconds of film that Shaka holds; the long look-ahead lives in the engine's store. */
 const bufferingGoal = 10;
 
-/** The engine is loaded after the first frame, which it must not delay, or after this long at the latest. */
-const engineAfterMs = 1_500;
+/** The engine is loaded after the first frame, which it must not delay on a slow processor either, or after this long. */
+const engineAfterMs = 4_000;
 
 /** Never a heartbeat more often than this. */
 const heartbeatMinMs = 5_000;
