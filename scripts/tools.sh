@@ -15,13 +15,47 @@ at_least() {
 	[ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
 }
 
-command -v go >/dev/null || fail "Go is missing: install Go 1.26 or newer from https://go.dev/dl and put it on your PATH."
-go_have=$(go env GOVERSION | sed 's/^go//; s/[ -].*//')
-at_least "$go_have" 1.26 || fail "Go $go_have is too old: install Go 1.26 or newer from https://go.dev/dl."
-command -v node >/dev/null || fail "Node is missing: install Node 20.19 or newer from https://nodejs.org and put it on your PATH."
-node_have=$(node --version | sed 's/^v//')
-at_least "$node_have" 20.19 || fail "Node $node_have is too old: install Node 20.19 or newer from https://nodejs.org."
-command -v npm >/dev/null || fail "npm is missing: it comes with Node from https://nodejs.org."
+# install PACKAGE...: as root; otherwise says the one line that does it, and ends.
+install() {
+	if [ "$(id -u)" -ne 0 ]; then
+		fail "more is needed: sudo apt-get install --no-install-recommends $*"
+	fi
+	echo "essaim: installing $*"
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+}
+
+# debian_has PACKAGE WANT: whether this system's own package is new enough.
+debian_has() {
+	command -v apt-cache >/dev/null || return 1
+	candidate=$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: //p' | sed 's/^[0-9]*://; s/^(none)$//; s/[-+~].*//')
+	[ -n "$candidate" ] && at_least "$candidate" "$2"
+}
+
+# need COMMAND HAVE WANT PACKAGE URL [PACKAGE...]: COMMAND in version WANT, from Debian where it is new enough.
+need() {
+	what=$1 have=$2 want=$3 package=$4 url=$5
+	shift 5
+	if [ -n "$have" ] && at_least "$have" "$want"; then
+		return
+	fi
+	if debian_has "$package" "$want"; then
+		install "$package" "$@"
+	elif [ -n "$have" ]; then
+		fail "$what $have is too old: install $what $want or newer from $url and put it on your PATH."
+	else
+		fail "$what is missing: install $what $want or newer from $url and put it on your PATH."
+	fi
+}
+
+go_have=$(command -v go >/dev/null && go env GOVERSION | sed 's/^go//; s/[ -].*//' || true)
+need Go "$go_have" 1.26 golang-go https://go.dev/dl
+node_have=$(command -v node >/dev/null && node --version | sed 's/^v//' || true)
+npm_apart=npm # Debian's Node comes without it, NodeSource's package brings it along and conflicts with Debian's
+case $(apt-cache policy nodejs 2>/dev/null || true) in *nodesource*) npm_apart="" ;; esac
+# shellcheck disable=SC2086 # a package or none
+need Node "$node_have" 20.19 nodejs https://nodejs.org $npm_apart
+command -v npm >/dev/null || install npm
 
 [ "${1:-run}" = test ] || exit 0
 
@@ -31,10 +65,5 @@ command -v ffmpeg >/dev/null || missing="$missing ffmpeg"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
 [ -n "$missing" ] || exit 0
-if [ "$(id -u)" -ne 0 ]; then
-	fail "the tests need more: sudo apt-get install --no-install-recommends$missing"
-fi
-echo "essaim: installing$missing"
-apt-get update -q
 # shellcheck disable=SC2086 # a list of packages
-DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+install $missing
