@@ -42,7 +42,7 @@ func ingestOutput(t *testing.T, c ingestCmd) (out, log string, err error) {
 
 func TestIngestWritesOneJSONObject(t *testing.T) {
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("ffmpeg is not installed")
+		t.Fatal("ffmpeg is missing: scripts/tools.sh test installs it")
 	}
 	dir := t.TempDir()
 	film := filepath.Join(dir, "film.mp4")
@@ -73,7 +73,7 @@ func TestIngestWritesOneJSONObject(t *testing.T) {
 
 func TestIngestOfWhatIsNoFilmMakesNoDataFolder(t *testing.T) {
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("ffmpeg is not installed")
+		t.Fatal("ffmpeg is missing: scripts/tools.sh test installs it")
 	}
 	dir := t.TempDir()
 	film, data := filepath.Join(dir, "film.mp4"), filepath.Join(dir, "data")

@@ -15,7 +15,7 @@ import (
 func sample(t testing.TB, video bool, codec ...string) []byte {
 	t.Helper()
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("ffmpeg is not installed")
+		t.Fatal("ffmpeg is missing: scripts/tools.sh test installs it")
 	}
 	src := "sine=frequency=440:sample_rate=48000:duration=7"
 	if video {

@@ -59,7 +59,7 @@ func TestMain(m *testing.M) {
 func filmFile(t testing.TB, name string) string {
 	t.Helper()
 	if _, err := findTools(); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	made.Lock()
 	defer made.Unlock()
