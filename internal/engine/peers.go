@@ -69,6 +69,10 @@ type peer struct {
 	snubbed      Instant // until then it gets no requests
 	snubs        int     // silences since it last brought a block; with any it gets one request at a time
 	rejects      int
+	playing      bool    // it said where its play head is:
+	playMs       int64   // milliseconds of film, at
+	playAt       Instant // then, moving at
+	playRate     int64   // thousandths
 	turn         Instant // of the flood count
 	turnMessages int
 }

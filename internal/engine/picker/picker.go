@@ -324,6 +324,9 @@ func (p *Picker) pieceMs(file, piece uint32) int64 {
 	return int64(t.index[lo].StartMs)
 }
 
+// FilmMs is the film time, in milliseconds, at which a piece's first byte is needed; 0 before the file's index is known.
+func (p *Picker) FilmMs(file, piece uint32) int64 { return p.pieceMs(file, piece) }
+
 // segmentAt is the number of the segment that plays at ms, or len(index) past the end.
 func (t *track) segmentAt(ms int64) int {
 	lo, hi := 0, len(t.index)
