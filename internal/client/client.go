@@ -44,7 +44,8 @@ type Title struct {
 	ID         vod.TitleID `json:"id"`
 	Name       string      `json:"name"`
 	Summary    string      `json:"summary"`
-	Open       bool        `json:"open"` // anyone may watch
+	Open       bool        `json:"open"`                // anyone may watch
+	Synthetic  bool        `json:"synthetic,omitempty"` // random payload in valid boxes: no browser can show it
 	Poster     string      `json:"poster"`
 	DurationMs uint32      `json:"duration_ms"`
 	Files      []File      `json:"files,omitempty"`
@@ -115,7 +116,12 @@ func (c *Client) Title(ctx context.Context, id vod.TitleID) (t Title, err error)
 // Play opens a play session. share is the viewer's consent to exchange pieces with other viewers. Addresses in the
 // session's Nodes are made absolute. vod.ErrUnauthorized: the title is for members.
 func (c *Client) Play(ctx context.Context, id vod.TitleID, share bool) (s vod.PlaySession, err error) {
-	err = c.call(ctx, http.MethodPost, "titles/"+url.PathEscape(string(id))+"/play", "", map[string]bool{"share": share}, &s)
+	return c.play(ctx, id, "", map[string]any{"share": share})
+}
+
+// play opens a play session with a token, if there is one.
+func (c *Client) play(ctx context.Context, id vod.TitleID, token string, in any) (s vod.PlaySession, err error) {
+	err = c.call(ctx, http.MethodPost, "titles/"+url.PathEscape(string(id))+"/play", token, in, &s)
 	if err != nil {
 		return s, wrap("play "+string(id), err)
 	}

@@ -112,7 +112,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	title, indexes, err := open(&s)
+	title, indexes, err := ReadSession(&s)
 	if err != nil {
 		return Result{}, fmt.Errorf("play %s: %w", o.Title, err)
 	}
@@ -156,8 +156,9 @@ func policy(p vod.PlayPolicy) native.Policy {
 	return native.Policy{Peers: p.P2P, Upload: p.Upload, UplinkKbps: p.UplinkKbps}
 }
 
-// open reads a play session into what a host needs.
-func open(s *vod.PlaySession) (t engine.Title, indexes []index.Index, err error) {
+// ReadSession reads a play session into what a host needs: the title, and by file the segment index, empty where the service
+// told none. It refuses what is malformed.
+func ReadSession(s *vod.PlaySession) (t engine.Title, indexes []index.Index, err error) {
 	t.PieceLength = s.PieceLength
 	if t.InfoHash, err = bt.ParseInfoHash(s.InfoHash); err != nil {
 		return t, nil, fmt.Errorf("info hash: %w", err)
