@@ -119,11 +119,12 @@ func makeKey(name string) error {
 
 // claims are a ticket's, as signed.
 type claims struct {
-	jwt.RegisteredClaims        // sub is the member, empty for a stranger
+	jwt.RegisteredClaims        // sub is the member, empty for a stranger, or the rehearsal
 	Session              string `json:"session,omitempty"`
 	Device               string `json:"device,omitempty"`
 	Title                string `json:"title,omitempty"`
 	Version              string `json:"version,omitempty"`
+	Rehearsal            string `json:"rehearsal,omitempty"`
 }
 
 // Issue implements vod.Tickets. A ticket without an end lasts TicketLife.
@@ -141,6 +142,7 @@ func (t *Tickets) Issue(ticket vod.Ticket) (string, error) {
 			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(ticket.Expires),
 		},
 		Session: ticket.PlaySession, Device: ticket.Device, Title: string(ticket.Title), Version: ticket.Version,
+		Rehearsal: string(ticket.Rehearsal),
 	})
 	token.Header["kid"] = t.kid
 	signed, err := token.SignedString(t.key)
@@ -173,6 +175,6 @@ func (t *Tickets) Check(audience vod.Audience, token string) (vod.Ticket, error)
 	}
 	return vod.Ticket{
 		Audience: audience, PlaySession: c.Session, Member: c.Subject, Device: c.Device, Title: vod.TitleID(c.Title),
-		Version: c.Version, Expires: c.ExpiresAt.Time,
+		Version: c.Version, Rehearsal: vod.RehearsalLabel(c.Rehearsal), Expires: c.ExpiresAt.Time,
 	}, nil
 }

@@ -27,6 +27,7 @@ func openTickets(t *testing.T, dir string, c *clock) *Tickets {
 
 var media = vod.Ticket{
 	Audience: vod.AudienceMedia, PlaySession: "p1", Member: "m1", Device: "d1", Title: "film", Version: "v1",
+	Rehearsal: "evening-1",
 }
 
 func TestTicketIsReadBackUntilItExpires(t *testing.T) {
@@ -59,7 +60,7 @@ func TestTicketIsReadBackUntilItExpires(t *testing.T) {
 
 func TestTicketOpensOnlyItsAudience(t *testing.T) {
 	tickets := openTickets(t, t.TempDir(), newClock())
-	all := []vod.Audience{vod.AudienceMedia, vod.AudienceSwarm, vod.AudienceOperator}
+	all := []vod.Audience{vod.AudienceMedia, vod.AudienceSwarm, vod.AudienceOperator, vod.AudienceRehearsal}
 	for _, a := range all {
 		token, err := tickets.Issue(vod.Ticket{Audience: a})
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -280,10 +281,11 @@ func TestSessionsCountedAreBounded(t *testing.T) {
 	counts := newCounts(c.Now)
 	name := func(i int) string { return time.Duration(i).String() }
 	const flood = 3 * sessionsMax
+	film := &vod.Title{ID: "film"}
 	for i := range flood {
 		c.Advance(time.Millisecond)
-		counts.of("film", "watching").add(1) // never the longest idle
-		counts.of("film", name(i)).add(1)
+		counts.of(&access{title: film, session: "watching"}).add(1) // never the longest idle
+		counts.of(&access{title: film, session: name(i)}).add(1)
 		if n := len(counts.sessions); n > sessionsMax {
 			t.Fatalf("%d sessions kept", n)
 		}
@@ -294,5 +296,27 @@ func TestSessionsCountedAreBounded(t *testing.T) {
 	}
 	if got.BySession["watching"] != flood {
 		t.Errorf("a session under way counts %d, want %d", got.BySession["watching"], flood)
+	}
+}
+
+func TestRehearsalsCountedAreBounded(t *testing.T) {
+	c := &clock{now: time.Unix(1000, 0)}
+	counts := newCounts(c.Now)
+	const flood = 3 * rehearsalsMax
+	film := &vod.Title{ID: "film"}
+	for i := range flood {
+		c.Advance(time.Millisecond)
+		counts.of(&access{title: film, rehearsal: "running"}).add(1)
+		counts.of(&access{title: film, rehearsal: vod.RehearsalLabel("r" + strconv.Itoa(i))}).add(1)
+		if n := len(counts.rehearsals); n > rehearsalsMax {
+			t.Fatalf("%d rehearsals kept", n)
+		}
+	}
+	got := counts.snapshot()
+	if last := vod.RehearsalLabel("r" + strconv.Itoa(flood-1)); got.ByRehearsal["running"] != flood || got.ByRehearsal[last] != 1 {
+		t.Errorf("a rehearsal under way counts %d, the last %d", got.ByRehearsal["running"], got.ByRehearsal[last])
+	}
+	if _, kept := got.ByRehearsal["r0"]; kept {
+		t.Error("the longest idle is still there")
 	}
 }

@@ -67,7 +67,7 @@ func (o *Origin) serveMedia(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	if err := o.send(r.Context(), w, object, part, o.counts.of(a.title.ID, a.session)); err != nil {
+	if err := o.send(r.Context(), w, object, part, o.counts.of(&a)); err != nil {
 		o.log.DebugContext(r.Context(), "media transfer ended early", "title", a.title.ID, "error", err)
 		panic(http.ErrAbortHandler) // the status has gone out: only a broken connection tells that bytes are missing
 	}

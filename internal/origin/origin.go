@@ -81,7 +81,8 @@ func (o *Origin) SetRate(bytesPerSecond int64) { o.bucket.SetRate(bytesPerSecond
 // Rate implements vod.Throttle.
 func (o *Origin) Rate() int64 { return o.bucket.Rate() }
 
-// Snapshot implements vod.Traffic. When there are very many play sessions, those that have long received nothing are missing.
+// Snapshot implements vod.Traffic. When there are very many play sessions or rehearsals, those that have long received
+// nothing are missing.
 func (o *Origin) Snapshot() vod.TrafficReport { return o.counts.snapshot() }
 
 // access is what a request may read: one file, as part of one title.
@@ -89,6 +90,8 @@ type access struct {
 	title   *vod.Title
 	file    *vod.File
 	session string // the play session it counts for; empty without a ticket
+	// rehearsal is the label that it counts for instead of title and session; empty for viewers.
+	rehearsal vod.RehearsalLabel
 }
 
 // allow decides whether r may read the file with its root. It returns vod.ErrNotFound, or vod.ErrUnauthorized for a
@@ -99,7 +102,8 @@ func (o *Origin) allow(r *http.Request) (access, error) {
 		return access{}, fmt.Errorf("%w: no such root", vod.ErrNotFound)
 	}
 	// The ticket's own title comes first: several titles may hold the file.
-	if ticket, ok := o.ticket(r); ok {
+	ticket, ok := o.ticket(r)
+	if ok {
 		t, err := o.titles.get(r.Context(), ticket.Title)
 		switch {
 		case errors.Is(err, vod.ErrNotFound):
@@ -108,7 +112,7 @@ func (o *Origin) allow(r *http.Request) (access, error) {
 		case t.Version.ID == ticket.Version:
 			for i := range t.Version.Files {
 				if t.Version.Files[i].Root == root {
-					return access{t, &t.Version.Files[i], ticket.PlaySession}, nil
+					return access{t, &t.Version.Files[i], ticket.PlaySession, ticket.Rehearsal}, nil
 				}
 			}
 		}
@@ -120,7 +124,8 @@ func (o *Origin) allow(r *http.Request) (access, error) {
 	if !t.Open {
 		return access{}, fmt.Errorf("%w: %s is for ticket holders", vod.ErrUnauthorized, t.ID)
 	}
-	return access{title: t, file: f}, nil
+	// A rehearsal that asks for more than its title's files is a rehearsal still.
+	return access{title: t, file: f, rehearsal: ticket.Rehearsal}, nil
 }
 
 // ticket reads the request's media ticket. One that is not valid is as good as none: open titles need none, and for the

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -407,6 +408,38 @@ func TestCountsAreTheBytesReceived(t *testing.T) {
 	}
 	if len(got.BySession) != len(sessions) {
 		t.Errorf("sessions %v", got.BySession)
+	}
+}
+
+func TestRehearsalsAreCountedByLabelAndNowhereElse(t *testing.T) {
+	h := newHouse(t, nil)
+	ticket := func(title vod.TitleID, label vod.RehearsalLabel, session string) string {
+		token, err := h.tickets.Issue(vod.Ticket{
+			Audience: vod.AudienceMedia, PlaySession: session, Title: title, Version: h.films[title].Version.ID, Rehearsal: label,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "Bearer " + token
+	}
+	get := func(f vod.File, from, to int, auth string) {
+		t.Helper()
+		resp, body := h.do("GET", "/media/"+f.Root.String(), "Range", "bytes="+strconv.Itoa(from)+"-"+strconv.Itoa(to-1), "Authorization", auth)
+		if resp.StatusCode != 206 || len(body) != to-from {
+			t.Fatalf("%d, %d bytes", resp.StatusCode, len(body))
+		}
+	}
+	get(h.file("open", 0), 0, 300_000, ticket("open", "evening-1", "a"))
+	get(h.file("open", 0), 100, 200, ticket("open", "evening-1", "b"))
+	get(h.file("closed", 0), 0, 50_000, ticket("closed", "evening-2", "c")) // without a member
+	get(h.file("open", 0), 200, 300, ticket("closed", "evening-2", "c")) // another title's file
+	get(h.file("open", 0), 0, 7, ticket("open", "", "d"))
+	got := h.origin.Snapshot()
+	if !maps.Equal(got.ByRehearsal, map[vod.RehearsalLabel]int64{"evening-1": 300_100, "evening-2": 50_100}) {
+		t.Errorf("rehearsals %v", got.ByRehearsal)
+	}
+	if got.OriginBytes != 7 || !maps.Equal(got.ByTitle, map[vod.TitleID]int64{"open": 7}) || !maps.Equal(got.BySession, map[string]int64{"d": 7}) {
+		t.Errorf("viewers %+v", got)
 	}
 }
 

@@ -47,11 +47,12 @@ type Traffic interface {
 	Snapshot() TrafficReport
 }
 
-// TrafficReport counts media bytes sent by the origin.
+// TrafficReport counts media bytes sent by the origin. What rehearsals received is in ByRehearsal alone.
 type TrafficReport struct {
 	OriginBytes int64
 	ByTitle     map[TitleID]int64
 	BySession   map[string]int64 // play session → bytes
+	ByRehearsal map[RehearsalLabel]int64
 }
 
 // Throttle bounds the origin's media bytes per second; 0 is no bound. It may change at any time.

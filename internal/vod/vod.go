@@ -89,13 +89,17 @@ const (
 	AudienceSwarm    Audience = "swarm"
 	AudienceMedia    Audience = "media"
 	AudienceOperator Audience = "operator"
+	// AudienceRehearsal lets a rehearsal's connections into the tracker beside the limit of their address, and opens
+	// nothing else.
+	AudienceRehearsal Audience = "rehearsal"
 )
 
 // Ticket is a signed permission, as read after its signature, audience and time were checked. It holds identifiers only.
 type Ticket struct {
 	Audience    Audience
 	PlaySession string
-	Member      string // empty: a stranger, for open titles only
+	Member      string         // empty: a stranger, for open titles only
+	Rehearsal   RehearsalLabel // of a rehearsal's session; empty for everyone else's
 	Device      string
 	Title       TitleID
 	Version     string
