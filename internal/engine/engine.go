@@ -11,7 +11,6 @@
 package engine
 
 import (
-	"essaim/internal/bt"
 	"essaim/internal/cmaf/index"
 	"essaim/internal/engine/fetcher"
 	"essaim/internal/engine/ledger"
@@ -46,7 +45,7 @@ type Engine struct {
 
 	sharing  bool // peers allowed
 	uploads  bool // may serve
-	uplink   ledger.Bucket
+	uplink   ledger.Governor
 	chokedAt Instant
 	turn     int // whom among the peers serve looks at next
 
@@ -164,6 +163,10 @@ func (e *Engine) apply(in *Input) {
 		if p := e.peer(in.Peer); p != nil {
 			p.queueReported(e.now, in.Length)
 		}
+	case PathMeasured:
+		if p := e.peer(in.Peer); p != nil {
+			p.path.Measured(int64(e.now), int64(in.Length))
+		}
 	case FetchProgress, FetchDone:
 		e.fetched(in)
 	case FetchFailed:
@@ -245,8 +248,7 @@ func (e *Engine) choose(file uint32) {
 func (e *Engine) policy(in *Input) {
 	e.sharing = in.Flags&FlagPeers != 0
 	e.uploads = e.sharing && in.Flags&FlagUpload != 0
-	rate := int64(in.Length) * 1000 / 8
-	e.uplink.SetRate(int64(e.now), rate, max(rate/4, 2*bt.BlockSize))
+	e.uplink.SetLimit(int64(e.now), int64(in.Length)*1000/8)
 	e.chokedAt = 0
 	if !e.sharing {
 		for len(e.peers) > 0 {

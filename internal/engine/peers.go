@@ -2,7 +2,6 @@ package engine
 
 import (
 	"essaim/internal/bt"
-	"essaim/internal/bt/wire"
 	"essaim/internal/engine/ledger"
 )
 
@@ -21,8 +20,6 @@ const (
 	silenceMax      = 150_000_000 // BEP 3: keepalives come every two minutes
 	keepaliveEvery  = 55_000_000
 	servedQueueMax  = 512        // requests kept for one peer; our reqq
-	sendQueueMax    = 1 << 20    // bytes in the host's hands for one peer
-	sendQueueLow    = 64 << 10   // the host reports queues above this, and their falling to it, and no others
 	sendQueueStuck  = 30_000_000 // a peer that takes nothing of what is queued for so long is dropped
 	rejectsFlood    = 200        // requests out of place, in ten seconds, before the peer is dropped
 	messagesPerTurn = 4_000      // small messages a peer may send per ten seconds
@@ -56,11 +53,11 @@ type peer struct {
 	chokeChanged Instant
 	owed         []request
 	owedLive     int
-	wishes       []wire.Request // what it asked of us
-	queued       uint32         // bytes in the host's hands: as reported, and what went out since
-	reported     uint32         // as the host said last
-	handed       int64          // bytes of all sent that were not in the host's hands any more, and
-	handedAt     Instant        // when that last grew
+	service              // what it asked of us, and how that goes: serve.go
+	queued       uint32  // bytes in the host's hands: as reported, and what went out since
+	reported     uint32  // as the host said last
+	handed       int64   // bytes of all sent that were not in the host's hands any more, and
+	handedAt     Instant // when that last grew
 	rate         ledger.Meter
 	sent         ledger.Meter
 	moved        Instant // it last brought a block, or the first request went out
@@ -270,7 +267,7 @@ func (e *Engine) hashingFrom(ref PeerRef) bool {
 // queueReported takes the host's word on what it still holds for the peer.
 func (p *peer) queueReported(now Instant, length uint32) {
 	handed := p.sent.Total() - int64(length)
-	if handed > p.handed || p.reported <= sendQueueLow {
+	if handed > p.handed || p.reported <= SendQueueLow {
 		p.handed, p.handedAt = handed, now
 	}
 	p.queued, p.reported = length, length
@@ -323,7 +320,7 @@ func (e *Engine) expirePeers() {
 		case !p.ready && e.now-p.since > handshakeLimit, p.ready && e.now-p.heard > silenceMax:
 			e.drop(p, ReasonTimeout)
 			continue
-		case p.reported > sendQueueLow && e.now-p.handedAt > sendQueueStuck:
+		case p.reported > SendQueueLow && e.now-p.handedAt > sendQueueStuck:
 			e.drop(p, ReasonTimeout)
 			continue
 		case e.now-p.moved > snubAfter && (p.owedLive > 0 || e.hashingFrom(p.ref)):

@@ -1,25 +1,45 @@
 package engine
 
 import (
+	"essaim/internal/bt"
 	"essaim/internal/bt/wire"
 	"essaim/internal/engine/choker"
+	"essaim/internal/engine/ledger"
 )
 
-// slotsMax is how many peers are served at once; fewer when an uplink limit would leave each less than slotRate.
+// Whom we serve, and in which order: the choker deals slots, the ledger's governor says how much may leave, and here the
+// nearest deadline goes first. No household may notice, nobody starves, and nothing leaves that policy forbids.
+
+// The order of service. Times are in microseconds, film time in milliseconds.
 const (
-	slotsMax = 8
-	slotRate = 32 << 10 // bytes per second
+	starvingAfter = 2_000_000 // who has waited for so long goes first, whatever others say of their deadlines
+	aheadUnknown  = 10_000    // a wish whose deadline is not known counts as one at the end of a player's buffer
+	lateMax       = 5_000     // what lies farther behind a play head is not late: the viewer has moved, or fills a cache
+	measuredFor   = 3_000_000 // a peer's round trips count for so long after it was sent something
+	handsTime     = 300_000   // what takes the host longer to get rid of waits in vain
 )
+
+// wish is one block that a peer asked of us, and the film time in milliseconds at which its piece is played.
+type wish struct {
+	wire.Request
+	filmMs int64
+}
+
+// service is what we owe one peer.
+type service struct {
+	wishes  []wish  // by film time; those of the same as they came
+	waiting Instant // since then it has wished for something and got nothing
+	served  Instant // when a block last went to it
+	left    int64   // of what was sent to it, bytes that have left the host's hands
+	path    ledger.Path
+}
 
 // slots is the number of peers to serve.
 func (e *Engine) slots() int {
 	if !e.uploads {
 		return 0
 	}
-	if rate := e.uplink.Limit(); rate > 0 {
-		return int(max(1, min(slotsMax, rate/slotRate)))
-	}
-	return slotsMax
+	return choker.Slots(e.uplink.Uplink())
 }
 
 // rechoke deals the upload slots anew when somebody's interest changed, and once a round.
@@ -64,18 +84,24 @@ func (e *Engine) wished(p *peer, w wire.Request) {
 		e.sendReject(p, w)
 		return
 	}
-	for _, old := range p.wishes {
-		if old == w {
+	for i := range p.wishes {
+		if p.wishes[i].Request == w {
 			return
 		}
 	}
-	p.wishes = append(p.wishes, w)
+	if len(p.wishes) == 0 {
+		p.waiting = e.now
+	}
+	p.wishes = append(p.wishes, wish{w, e.picker.FilmMs(uint32(e.stock.fileOf[w.Piece]), w.Piece)})
+	for i := len(p.wishes) - 1; i > 0 && p.wishes[i-1].filmMs > p.wishes[i].filmMs; i-- {
+		p.wishes[i-1], p.wishes[i] = p.wishes[i], p.wishes[i-1]
+	}
 }
 
 // unwished forgets a request that the peer took back.
 func (e *Engine) unwished(p *peer, w wire.Request) {
 	for i := range p.wishes {
-		if p.wishes[i] == w {
+		if p.wishes[i].Request == w {
 			p.wishes = append(p.wishes[:i], p.wishes[i+1:]...)
 			e.sendReject(p, w) // BEP 6: every request has exactly one answer
 			return
@@ -84,60 +110,142 @@ func (e *Engine) unwished(p *peer, w wire.Request) {
 }
 
 func (e *Engine) rejectWishes(p *peer) {
-	for _, w := range p.wishes {
-		e.sendReject(p, w)
+	for i := range p.wishes {
+		e.sendReject(p, p.wishes[i].Request)
 	}
 	p.wishes = p.wishes[:0]
 }
 
-// drained forgets what went out in earlier Steps to peers whose queue the host found no reason to report.
+// drained forgets what went out in earlier Steps to peers whose queue the host found no reason to report, and counts what
+// has left.
 func (e *Engine) drained() {
 	for _, p := range e.peers {
-		if p.reported <= sendQueueLow {
+		if p.reported <= SendQueueLow {
 			p.queued = 0
+		}
+		if left := p.sent.Total() - int64(p.queued); left > p.left {
+			e.uplink.Left(int64(e.now), left-p.left)
+			p.left = left
 		}
 	}
 }
 
-// serve hands out one block per peer and turn while there is something to send, room in the host's queues and budget.
-// When the budget ends, the turn stays where it is, so that a short one is shared as evenly as a long one.
-func (e *Engine) serve() {
-	for idle := 0; idle < len(e.peers); e.turn++ {
-		if e.turn >= len(e.peers) {
-			e.turn = 0
+// wishAhead is how far the play head of a peer is from the film time at which it needs something, in milliseconds; false where it
+// did not say where its play head is.
+func (e *Engine) wishAhead(p *peer, filmMs int64) (ms int64, known bool) {
+	if !p.playing {
+		return 0, false
+	}
+	ahead := filmMs - p.playMs - int64(e.now-p.playAt)/1000*p.playRate/1000
+	return ahead, ahead >= -lateMax
+}
+
+// rank is a peer's place in the order of service: below zero, the lower the longer, for one that starves; else the
+// milliseconds until what it wishes for first is played.
+func (e *Engine) rank(p *peer) int64 {
+	if waited := e.now - p.waiting; waited > starvingAfter {
+		return -int64(waited)
+	}
+	ahead, known := e.wishAhead(p, p.wishes[0].filmMs)
+	if !known {
+		return aheadUnknown
+	}
+	return max(ahead, 0)
+}
+
+// nextServed is who gets the next block, as an index into the peers; -1: nobody waits, or the host has its hands full. Ties
+// fall by turns.
+func (e *Engine) nextServed() int {
+	active := 0
+	for _, p := range e.peers {
+		if len(p.wishes) > 0 || p.queued > 0 {
+			active++
 		}
-		p := e.peers[e.turn]
-		if len(p.wishes) == 0 || p.queued >= sendQueueMax/4 {
-			idle++
+	}
+	share := uint32(max(e.uplink.Hands()/int64(max(active, 1)), bt.BlockSize))
+	best, bestRank := -1, int64(0)
+	for i := range e.peers {
+		at := (e.turn + i) % len(e.peers)
+		p := e.peers[at]
+		if len(p.wishes) == 0 || p.queued >= share {
 			continue
 		}
-		w := p.wishes[0]
+		if r := e.rank(p); best < 0 || r < bestRank {
+			best, bestRank = at, r
+		}
+	}
+	return best
+}
+
+// serve hands out blocks while there is something to send, room in the host's hands and budget. When the budget ends, the
+// turn stays where it is, so that a short one is shared as evenly as a long one.
+func (e *Engine) serve() {
+	if !e.uploads {
+		return
+	}
+	e.govern()
+	for {
+		i := e.nextServed()
+		if i < 0 {
+			return
+		}
+		p := e.peers[i]
+		w := p.wishes[0].Request
 		if e.stock.Lacks(w.Piece) {
 			p.wishes = append(p.wishes[:0], p.wishes[1:]...)
 			e.sendReject(p, w)
-			idle = 0
 			continue
 		}
 		if !e.uplink.Take(int64(e.now), int64(w.Length)) {
 			return
 		}
+		e.turn = i + 1
 		p.wishes = append(p.wishes[:0], p.wishes[1:]...)
 		p.queued += w.Length + 13 // until the next Step, or until the host reports
-		p.told = e.now
+		p.told, p.served, p.waiting = e.now, e.now, e.now
 		p.sent.Add(int64(e.now), int64(w.Length))
 		e.emit(Output{Kind: SendBlock, Peer: p.ref, Piece: w.Piece, Begin: w.Begin, Length: w.Length})
 		e.note(NoteSent, Output{Peer: p.ref, Piece: w.Piece, Begin: w.Begin, Length: w.Length})
-		idle = 0
 	}
 }
 
 // serveAt is when the uplink's budget allows the next block, if something waits for it.
 func (e *Engine) serveAt() (Instant, bool) {
-	for i := range e.peers { // in the order of turns: the first that waits holds up the others
-		p := e.peers[(e.turn+i)%len(e.peers)]
-		if len(p.wishes) > 0 && p.queued < sendQueueMax/4 {
-			return Instant(e.uplink.ReadyAt(int64(e.now), int64(p.wishes[0].Length))), true
+	if !e.uploads {
+		return 0, false
+	}
+	i := e.nextServed()
+	if i < 0 {
+		return 0, false
+	}
+	return Instant(e.uplink.ReadyAt(int64(e.now), int64(e.peers[i].wishes[0].Length))), true
+}
+
+// govern tells the governor, once a second, what those who were just served say of the uplink.
+func (e *Engine) govern() {
+	now := int64(e.now)
+	if !e.uplink.Due(now) {
+		return
+	}
+	var delays [peersMax]int64
+	measured, served, stuck := 0, 0, 0
+	for _, p := range e.peers {
+		if p.sent.Total() == 0 || e.now-p.served > measuredFor && p.queued == 0 {
+			continue
+		}
+		served++
+		// What takes the network a round trip to acknowledge is in the host's hands meanwhile, in some hosts.
+		if rate := p.sent.Rate(now); p.reported > SendQueueLow && int64(p.queued)*1_000_000/max(rate, 1) > handsTime+p.path.RTT() {
+			stuck++
+		}
+		if at, ok := p.path.MeasuredAt(); ok && at > e.uplink.AdjustedAt() {
+			if delay, ok := p.path.Delay(); ok {
+				delays[measured] = delay
+				measured++
+			}
 		}
 	}
-	return 0, false
+	if served > 0 {
+		e.uplink.Adjust(now, delays[:measured], 2*stuck > served)
+	}
 }

@@ -34,7 +34,8 @@ const (
 	// 68 bytes of BEP 3's handshake. Of a piece message (id 7) Data = id, index and begin only (9 bytes),
 	// Length = the payload's size, sent before the payload has been read; the answer holds Hash or Discard for it.
 	MessageReceived
-	// SendQueue: Peer, Length = payload and message bytes queued for it and not yet handed to the network.
+	// SendQueue: Peer, Length = payload and message bytes queued for it and not yet handed to the network. Said when that is
+	// above SendQueueLow after a Step that sent to it, and when it has fallen to SendQueueLow or below.
 	SendQueue
 	// FetchProgress: Ref = fetch, Length = bytes received so far in all.
 	FetchProgress
@@ -61,8 +62,15 @@ const (
 	PolicyChanged
 	// Tick: the deadline came.
 	Tick
+	// PathMeasured: Peer, Length = the smoothed round-trip time to it in microseconds, 0 for unknown. Said about once a
+	// second of each peer that SendBlocks go to, where the host can measure it.
+	PathMeasured
 	inputKinds
 )
+
+// SendQueueLow is the length of a peer's queue above which hosts report it (SendQueue), in bytes: one block without its head,
+// so that at most one block a peer lies unseen in the host's hands.
+const SendQueueLow = 16 << 10
 
 // OutputKind names what the host must do. The set is closed.
 type OutputKind uint8

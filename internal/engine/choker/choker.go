@@ -6,6 +6,22 @@ package choker
 // Round is how long a choice stands before slots are dealt anew, in microseconds (BEP 3 uses ten seconds).
 const Round = 10_000_000
 
+// How many are served at once, and what each should get at least, in bytes per second.
+const (
+	slotsMin     = 2 // one slow receiver must not be all
+	slotsMax     = 16
+	slotsUnknown = 8
+	slotRate     = 32 << 10
+)
+
+// Slots is how many peers to serve over an uplink of so many bytes per second; 0: it is not known.
+func Slots(uplink int64) int {
+	if uplink <= 0 {
+		return slotsUnknown
+	}
+	return int(max(slotsMin, min(uplink/slotRate, slotsMax)))
+}
+
 // Peer is what the choker knows of a candidate.
 type Peer struct {
 	Interested bool

@@ -1,5 +1,6 @@
-// Package ledger measures what flows: a Meter per source, in integers, so that the same inputs give the same
-// estimate on every processor. It must be cheap enough to run on every block.
+// Package ledger measures what flows, and bounds it: a Meter per source, a Bucket that holds a rate, a Path per peer that
+// remembers round trips, and the Governor of the uplink. All of it is in integers, so that the same inputs give the same
+// estimate on every processor, and cheap enough to run on every block.
 package ledger
 
 // slot is the width of one of a Meter's slots, in microseconds; slots of them make its memory.
@@ -72,12 +73,17 @@ type Bucket struct {
 	rem    int64 // of the division, so that slow rates lose nothing
 }
 
-// SetRate bounds the bucket to rate bytes per second (0: no bound) with the given burst in bytes.
+// SetRate bounds the bucket to rate bytes per second (0: no bound) with the given burst in bytes. A bucket that had a
+// bound keeps what was in it, so that changing the bound often gives nothing away.
 func (b *Bucket) SetRate(now, rate, burst int64) {
-	if b.rate == rate && b.burst == burst {
-		return
+	switch {
+	case b.rate == rate && b.burst == burst:
+	case b.rate == 0 || rate == 0:
+		*b = Bucket{rate: rate, burst: burst, tokens: burst, at: now}
+	default:
+		b.fill(now)
+		b.rate, b.burst, b.tokens, b.rem = rate, burst, min(b.tokens, burst), 0
 	}
-	*b = Bucket{rate: rate, burst: burst, tokens: burst, at: now}
 }
 
 // Limit is the bucket's rate in bytes per second, 0 for none.

@@ -25,6 +25,7 @@ export const InputKind = {
   RenditionChosen: 21,
   PolicyChanged: 22,
   Tick: 23,
+  PathMeasured: 24,
 } as const;
 
 /** What the host must do: the kinds of engine outputs. */

@@ -1,0 +1,218 @@
+package ledger
+
+// The governor's constants. Times are in microseconds, rates in bytes per second.
+const (
+	// Target is the queueing delay that our own traffic may cause before the governor gives way: RFC 6817 section 2.3
+	// allows 100 ms at most; a call or a game notices less.
+	Target = 60_000
+	// RateFloor is the least rate while uploading is allowed at all, so that there is something left to measure by.
+	RateFloor = 16 << 10
+	// rateFirst is allowed when measuring begins, whatever little was sent until then, and is always within reach of growth.
+	rateFirst = 256 << 10
+	rateMost  = 1 << 33
+
+	adjustEvery = 1_000_000
+	// blindMax: for so long the rate stays as it is while the delay of no served peer becomes known.
+	blindMax = 10_000_000
+	// calmAfter good looks in a row, the rate grows by half instead of by an eighth: what held it back has gone.
+	calmAfter = 3
+
+	handsUs      = 375_000   // of the uplink, in the host's hands
+	handsUnknown = 256 << 10 // bytes, while the uplink is not known
+	handsLeast   = 32 << 10
+	blockSize    = 16 << 10
+)
+
+// Governor decides how fast we may send in all, so that whoever shares the uplink with us never notices: LEDBAT's idea
+// (RFC 6817) applied to a rate. It must never pass the limit that was set, never fall below RateFloor, yield within a
+// few seconds when delays rise and come back when they fall. What it goes by is how many bytes left, how much longer
+// than at best round trips take, and whether the host gets rid of what it is given. The zero value lets everything
+// through. It is cheap enough to be asked for every block.
+type Governor struct {
+	bucket   Bucket
+	left     Meter
+	limit    int64 // as configured; 0: none
+	rate     int64 // as measured; 0: nothing was measured that says anything
+	adjusted int64 // when, and
+	knownAt  int64 // when a delay was last known,
+	known    bool  // if ever
+	calm     int   // good looks in a row
+}
+
+// SetLimit bounds the rate from now on, in bytes per second; 0 or less: by no configured limit.
+func (g *Governor) SetLimit(now, limit int64) {
+	g.limit = max(0, min(limit, rateMost))
+	g.settle(now)
+}
+
+// Left records that n bytes were handed to the network by now.
+func (g *Governor) Left(now, n int64) { g.left.Add(now, n) }
+
+// Take reports whether n bytes may go now, and takes them if so.
+func (g *Governor) Take(now, n int64) bool { return g.bucket.Take(now, n) }
+
+// ReadyAt is the earliest moment at which Take(n) may succeed, in microseconds.
+func (g *Governor) ReadyAt(now, n int64) int64 { return g.bucket.ReadyAt(now, n) }
+
+// Uplink is the best knowledge of what may be sent, in bytes per second: what was measured or configured, whichever
+// is less. 0: neither.
+func (g *Governor) Uplink() int64 { return g.bucket.Limit() }
+
+// Hands is how many bytes should at most lie in the host's hands, for all peers together: three eighths of a second
+// of the uplink. What is urgent must not wait longer than that behind what is not.
+func (g *Governor) Hands() int64 {
+	if u := g.Uplink(); u > 0 {
+		return max(handsLeast, u*handsUs/1_000_000)
+	}
+	return handsUnknown
+}
+
+// Due reports whether it is time for Adjust.
+func (g *Governor) Due(now int64) bool { return now-g.adjusted >= adjustEvery }
+
+// AdjustedAt is when Adjust was last called, in microseconds.
+func (g *Governor) AdjustedAt() int64 { return g.adjusted }
+
+// Adjust looks back at the time since the last Adjust, in which something was sent. delays are the queueing delays of the
+// served peers that were measured in it, in microseconds, and are sorted; backlogged says that the host does not
+// get rid of what most served peers are sent. Most, because one slow receiver says nothing of our uplink.
+func (g *Governor) Adjust(now int64, delays []int64, backlogged bool) {
+	g.adjusted = now
+	delay, measured := median(delays)
+	if measured {
+		g.known, g.knownAt = true, now
+	}
+	used := g.left.Rate(now)
+	if g.rate == 0 {
+		if !measured && !backlogged {
+			return // the limit alone
+		}
+		g.rate = min(max(rateFirst, used), rateMost)
+	}
+	switch {
+	case backlogged:
+		g.calm = 0
+		g.rate = min(g.rate, used-used/8)
+	case measured && delay > Target:
+		g.calm = 0
+		// What is cut is what was used: an allowance that nobody took caused no delay. By half at most (RFC 6817 section 2.4.2).
+		from := min(g.rate, used+used/4)
+		g.rate = from - max(from/16, from*min(delay-Target, Target)/(2*Target))
+	case !measured && g.known && now-g.knownAt < blindMax:
+		// As it is.
+	default:
+		g.grow(delay, used)
+	}
+	g.settle(now)
+}
+
+// grow raises the rate the more, the farther delay is from the target, but not far above what is used (RFC 6817's
+// ALLOWED_INCREASE): an allowance never tried says nothing.
+func (g *Governor) grow(delay, used int64) {
+	gain := g.rate / 8
+	if delay < Target/4 {
+		if g.calm++; g.calm > calmAfter {
+			gain = g.rate / 2
+		}
+	} else {
+		g.calm = 0
+	}
+	grown := g.rate + gain*(Target-delay)/Target
+	g.rate = max(g.rate, min(grown, 2*used+rateFirst, rateMost))
+}
+
+// settle applies rate and limit to the bucket. A burst is a tenth of a second's worth: what leaves at once queues at once.
+func (g *Governor) settle(now int64) {
+	rate := g.limit
+	if g.rate > 0 {
+		g.rate = max(g.rate, RateFloor)
+		if g.limit > 0 {
+			g.rate = min(g.rate, g.limit)
+		}
+		rate = g.rate
+	}
+	g.bucket.SetRate(now, rate, max(rate/10, blockSize))
+}
+
+// median sorts delays and returns the lower one in the middle: it exceeds a bound only if most do.
+func median(delays []int64) (int64, bool) {
+	for i := 1; i < len(delays); i++ {
+		for j := i; j > 0 && delays[j] < delays[j-1]; j-- {
+			delays[j], delays[j-1] = delays[j-1], delays[j]
+		}
+	}
+	if len(delays) == 0 {
+		return 0, false
+	}
+	return max(0, delays[(len(delays)-1)/2]), true
+}
+
+// The memory of a Path: RFC 6817 section 2.4.2 suggests minima of each of the last ten minutes as the base delay, and
+// the least of a few samples as the current one, so that neither a changed route nor one late packet misleads.
+const (
+	baseMinutes    = 10
+	minute         = 60_000_000
+	currentSamples = 2
+)
+
+// Path is what round trips to one peer took. The zero value knows nothing.
+type Path struct {
+	base    [baseMinutes]int64 // the least of each minute; 0: none
+	current [currentSamples]int64
+	newest  int64 // number of the newest minute since time zero
+	count   int   // of samples
+	at      int64
+}
+
+// Measured records that a round trip took rtt microseconds by now; 0 or less says nothing and changes nothing.
+func (p *Path) Measured(now, rtt int64) {
+	if rtt <= 0 {
+		return
+	}
+	p.turn(now)
+	if b := &p.base[p.newest%baseMinutes]; *b == 0 || rtt < *b {
+		*b = rtt
+	}
+	p.current[p.count%currentSamples] = rtt
+	p.count++
+	p.at = now
+}
+
+// MeasuredAt is when the last measurement came, in microseconds; false: none did.
+func (p *Path) MeasuredAt() (int64, bool) { return p.at, p.count > 0 }
+
+// RTT is the least of the last samples, in microseconds; 0: nothing is known.
+func (p *Path) RTT() int64 {
+	rtt := p.current[0]
+	for _, c := range p.current[1:min(max(p.count, 1), currentSamples)] {
+		rtt = min(rtt, c)
+	}
+	return rtt
+}
+
+// Delay is how much longer round trips take now than they did at best within the last minutes, in microseconds; false
+// where nothing is known.
+func (p *Path) Delay() (int64, bool) {
+	var base int64
+	for _, b := range p.base {
+		if b > 0 && (base == 0 || b < base) {
+			base = b
+		}
+	}
+	return p.RTT() - base, base > 0
+}
+
+func (p *Path) turn(now int64) {
+	n := now / minute
+	if n <= p.newest {
+		return
+	}
+	if n-p.newest >= baseMinutes {
+		p.base = [baseMinutes]int64{}
+	} else {
+		for i := p.newest + 1; i <= n; i++ {
+			p.base[i%baseMinutes] = 0
+		}
+	}
+	p.newest = n
+}
