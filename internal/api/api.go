@@ -54,20 +54,21 @@ type Demo struct {
 
 // Server is the http.Handler of everything that a browser sees. It is safe for concurrent use.
 type Server struct {
-	c       Config
-	log     *slog.Logger
-	policy  *Policy
-	plays   *plays
-	ready   atomic.Bool
-	handler http.Handler
-	api     huma.API
+	c          Config
+	log        *slog.Logger
+	policy     *Policy
+	plays      *plays
+	rehearsals *rehearsals
+	ready      atomic.Bool
+	handler    http.Handler
+	api        huma.API
 }
 
 var _ http.Handler = (*Server)(nil)
 
 // New returns a server over c. It answers /readyz with 503 until SetReady(true).
 func New(c Config) (*Server, error) {
-	s := &Server{c: c, log: c.Log, policy: c.Policy, plays: newPlays(c.Clock)}
+	s := &Server{c: c, log: c.Log, policy: c.Policy, plays: newPlays(c.Clock), rehearsals: newRehearsals(c.Clock)}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

@@ -7,11 +7,19 @@ import (
 	"essaim/internal/vod"
 )
 
-// TrafficBody is the origin's own count of media bytes since the service started.
+// TrafficBody is the origin's own count of media bytes since the service started. What rehearsals received is told in
+// Rehearsals alone.
 type TrafficBody struct {
 	OriginBytes int64                 `json:"origin_bytes" doc:"All of them."`
 	Titles      map[vod.TitleID]int64 `json:"titles" doc:"By title."`
 	Sessions    map[string]int64      `json:"sessions" doc:"By play session, as far as tickets came along."`
+
+	Rehearsals map[vod.RehearsalLabel]RehearsalTraffic `json:"rehearsals" doc:"By rehearsal's label; those that received nothing for long are forgotten."`
+}
+
+// RehearsalTraffic is the origin's count for one rehearsal.
+type RehearsalTraffic struct {
+	OriginBytes int64 `json:"origin_bytes" doc:"Media bytes, of all its sessions."`
 }
 
 type trafficOutput struct {
@@ -35,7 +43,14 @@ func (s *Server) registerOperator() {
 				return nil, err
 			}
 			r := s.c.Traffic.Snapshot()
-			return &trafficOutput{Body: TrafficBody{OriginBytes: r.OriginBytes, Titles: r.ByTitle, Sessions: r.BySession}}, nil
+			body := TrafficBody{
+				OriginBytes: r.OriginBytes, Titles: r.ByTitle, Sessions: r.BySession,
+				Rehearsals: make(map[vod.RehearsalLabel]RehearsalTraffic, len(r.ByRehearsal)),
+			}
+			for label, n := range r.ByRehearsal {
+				body.Rehearsals[label] = RehearsalTraffic{OriginBytes: n}
+			}
+			return &trafficOutput{Body: body}, nil
 		})
 	register(s, op("get-policy", "GET", "/api/v1/operator/policy", "What players are allowed", 200, "operator"),
 		func(ctx context.Context, _ *struct{}) (*policyMessage, error) {

@@ -48,7 +48,13 @@ type play struct {
 	share   bool
 	report  vod.Heartbeat
 	seen    time.Time
+
+	rehearsal vod.RehearsalLabel // empty for a viewer's
+	until     time.Time          // of a rehearsal: the end of the operator's token
 }
+
+// swarms says whether the session has a swarm: that of an open title, or its rehearsal's own.
+func (x *play) swarms(open bool) bool { return open || x.rehearsal != "" }
 
 const (
 	playIdle = time.Hour // a player that slept so long presses play again
@@ -107,7 +113,8 @@ func (p *plays) beat(id string, report vod.Heartbeat) (play, bool) {
 type playInput struct {
 	ID   string `path:"id" maxLength:"64" pattern:"^[a-z0-9-]+$"`
 	Body struct {
-		Share *bool `json:"share,omitempty" doc:"The viewer agrees to give bytes to other viewers. Unanswered is no, except in a demonstration, which says so."`
+		Share     *bool               `json:"share,omitempty" doc:"The viewer agrees to give bytes to other viewers. Unanswered is no, except in a demonstration, which says so."`
+		Rehearsal *vod.RehearsalLabel `json:"rehearsal,omitempty" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9-]+$" doc:"With an operator's token: the session is of the rehearsal with this label. It needs no account, meets its own label's sessions only, and is counted apart."`
 	}
 }
 
@@ -125,40 +132,58 @@ type heartbeatOutput struct {
 }
 
 func (s *Server) registerPlay() {
-	register(s, op("play", "POST", "/api/v1/titles/{id}/play", "Press play", 200), s.play)
+	press := op("play", "POST", "/api/v1/titles/{id}/play", "Press play", 200)
+	press.Security = []map[string][]string{{}, {"session": {}}, {"operator": {}}} // the last for rehearsals
+	register(s, press, s.play)
 	register(s, op("heartbeat", "POST", "/api/v1/play/{session}/heartbeat",
 		"Report, renew the tickets, and learn the policy of the moment", 200, "media"), s.heartbeat)
 }
 
 func (s *Server) play(ctx context.Context, in *playInput) (*playOutput, error) {
+	if in.Body.Rehearsal != nil {
+		return s.rehearse(ctx, in)
+	}
 	t, d, err := s.visible(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	share := s.c.Demo != nil
-	if in.Body.Share != nil {
-		share = *in.Body.Share
-	}
 	x := play{
-		id: newSessionID(), title: t.ID, version: t.Version.ID, member: d.Member.ID, device: d.ID, share: share,
+		id: newSessionID(), title: t.ID, version: t.Version.ID, member: d.Member.ID, device: d.ID, share: s.shares(in),
 	}
-	tickets, err := s.tickets(&x, t.Open)
-	if err != nil {
-		return nil, err
-	}
-	files, err := s.files(ctx, &t)
+	out, err := s.begin(ctx, &t, &x)
 	if err != nil {
 		return nil, err
 	}
 	s.plays.add(x)
+	return out, nil
+}
+
+// shares is the viewer's answer; unanswered is yes in a demonstration only.
+func (s *Server) shares(in *playInput) bool {
+	if in.Body.Share != nil {
+		return *in.Body.Share
+	}
+	return s.c.Demo != nil
+}
+
+// begin is what the player of a new session x of t is told.
+func (s *Server) begin(ctx context.Context, t *vod.Title, x *play) (*playOutput, error) {
+	tickets, err := s.tickets(x, t.Open)
+	if err != nil {
+		return nil, err
+	}
+	files, err := s.files(ctx, t)
+	if err != nil {
+		return nil, err
+	}
 	v := &t.Version
 	out := &playOutput{Body: vod.PlaySession{
 		ID: x.id, Title: t.ID, Name: t.Name, DurationMs: v.DurationMs, InfoHash: v.InfoHashV1.String(),
 		InfoHashV2: v.InfoHashV2.String(), PieceLength: v.PieceLength, Files: files, Manifest: v.Manifest,
 		Nodes:   vod.PlayNodes{Origins: []string{"/"}, Trackers: []string{}, ICE: []string{}},
-		Tickets: tickets, Policy: s.policyFor(&x, t.Open),
+		Tickets: tickets, Policy: s.policyFor(x, t.Open),
 	}}
-	if t.Open {
+	if x.swarms(t.Open) {
 		out.Body.Nodes.Trackers = []string{"/tracker"}
 		out.Body.Nodes.ICE = append(out.Body.Nodes.ICE, s.c.ICE...)
 	}
@@ -187,13 +212,17 @@ func (s *Server) files(ctx context.Context, t *vod.Title) ([]vod.PlayFile, error
 
 // tickets issues a session's tickets: for the swarm only where there is one.
 func (s *Server) tickets(x *play, open bool) (vod.PlayTickets, error) {
+	now := s.c.Clock()
 	ticket := vod.Ticket{
 		Audience: vod.AudienceMedia, PlaySession: x.id, Member: x.member, Device: x.device, Title: x.title,
-		Version: x.version, Expires: s.c.Clock().Add(ticketLife),
+		Version: x.version, Rehearsal: x.rehearsal, Expires: now.Add(ticketLife),
 	}
-	out := vod.PlayTickets{ExpiresMs: ticketLife.Milliseconds()}
+	if x.rehearsal != "" {
+		ticket.Expires = earlier(ticket.Expires, x.until)
+	}
+	out := vod.PlayTickets{ExpiresMs: ticket.Expires.Sub(now).Milliseconds()}
 	var err error
-	if out.Media, err = s.c.Tickets.Issue(ticket); err != nil || !open {
+	if out.Media, err = s.c.Tickets.Issue(ticket); err != nil || !x.swarms(open) {
 		return out, err
 	}
 	ticket.Audience = vod.AudienceSwarm
@@ -201,10 +230,10 @@ func (s *Server) tickets(x *play, open bool) (vod.PlayTickets, error) {
 	return out, err
 }
 
-// policyFor is what the operator allows and this viewer agreed to. A title that is not open has no swarm.
+// policyFor is what the operator allows and this viewer agreed to, where there is a swarm.
 func (s *Server) policyFor(x *play, open bool) vod.PlayPolicy {
 	p := s.policy.Get()
-	p.P2P = p.P2P && open && x.share
+	p.P2P = p.P2P && x.swarms(open) && x.share
 	p.Upload = p.P2P
 	return p
 }
@@ -224,6 +253,13 @@ func (s *Server) heartbeat(ctx context.Context, in *heartbeatInput) (*heartbeatO
 	if err != nil {
 		return nil, err
 	}
+	if ticket.Rehearsal != "" {
+		x, ok := s.rehearsals.beat(in.Session, in.Body)
+		if !ok {
+			return nil, newProblem(http.StatusUnauthorized, "unauthorized", "The rehearsal's session is over: begin another.")
+		}
+		return s.beaten(ctx, &x, &t)
+	}
 	if !t.Open {
 		// Who has signed out meanwhile watches no further than this ticket.
 		if d, err := s.session(ctx); err != nil {
@@ -241,12 +277,17 @@ func (s *Server) heartbeat(ctx context.Context, in *heartbeatInput) (*heartbeatO
 		}
 		s.plays.add(x)
 	}
-	tickets, err := s.tickets(&x, t.Open)
+	return s.beaten(ctx, &x, &t)
+}
+
+// beaten is the answer to a heartbeat of x, a session of t.
+func (s *Server) beaten(ctx context.Context, x *play, t *vod.Title) (*heartbeatOutput, error) {
+	tickets, err := s.tickets(x, t.Open)
 	if err != nil {
 		return nil, err
 	}
-	s.log.DebugContext(ctx, "heartbeat", "session", x.id, "title", x.title, "report", in.Body)
-	return &heartbeatOutput{Body: vod.HeartbeatReply{Tickets: tickets, Policy: s.policyFor(&x, t.Open)}}, nil
+	s.log.DebugContext(ctx, "heartbeat", "session", x.id, "title", x.title, "rehearsal", x.rehearsal, "report", x.report)
+	return &heartbeatOutput{Body: vod.HeartbeatReply{Tickets: tickets, Policy: s.policyFor(x, t.Open)}}, nil
 }
 
 // checkReport refuses what no player could have counted.

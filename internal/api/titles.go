@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 
 	"essaim/internal/vod"
 )
@@ -14,6 +15,7 @@ type TitleSummary struct {
 	Open       bool        `json:"open" doc:"Anyone may watch; otherwise members only."`
 	Poster     string      `json:"poster" doc:"A path on this server, empty for none."`
 	DurationMs uint32      `json:"duration_ms"`
+	Synthetic  bool        `json:"synthetic,omitempty" doc:"It has random bytes for pictures, to be rehearsed with: no player can show it."`
 }
 
 // TitleDetail is a title with its files.
@@ -35,7 +37,7 @@ type TitleFile struct {
 }
 
 func summaryOf(t *vod.Title) TitleSummary {
-	s := TitleSummary{ID: t.ID, Name: t.Name, Summary: t.Summary, Open: t.Open, DurationMs: t.Version.DurationMs}
+	s := TitleSummary{ID: t.ID, Name: t.Name, Summary: t.Summary, Open: t.Open, DurationMs: t.Version.DurationMs, Synthetic: t.Synthetic()}
 	if t.Poster != "" {
 		s.Poster = "/objects/" + t.Poster
 	}
@@ -95,6 +97,9 @@ func (s *Server) registerTitles() {
 	register(s, op("get-title", "GET", "/api/v1/titles/{id}", "One title and its files", 200),
 		func(ctx context.Context, in *titleInput) (*titleOutput, error) {
 			t, _, err := s.visible(ctx, in.ID)
+			if errors.Is(err, vod.ErrUnauthorized) && s.operator(ctx) == nil { // who may rehearse a title may see it
+				t, err = s.c.Titles.Get(ctx, vod.TitleID(in.ID))
+			}
 			if err != nil {
 				return nil, err
 			}
