@@ -210,8 +210,7 @@ func TestPageEscapesWhatItIsGiven(t *testing.T) {
 	}
 }
 
-// TestPageIsWellFormed reads the page as XML: every element is closed where it should be. The doctype
-// alone is none of XML's.
+// TestPageIsWellFormed reads the page as XML, without its doctype: every element is closed where it should be.
 func TestPageIsWellFormed(t *testing.T) {
 	big := eight()
 	for range 7 {
@@ -277,11 +276,16 @@ func TestAxesEndOnALabel(t *testing.T) {
 		}
 	}
 	for end, want := range map[time.Duration]time.Duration{
-		60 * time.Second: 15 * time.Second, 180 * time.Second: time.Minute, 2 * time.Hour: 30 * time.Minute,
-		20 * 24 * time.Hour: 120 * time.Hour,
+		0: 100 * ms, 60 * time.Second: 20 * time.Second, 180 * time.Second: time.Minute, 200 * time.Second: 40 * time.Second,
+		187 * time.Second: 40 * time.Second, 2 * time.Hour: 30 * time.Minute, 20 * 24 * time.Hour: 96 * time.Hour,
 	} {
 		if got := timeStep(end); got != want {
 			t.Errorf("%s: labels every %s, want %s", end, got, want)
+		}
+	}
+	for end := 300 * ms; end < 7*24*time.Hour; end += end / 7 {
+		if step := timeStep(end); end > 6*step || end <= 2*step {
+			t.Errorf("%s: labels every %s", end, step)
 		}
 	}
 }

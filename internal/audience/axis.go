@@ -1,6 +1,7 @@
 package audience
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -13,8 +14,8 @@ func (p *plot) timeAxis(end time.Duration) func(time.Duration) float64 {
 	ticks := int((end + step - 1) / step)
 	p.xAxis(ticks, func(i int) string {
 		at := time.Duration(i) * step
-		if step >= time.Minute && at < time.Minute {
-			return "0:00"
+		if end >= time.Minute && at < time.Minute { // as its neighbours read
+			return fmt.Sprintf("0:%02d", int(at.Seconds()))
 		}
 		return clock(at)
 	})
@@ -22,19 +23,30 @@ func (p *plot) timeAxis(end time.Duration) func(time.Duration) float64 {
 	return func(at time.Duration) float64 { return at.Seconds() / whole * side }
 }
 
-// timeStep is the distance of labels on an axis of time: round on a clock, and such that there are three to six.
+// timeStep is the distance of labels on an axis of time: round on a clock, such that there are three to six steps, and of
+// those the one that leaves least room behind end.
 func timeStep(end time.Duration) time.Duration {
+	if end < 300*time.Millisecond {
+		return 100 * time.Millisecond
+	}
+	if end > 6*24*time.Hour {
+		return (end/6 + 24*time.Hour).Truncate(24 * time.Hour)
+	}
+	var best time.Duration
+	room := time.Duration(math.MaxInt64)
 	for _, s := range []time.Duration{
 		100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond,
-		time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, 30 * time.Second,
-		time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 15 * time.Minute, 30 * time.Minute,
-		time.Hour, 2 * time.Hour, 4 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour,
+		time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, 20 * time.Second, 30 * time.Second,
+		40 * time.Second, time.Minute, 90 * time.Second, 2 * time.Minute, 3 * time.Minute, 5 * time.Minute, 10 * time.Minute,
+		15 * time.Minute, 20 * time.Minute, 30 * time.Minute, 45 * time.Minute, time.Hour, 2 * time.Hour, 3 * time.Hour,
+		4 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour,
 	} {
-		if end <= 5*s {
-			return s
+		ticks := (end + s - 1) / s
+		if ticks >= 3 && ticks <= 6 && ticks*s-end <= room {
+			best, room = s, ticks*s-end
 		}
 	}
-	return (end/5 + 24*time.Hour).Truncate(24 * time.Hour)
+	return best
 }
 
 func (p *plot) xAxis(ticks int, label func(i int) string) {
@@ -88,6 +100,9 @@ func whole(v float64) string {
 }
 
 func inSeconds(v float64) string { return decimals(v, 2) + " s" }
+
+// bytesOf labels a number of bytes, which is a round one.
+func bytesOf(v float64) string { return strings.Replace(byteCount(int64(v)), ".0 ", " ", 1) }
 
 // number is a coordinate to a tenth: a thousandth of the drawing is less than a pixel on most screens.
 func number(v float64) string { return decimals(v, 1) }

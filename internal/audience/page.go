@@ -135,7 +135,7 @@ func tiles(f Figures, twin *Figures) []tile {
 		}
 		return "plain HTTP " + of(twin)
 	}
-	seconds := func(v float64) string { return decimals(v, 2) + " s" }
+	seconds := func(v float64) string { return hundredths(v) + " s" }
 	var bound string
 	if f.OffloadBound != nil {
 		bound = "at most " + percent(*f.OffloadBound) + " was possible"
@@ -155,7 +155,7 @@ func tiles(f Figures, twin *Figures) []tile {
 			Beside: "of film per viewer, though another had it",
 		},
 		{
-			Name: "Start-up, p95", Value: decimals(f.StartupP95S, 2), Unit: "s",
+			Name: "Start-up, p95", Value: hundredths(f.StartupP95S), Unit: "s",
 			Beside: join("p50 "+seconds(f.StartupP50S), http(func(f *Figures) string { return seconds(f.StartupP95S) })),
 		},
 		{
@@ -220,8 +220,8 @@ func (r *Run) rows() (shown, more []viewerRow, note string) {
 
 func (r *Run) row(v *Viewer, i int) viewerRow {
 	row := viewerRow{
-		Name: clip(v.Name), Arrived: clock(v.Arrived), Startup: decimals(v.Startup.Seconds(), 2) + " s",
-		Stalls: strconv.Itoa(v.Stalls), Stalled: decimals(v.Stalled.Seconds(), 2) + " s", Watched: clock(v.Watched),
+		Name: clip(v.Name), Arrived: clock(v.Arrived), Startup: hundredths(v.Startup.Seconds()) + " s",
+		Stalls: strconv.Itoa(v.Stalls), Stalled: hundredths(v.Stalled.Seconds()) + " s", Watched: clock(v.Watched),
 		Origin: byteCount(v.OriginBytes), Peers: byteCount(v.PeerBytes), Cached: byteCount(v.CachedBytes), Sent: byteCount(v.SentBytes),
 		Wasted: byteCount(v.WastedBytes), Bad: v.BadBytes > 0 || v.Startup < 0 || v.Stalls > 0,
 	}
@@ -255,6 +255,9 @@ func decimals(v float64, n int) string {
 	return s
 }
 
+// hundredths is v with two places, for columns and for what is compared.
+func hundredths(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
+
 func percent(v float64) string { return decimals(100*v, 1) + " %" }
 
 // clock is a time as a player shows it, with a tenth below a minute where there is one.
@@ -282,16 +285,25 @@ func byteCount(n int64) string {
 	return strconv.FormatFloat(v, 'f', places, 64) + " " + units[0]
 }
 
-// text is a figure as its JSON writes it.
+// text is a figure of the JSON as it reads in a table.
 func text(v any) string {
 	switch v := v.(type) {
 	case float64:
 		return decimals(v, 4)
 	case int64:
-		return strconv.FormatInt(v, 10)
+		return grouped(v)
 	default:
 		return fmt.Sprint(v)
 	}
+}
+
+// grouped is n with its digits in threes, by a narrow space.
+func grouped(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return s
 }
 
 // join puts a dot between two remarks, either of which may be empty.

@@ -110,7 +110,7 @@ func trafficPlot(groups []moments, twin *Run, end time.Duration) plot {
 	for _, m := range other {
 		top = max(top, m.origin)
 	}
-	y := p.yAxis(top, func(v float64) string { return byteCount(int64(v)) + "/s" })
+	y := p.yAxis(top, func(v float64) string { return bytesOf(v) + "/s" })
 	var origin, both, http []float64
 	for i, m := range groups {
 		origin, both = append(origin, y(m.origin)), append(both, y(m.origin+m.peers))
@@ -164,7 +164,7 @@ func crowdPlot(groups []moments, end time.Duration) plot {
 func bufferPlot(groups []moments, end time.Duration) plot {
 	p := plot{
 		Title:  "Film ahead of the play head",
-		Note:   "Verified and without a gap: half of the viewers have more than the upper line, all but a twentieth more than the lower.",
+		Note:   "Verified, without a gap. All but a twentieth of the viewers have more than the lower line.",
 		Legend: []legend{{"median", "median"}, {"tail", "worst twentieth"}},
 		Says:   "Buffer ahead over time, median and worst twentieth.",
 	}
@@ -272,7 +272,7 @@ func uploadPlot(run *Run) (p plot, ok bool) {
 		Legend: []legend{{"peers", "sent to other viewers"}},
 		Says:   "Uploads per viewer, sorted.",
 	}
-	y := p.yAxis(float64(sent[0]), func(v float64) string { return byteCount(int64(v)) })
+	y := p.yAxis(float64(sent[0]), bytesOf)
 	p.X, p.XGrid = []string{"most", "median", "least"}, grid(2)
 	bars := min(len(sent), barsMax)
 	var d strings.Builder
