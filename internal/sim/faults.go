@@ -1,0 +1,4 @@
+package sim
+
+// claim has a claimer say to everyone that it fetches what comes next. It never does.
+func (s *seat) claim() {}

@@ -1,0 +1,325 @@
+package sim
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+	"runtime"
+	"sort"
+	"sync"
+	"time"
+
+	"essaim/internal/audience"
+	"essaim/internal/bt"
+)
+
+// The actors that are no viewers.
+const (
+	originActor  = 0
+	trackerActor = 1
+	firstViewer  = 2
+)
+
+// manyViewers is from where on two shards are worth their barriers.
+const manyViewers = 600
+
+// world is a scene under way.
+type world struct {
+	scene   *Scene
+	policy  string
+	seed    uint64
+	films   []*film
+	shards  []*shard
+	devices []*device
+	origin  *origin
+	tracker *tracker
+	samples []audience.Sample
+	delay   instant
+	end     instant // no longer than this
+}
+
+// shard is the events of some of the actors. Which, makes no difference to what happens.
+type shard struct {
+	world *world
+	queue queue
+	now   instant
+	out   [][]event // for other shards
+	left  int       // viewers who have not ended
+	count int64     // events handled
+}
+
+func newWorld(s *Scene, policy string, seed uint64) *world {
+	w := &world{scene: s, policy: policy, seed: seed, delay: instant(s.Delay.Microseconds())}
+	shards := 1
+	if s.Viewers >= manyViewers {
+		shards = max(1, min(2, runtime.GOMAXPROCS(0)))
+	}
+	for range shards {
+		w.shards = append(w.shards, &shard{world: w, out: make([][]event, shards)})
+	}
+	w.films = make([]*film, s.Titles)
+	w.origin = newOrigin(w)
+	w.tracker = newTracker(w)
+	w.crowd()
+	return w
+}
+
+func (w *world) shard(actor uint32) *shard { return w.shards[int(actor)%len(w.shards)] }
+
+// crowd draws who comes when, to what, and how they are. Whatever the policy is, the same seed draws the same.
+func (w *world) crowd() {
+	s := w.scene
+	c := chance(w.seed*0x9e3779b97f4a7c15 + 1)
+	weights := make([]float64, s.Titles)
+	sum := 0.0
+	for i := range weights {
+		sum += math.Pow(float64(i+1), -s.Zipf)
+		weights[i] = sum
+	}
+	draw := func() int {
+		return min(sort.SearchFloat64s(weights, c.unit()*sum), s.Titles-1)
+	}
+	last := instant(0)
+	for i := range s.Viewers {
+		d := &device{w: w, id: uint32(firstViewer + i), chance: chance(c.Uint64()), up: s.Up.Bytes(), down: s.Down.Bytes()}
+		d.sh = w.shard(d.id)
+		spread := s.Spread.Microseconds()
+		var at instant
+		switch s.Arrival {
+		case "stagger":
+			at = instant(int64(i) * spread)
+			c.Uint64()
+		default:
+			at = instant(c.below(spread + 1))
+		}
+		last = max(last, at)
+		d.player.film = draw()
+		d.share = c.unit() < s.Consent
+		d.symmetric = c.unit() < s.NAT
+		kind := c.unit()
+		for _, m := range []struct {
+			manner manner
+			share  float64
+		}{{polluter, s.Polluters}, {freeRider, s.FreeRiders}, {stalled, s.Stalled}, {claimer, s.Claimers}, {silent, s.Silent}} {
+			if kind < m.share {
+				d.manner = m.manner
+				break
+			}
+			kind -= m.share
+		}
+		d.player.leaveAt = instant(math.MaxInt64)
+		if c.unit() < s.Leave {
+			d.player.leaveAt = at + instant(c.unit()*float64(s.Film.Microseconds()))
+			d.player.silently = c.unit() < 0.5
+		}
+		w.film(d.player.film)
+		w.cache(d, draw)
+		d.arrived = at
+		w.devices = append(w.devices, d)
+		d.sh.left++
+		d.self(event{at: at, kind: evArrive})
+	}
+	play := s.Film
+	if s.Seconds > 0 {
+		play = min(play, s.Seconds)
+	}
+	w.end = last + 3*instant((play+s.Linger).Microseconds()) + 600*second
+	if s.FreezeIn > 0 {
+		w.origin.freezeAt(instant(s.FreezeIn.Microseconds()) / 2)
+	}
+}
+
+// cache gives a device the films that it watched before: the last ones whole, and the end of the one before them.
+func (w *world) cache(d *device, draw func() int) {
+	room := int64(w.scene.Cache * 1e9)
+	for tries := 0; room > 0 && tries < 20; tries++ {
+		t := draw()
+		if t == d.player.film || d.cachedTitle(t) {
+			continue
+		}
+		f := w.film(t)
+		piece := int64(f.title.PieceLength)
+		n := min(int64(f.pieces), room/piece)
+		if n == 0 {
+			break
+		}
+		d.cached = append(d.cached, cached{film: t, from: f.pieces - int(n)})
+		room -= n * piece
+	}
+}
+
+// film makes a film when it is first asked for. Only crowd may ask for a new one.
+func (w *world) film(i int) *film {
+	if w.films[i] == nil {
+		w.films[i] = newFilm(i, w.scene)
+	}
+	return w.films[i]
+}
+
+// peerID names a viewer's engine; whose reads it.
+func (w *world) peerID(actor uint32, seat int) (id bt.PeerID) {
+	copy(id[:], "-ES0001-")
+	binary.BigEndian.PutUint32(id[8:], actor)
+	binary.BigEndian.PutUint16(id[12:], uint16(seat))
+	copy(id[14:], "sim000")
+	return id
+}
+
+func whose(id bt.PeerID) (actor uint32, seat uint16) {
+	return binary.BigEndian.Uint32(id[8:]), binary.BigEndian.Uint16(id[12:])
+}
+
+// run plays the scene to its end, and calls progress with virtual time.
+func (w *world) run(ctx context.Context, progress func(done, total time.Duration)) error {
+	every := max(second, w.expected()/600)
+	next := instant(0)
+	for {
+		from := instant(math.MaxInt64)
+		left := 0
+		for _, s := range w.shards {
+			if len(s.queue.heap) > 0 {
+				from = min(from, s.queue.heap[0].at)
+			}
+			left += s.left
+		}
+		if left == 0 || from > w.end {
+			w.sample(from)
+			return nil
+		}
+		for from >= next {
+			w.sample(next)
+			next += every
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if progress != nil {
+				progress(duration(min(next, w.expected())), duration(w.expected()))
+			}
+		}
+		w.advance(min(from+w.delay, next))
+	}
+}
+
+// expected is about how long the scene lasts.
+func (w *world) expected() instant {
+	d := w.scene.Film
+	if w.scene.Seconds > 0 {
+		d = min(d, w.scene.Seconds)
+	}
+	last := w.scene.Spread
+	if w.scene.Arrival == "stagger" {
+		last *= time.Duration(w.scene.Viewers - 1)
+	}
+	return instant((last + d + w.scene.Linger).Microseconds()) + 2*second
+}
+
+func duration(t instant) time.Duration { return time.Duration(t) * time.Microsecond }
+
+// advance handles all events before horizon, which no event from another actor can still come before.
+func (w *world) advance(horizon instant) {
+	if len(w.shards) == 1 {
+		w.shards[0].work(horizon)
+		return
+	}
+	var wait sync.WaitGroup
+	for _, s := range w.shards[1:] {
+		wait.Add(1)
+		go func() { defer wait.Done(); s.work(horizon) }()
+	}
+	w.shards[0].work(horizon)
+	wait.Wait()
+	for _, s := range w.shards {
+		for to, list := range s.out {
+			for i := range list {
+				w.shards[to].queue.push(&list[i])
+				list[i].data = nil
+			}
+			s.out[to] = list[:0]
+		}
+	}
+}
+
+func (s *shard) work(horizon instant) {
+	var e event
+	for len(s.queue.heap) > 0 && s.queue.heap[0].at < horizon {
+		s.queue.pop(&e)
+		s.now = e.at
+		s.count++
+		switch e.dst {
+		case originActor:
+			s.world.origin.handle(&e)
+		case trackerActor:
+			s.world.tracker.handle(&e)
+		default:
+			s.world.devices[e.dst-firstViewer].handle(&e)
+		}
+	}
+	s.now = max(s.now, horizon-1)
+}
+
+// post sends an event from an actor of this shard.
+func (s *shard) post(e *event) {
+	to := int(e.dst) % len(s.world.shards)
+	if s.world.shards[to] == s {
+		s.queue.push(e)
+		return
+	}
+	s.out[to] = append(s.out[to], *e)
+}
+
+// sample looks at everyone. It runs between the shards' work.
+func (w *world) sample(at instant) {
+	if at == math.MaxInt64 {
+		return
+	}
+	x := audience.Sample{At: duration(at), OriginBytes: w.origin.sentBytes}
+	var ahead []int64
+	for _, d := range w.devices {
+		x.PeerBytes += d.stats.PeerBytes
+		p := &d.player
+		switch {
+		case d.gone || at < d.arrived || p.ended:
+		case p.startedAt < 0:
+			x.Waiting++
+		default:
+			if p.playing {
+				x.Playing++
+			} else if !p.pausing {
+				x.Stalled++
+			}
+			ahead = append(ahead, p.ahead(at))
+		}
+	}
+	if n := len(ahead); n > 0 {
+		sort.Slice(ahead, func(i, j int) bool { return ahead[i] < ahead[j] })
+		x.BufferP5 = time.Duration(ahead[n/20]) * time.Millisecond
+		x.BufferP50 = time.Duration(ahead[n/2]) * time.Millisecond
+	}
+	w.samples = append(w.samples, x)
+}
+
+// result sums up.
+func (w *world) result() *audience.Run {
+	r := &audience.Run{Samples: w.samples, FilmTime: w.scene.Film, OffloadBound: -1, OriginBytes: w.origin.sentBytes, OriginBytesAfter20s: w.origin.sentAfter20}
+	if w.scene.Seconds > 0 {
+		r.FilmTime = min(r.FilmTime, w.scene.Seconds)
+	}
+	watched := map[int]bool{}
+	for _, d := range w.devices {
+		v := d.stats
+		v.Arrived = duration(d.arrived)
+		v.Startup = -1
+		if d.player.startedAt >= 0 {
+			v.Startup = duration(d.player.startedAt - d.arrived)
+		}
+		v.OriginBytes = w.origin.by[d.id-firstViewer].sent
+		v.DuplicateBytes = w.origin.by[d.id-firstViewer].duplicate
+		r.Viewers = append(r.Viewers, v)
+		if f := w.film(d.player.film); !watched[f.number] {
+			watched[f.number] = true
+			r.FilmBytes += f.played
+			r.FilmBytesAfter20s += max(0, f.played-f.after20)
+		}
+	}
+	return r
+}
