@@ -179,6 +179,9 @@ func (e *Engine) originMay(w *picker.Want, a *activePiece, etaMs int64) bool {
 	if a != nil && a.refuted && !usable {
 		return n < fetchesUrgent // what a liar spoilt comes again at once, however far ahead it lies
 	}
+	if e.urgentOnly && w.Class != picker.Urgent {
+		return false
+	}
 	switch w.Class {
 	case picker.Urgent:
 		return n < fetchesUrgent && (!usable || etaMs > w.AheadMs-urgentMargin || overdue(e.now, a, hedgeUrgent, hedgeUrgentAll))

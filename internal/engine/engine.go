@@ -54,6 +54,8 @@ type Engine struct {
 	announced  int
 	rendition  uint32
 
+	urgentOnly bool
+
 	out   []Output // being appended to during Step
 	arena []byte   // backs the Data of this Step's outputs
 	chance
@@ -61,6 +63,10 @@ type Engine struct {
 
 // New returns an engine that waits for TitleOpened.
 func New() *Engine { return &Engine{} }
+
+// NewUrgentOnly returns one that asks the origin only for what is urgent, and leaves all the rest to peers. It is the simulator's
+// baseline: what schedulers do that do not look at their neighbours.
+func NewUrgentOnly() *Engine { return &Engine{urgentOnly: true} }
 
 // Step applies in, which happened at now, and appends the actions that follow to out. The Data of what it appends
 // holds until the next Step. now must not run backwards; if it does it is taken for the latest instant seen.
