@@ -56,6 +56,7 @@ const (
 	EventRead       EventType = "read"
 	EventCancelRead EventType = "cancel_read"
 	EventAdvance    EventType = "advance"
+	EventMeasured   EventType = "measured"
 )
 
 // Event is one outside event. Fields that its type does not have are zero.
@@ -74,6 +75,7 @@ type Event struct {
 	Read      string
 	File      uint32
 	From, To  int64
+	Us        int64 // of measured: the round trip, in microseconds
 }
 
 // EffectType says what the host did to the outside.
@@ -90,6 +92,7 @@ const (
 	EffectStored   EffectType = "stored"
 	EffectEvicted  EffectType = "evicted"
 	EffectRead     EffectType = "read"
+	EffectMeasure  EffectType = "measure"
 )
 
 // Effect is one thing that the host did. Fields that its type does not have are zero.

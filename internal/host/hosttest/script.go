@@ -67,6 +67,7 @@ type eventEntry struct {
 	Read      string            `json:"read"`
 	File      uint32            `json:"file"`
 	Ms        int64             `json:"ms"`
+	Us        int64             `json:"us"`
 }
 
 // chunks cuts the event's data as it says.
@@ -272,7 +273,7 @@ var inputNames = map[string]engine.InputKind{
 	"FetchDone": engine.FetchDone, "FetchFailed": engine.FetchFailed, "Hashed": engine.Hashed,
 	"HashesReceived": engine.HashesReceived, "Stored": engine.Stored, "Evicted": engine.Evicted,
 	"PlaybackMoved": engine.PlaybackMoved, "Seeked": engine.Seeked, "RenditionChosen": engine.RenditionChosen,
-	"PolicyChanged": engine.PolicyChanged, "Tick": engine.Tick,
+	"PolicyChanged": engine.PolicyChanged, "Tick": engine.Tick, "PathMeasured": engine.PathMeasured,
 }
 
 func (k *inputKind) UnmarshalJSON(b []byte) error {

@@ -11,7 +11,7 @@ import (
 )
 
 // queueLow is the level at which a channel says that its queue has drained, in bytes.
-const queueLow = 64 << 10
+const queueLow = engine.SendQueueLow
 
 // world plays the engine and the network of one script.
 type world struct {
@@ -95,7 +95,7 @@ func (w *world) events(st *stepEntry) []Event {
 	s := &st.Event
 	e := Event{
 		Type: s.Type, Peer: s.Peer, PeerID: s.PeerID, Initiator: s.Initiator, Status: s.Status, Headers: s.Headers,
-		Read: s.Read, File: s.File, From: s.From, To: s.To,
+		Read: s.Read, File: s.File, From: s.From, To: s.To, Us: s.Us,
 	}
 	if s.Fetch != "" {
 		h, ok := w.fetches[s.Fetch]

@@ -27,6 +27,8 @@ type outside interface {
 	get(f *fetch)
 	// abort gives up a GET that has not ended.
 	abort(f *fetch)
+	// measure begins to measure the round trip to a peer; what comes of it, if anything does, is told by measured.
+	measure(p engine.PeerRef)
 	dial(p engine.PeerRef)
 	// undial forgets a peer that was introduced, and gives up a dial of which nothing came yet.
 	undial(p engine.PeerRef)
@@ -39,13 +41,16 @@ type outside interface {
 
 // Bounds of what a core keeps in memory beside its store.
 const (
-	keptMax     = 256 << 20 // unverified blocks, in bytes; what comes beyond them is dropped, and asked for again
-	sendMax     = 8 << 20   // queued for one peer; who never reads is closed
-	queueHigh   = 64 << 10  // above this a peer's queue is reported (simple-peer's threshold)
-	readsMax    = 256       // reads that wait at once
-	readMax     = 16 << 20  // bytes of one read
-	fetchBufMax = 64 << 20  // bytes of one FetchRange
+	keptMax     = 256 << 20           // unverified blocks, in bytes; what comes beyond them is dropped, and asked for again
+	sendMax     = 8 << 20             // queued for one peer; who never reads is closed
+	queueHigh   = engine.SendQueueLow // above this a peer's queue is reported
+	readsMax    = 256                 // reads that wait at once
+	readMax     = 16 << 20            // bytes of one read
+	fetchBufMax = 64 << 20            // bytes of one FetchRange
 )
+
+// measureEvery is how often the round trip to a peer that blocks go to is measured, in microseconds.
+const measureEvery = 1_000_000
 
 // core does what an engine says. It belongs to one goroutine; every method returns when all that follows has been done.
 type core struct {

@@ -2,6 +2,7 @@ package native
 
 import (
 	"testing"
+	"time"
 
 	"essaim/internal/engine"
 	"essaim/internal/host/hosttest"
@@ -57,6 +58,8 @@ func (s *scripted) Do(e hosttest.Event) {
 		c.cancelRead(s.wants[e.Read])
 	case hosttest.EventAdvance:
 		c.tick()
+	case hosttest.EventMeasured:
+		c.measured(e.Peer, time.Duration(e.Us)*time.Microsecond)
 	}
 }
 
@@ -74,6 +77,10 @@ func (s *scripted) abort(f *fetch) { s.Did(hosttest.Effect{Type: hosttest.Effect
 
 func (s *scripted) dial(p engine.PeerRef) {
 	s.Did(hosttest.Effect{Type: hosttest.EffectDial, Peer: p})
+}
+
+func (s *scripted) measure(p engine.PeerRef) {
+	s.Did(hosttest.Effect{Type: hosttest.EffectMeasure, Peer: p})
 }
 
 func (s *scripted) undial(engine.PeerRef) {}

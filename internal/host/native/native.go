@@ -337,10 +337,11 @@ func (h *Host) noted(o *engine.Output) {
 	}
 }
 
-func (h *Host) get(f *fetch)            { h.net.get(f) }
-func (h *Host) abort(f *fetch)          { h.net.abort(f) }
-func (h *Host) dial(p engine.PeerRef)   { h.rtc.dial(p) }
-func (h *Host) undial(p engine.PeerRef) { h.rtc.undial(p) }
+func (h *Host) get(f *fetch)             { h.net.get(f) }
+func (h *Host) abort(f *fetch)           { h.net.abort(f) }
+func (h *Host) measure(p engine.PeerRef) { h.rtc.measure(p) }
+func (h *Host) dial(p engine.PeerRef)    { h.rtc.dial(p) }
+func (h *Host) undial(p engine.PeerRef)  { h.rtc.undial(p) }
 func (h *Host) announce(positionMs int64, rendition uint32, flags engine.Flags) {
 	h.door.announce(positionMs, rendition, flags)
 }

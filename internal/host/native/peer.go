@@ -2,6 +2,8 @@ package native
 
 import (
 	"encoding/binary"
+	"math"
+	"time"
 
 	"essaim/internal/bt"
 	"essaim/internal/engine"
@@ -24,6 +26,8 @@ type peer struct {
 	ch      channel
 	gone    bool
 	touched bool
+
+	measureAt engine.Instant // not again before then
 
 	shaken  bool
 	rest    []byte // a head that is not whole yet: handshake, length prefix, message, or length and piece header
@@ -213,4 +217,15 @@ func (c *core) sendBlock(o *engine.Output) {
 		c.corrupt(b[4+pieceHead:])
 	}
 	c.send(p, b)
+	if now := c.out.now(); !p.gone && now >= p.measureAt {
+		p.measureAt = now + measureEvery
+		c.out.measure(p.ref)
+	}
+}
+
+// measured tells the engine what a round trip to a peer takes.
+func (c *core) measured(ref engine.PeerRef, rtt time.Duration) {
+	if c.peers[ref] != nil && rtt > 0 {
+		c.step(engine.Input{Kind: engine.PathMeasured, Peer: ref, Length: uint32(min(rtt.Microseconds(), math.MaxUint32))})
+	}
 }

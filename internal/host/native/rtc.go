@@ -50,6 +50,7 @@ type link struct {
 	cancel    context.CancelFunc
 	told      bool // the engine knows of it: host's goroutine
 	low       chan struct{}
+	measure   chan struct{} // the engine wants to know what a round trip takes
 }
 
 func newRTC(h *Host) *rtc {
@@ -110,6 +111,16 @@ func (r *rtc) dial(ref engine.PeerRef) {
 	}()
 }
 
+// measure is outside's.
+func (r *rtc) measure(ref engine.PeerRef) {
+	if l := r.links[ref]; l != nil {
+		select {
+		case l.measure <- struct{}{}:
+		default: // asked already
+		}
+	}
+}
+
 // undial is outside's.
 func (r *rtc) undial(ref engine.PeerRef) {
 	delete(r.ids, ref)
@@ -134,7 +145,7 @@ func (r *rtc) offered(from bt.PeerID, offer announce.OfferID, sdp string) {
 }
 
 func (r *rtc) link(ref engine.PeerRef, id bt.PeerID, initiator bool) *link {
-	l := &link{rtc: r, ref: ref, id: id, initiator: initiator, low: make(chan struct{}, 1)}
+	l := &link{rtc: r, ref: ref, id: id, initiator: initiator, low: make(chan struct{}, 1), measure: make(chan struct{}, 1)}
 	l.ctx, l.cancel = context.WithCancel(r.host.ctx)
 	r.links[ref] = l
 	return l
@@ -303,10 +314,15 @@ func (l *link) serve(pc *webrtc.PeerConnection, ch *rtcChannel) {
 	over := make(chan struct{})
 	go func() { // closing is the only way to end a Read
 		defer close(over)
+		var trips roundTrips
 		for {
 			select {
 			case <-l.low:
 				h.do(func() { h.core.drained(l.ref) })
+			case <-l.measure:
+				if rtt := trips.measure(pc); rtt > 0 {
+					h.do(func() { h.core.measured(l.ref, rtt) })
+				}
 			case <-l.ctx.Done():
 				_ = pc.GracefulClose()
 				return
@@ -322,6 +338,37 @@ func (l *link) serve(pc *webrtc.PeerConnection, ch *rtcChannel) {
 	}
 	l.cancel()
 	<-over
+}
+
+// roundTrips reads what ICE's checks of the selected pair found, which pion repeats every two seconds. SCTP's own estimate would
+// come more often, but it counts the other side's delayed acknowledgements (RFC 9260 section 6.2: up to 200 ms) as way.
+type roundTrips struct {
+	answers uint64
+	total   float64 // seconds
+}
+
+// measure returns the mean of the checks answered since the last call; 0: there were none.
+func (t *roundTrips) measure(pc *webrtc.PeerConnection) time.Duration {
+	sctp := pc.SCTP()
+	if sctp == nil {
+		return 0
+	}
+	s, ok := sctp.Transport().ICETransport().GetSelectedCandidatePairStats()
+	if !ok {
+		return 0
+	}
+	return t.since(uint64(s.ResponsesReceived), s.TotalRoundTripTime)
+}
+
+// since returns the mean of the round trips that both sums, of answers and of seconds, grew by.
+func (t *roundTrips) since(answers uint64, total float64) time.Duration {
+	n, d := answers-t.answers, total-t.total
+	grew := answers > t.answers && d > 0
+	t.answers, t.total = answers, total // smaller where another pair was selected
+	if !grew {
+		return 0
+	}
+	return time.Duration(d / float64(n) * float64(time.Second))
 }
 
 // rtcChannel is a detached data channel.
