@@ -66,10 +66,15 @@ type peer struct {
 	snubbed      Instant // until then it gets no requests
 	snubs        int     // silences since it last brought a block; with any it gets one request at a time
 	rejects      int
+	essaim       uint8   // its number for our extension, 0: it has none
 	playing      bool    // it said where its play head is:
 	playMs       int64   // milliseconds of film, at
 	playAt       Instant // then, moving at
-	playRate     int64   // thousandths
+	playRate     int64   // thousandths, in
+	playFile     uint32
+	claims       int // of its claims to fetch that stand
+	broken       int // that were not kept
+	kept         int
 	turn         Instant // of the flood count
 	turnMessages int
 }
