@@ -15,12 +15,13 @@ type cli struct {
 	Config  kong.ConfigFlag  `env:"ESSAIM_CONFIG" placeholder:"FILE" help:"Settings file, read besides ./essaim.yaml; keys are the names of serve's flags."`
 	Version kong.VersionFlag `help:"Print the version."`
 
-	Serve  serveCmd  `cmd:"" help:"Run the service."`
-	Demo   demoCmd   `cmd:"" help:"Run everything at once on a film of our own, with a room that shows what happens."`
-	Ingest ingestCmd `cmd:"" help:"Turn a film file into a published title."`
-	Watch  watchCmd  `cmd:"" help:"Watch a title from the swarm, into a file, and seed it."`
-	Admin  adminCmd  `cmd:"" help:"Manage members and operators' tokens."`
-	Bench  struct {
+	Serve    serveCmd    `cmd:"" help:"Run the service."`
+	Demo     demoCmd     `cmd:"" help:"Run everything at once on a film of our own, with a room that shows what happens."`
+	Ingest   ingestCmd   `cmd:"" help:"Turn a film file into a published title."`
+	Watch    watchCmd    `cmd:"" help:"Watch a title from the swarm, into a file, and seed it."`
+	Rehearse rehearseCmd `cmd:"" help:"Send silent viewers to a running service, before an audience comes."`
+	Admin    adminCmd    `cmd:"" help:"Manage members and operators' tokens."`
+	Bench    struct {
 		Hash benchHashCmd `cmd:"" help:"How fast torrents are made."`
 	} `cmd:"" help:"Measure."`
 }

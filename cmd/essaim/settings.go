@@ -118,6 +118,10 @@ func run(args []string, stderr io.Writer) int {
 		return fail(2, fmt.Errorf("%w\nTry: essaim --help", err))
 	}
 	if err := ctx.Run(); err != nil {
+		var coded interface{ ExitCode() int }
+		if errors.As(err, &coded) {
+			return fail(coded.ExitCode(), err)
+		}
 		return fail(1, err)
 	}
 	return 0

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/http"
+	"net/url"
 
 	"essaim/internal/vod"
 )
@@ -12,6 +13,12 @@ import (
 // vod.ErrForbidden.
 func (c *Client) Rehearse(ctx context.Context, id vod.TitleID, token, label string) (vod.PlaySession, error) {
 	return c.play(ctx, id, token, map[string]any{"rehearsal": label, "share": true})
+}
+
+// OperatorTitle is Title for who holds an operator's token, who may see those for members too.
+func (c *Client) OperatorTitle(ctx context.Context, id vod.TitleID, token string) (t Title, err error) {
+	err = c.call(ctx, http.MethodGet, "titles/"+url.PathEscape(string(id)), token, nil, &t)
+	return t, wrap("title "+string(id), err)
 }
 
 // Traffic is what the service sent, of which a rehearsal reads its own part.

@@ -23,6 +23,13 @@ func TestRehearsalsCarryLabelAndToken(t *testing.T) {
 			}
 			_ = json.NewEncoder(w).Encode(vod.PlaySession{ID: "p1", Nodes: vod.PlayNodes{Origins: []string{"/"}}})
 		},
+		"GET /api/v1/titles/members": func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "Bearer op" {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			fmt.Fprint(w, `{"id":"members","synthetic":true}`)
+		},
 		"GET /api/v1/operator/traffic": func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Authorization") != "Bearer op" {
 				w.WriteHeader(http.StatusUnauthorized)
@@ -37,6 +44,9 @@ func TestRehearsalsCarryLabelAndToken(t *testing.T) {
 	}
 	if _, err := c.Rehearse(t.Context(), "numbers", "other", "r1"); !errors.Is(err, vod.ErrForbidden) {
 		t.Error(err)
+	}
+	if m, err := c.OperatorTitle(t.Context(), "members", "op"); err != nil || !m.Synthetic {
+		t.Error(m, err)
 	}
 	if r, err := c.Traffic(t.Context(), "op"); err != nil || r.Rehearsals["r1"].OriginBytes != 7 {
 		t.Error(r, err)
