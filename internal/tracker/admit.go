@@ -34,6 +34,19 @@ func addressOf(remote string) address {
 	return address{prefix: prefix, local: ip.IsLoopback()}
 }
 
+// pass is the label of the rehearsal whose pass the request bears; empty for none that is good.
+func (t *Tracker) pass(r *http.Request) vod.RehearsalLabel {
+	token := r.URL.Query().Get("rehearsal")
+	if token == "" {
+		return ""
+	}
+	ticket, err := t.cfg.Tickets.Check(vod.AudienceRehearsal, token)
+	if err != nil || !ticket.Rehearsal.Valid() {
+		return ""
+	}
+	return ticket.Rehearsal
+}
+
 // foreign says whether a page that is not ours opened the connection. Programs send no Origin.
 func foreign(r *http.Request, hosts []string) bool {
 	origins := r.Header.Values("Origin")

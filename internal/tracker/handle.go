@@ -69,7 +69,8 @@ func (s *socket) announce(req *announce.Request) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	title, err := t.titles.get(ctx, req.InfoHash)
 	cancel()
-	if err == nil && !title.open {
+	shown := req.Viewer != nil && req.Viewer.Ticket != ""
+	if err == nil && !title.open && !(shown && s.rehearses(req, title)) {
 		err = vod.ErrNotFound
 	}
 	if err != nil {
@@ -82,12 +83,15 @@ func (s *socket) announce(req *announce.Request) {
 		}
 		return
 	}
-	owner := ""
-	if req.Viewer != nil && req.Viewer.Ticket != "" {
+	var ticket vod.Ticket
+	if shown {
 		var ok bool
-		if owner, ok = s.ticket(req, title); !ok {
+		if ticket, ok = s.ticket(req, title); !ok {
 			return
 		}
+	}
+	if !s.settle(req, ticket.Rehearsal) {
+		return
 	}
 	if req.Event == announce.EventStopped {
 		s.stop(req)
@@ -101,31 +105,66 @@ func (s *socket) announce(req *announce.Request) {
 		}
 		req.Offers[i].SDP = sdp
 	}
-	s.join(req, owner)
+	s.join(req, ticket.PlaySession)
 }
 
-// ticket says whether the ticket shown opens this swarm to this page, and whose it is; if not, the connection is closed.
-func (s *socket) ticket(req *announce.Request, title titleEntry) (owner string, ok bool) {
+// ticket reads the ticket shown, if it opens this swarm to this page; if not, the connection is closed.
+func (s *socket) ticket(req *announce.Request, title titleEntry) (ticket vod.Ticket, ok bool) {
 	if s.foreign {
 		s.fail(req, "tickets are not honoured from this origin")
 		s.finish(websocket.StatusPolicyViolation, "foreign origin")
-		return "", false
+		return vod.Ticket{}, false
 	}
-	ticket, err := s.tracker.cfg.Tickets.Check(vod.AudienceSwarm, req.Viewer.Ticket)
-	if err != nil || ticket.Title != title.id || ticket.Version != "" && ticket.Version != title.version {
+	if ticket, ok = s.check(req, title); !ok {
 		s.fail(req, "ticket is not valid here")
 		s.finish(StatusTicket, "ticket is not valid here")
-		return "", false
+		return vod.Ticket{}, false
 	}
-	return ticket.PlaySession, true
+	return ticket, true
+}
+
+// check reads the ticket shown; false if it is not for this title.
+func (s *socket) check(req *announce.Request, title titleEntry) (vod.Ticket, bool) {
+	ticket, err := s.tracker.cfg.Tickets.Check(vod.AudienceSwarm, req.Viewer.Ticket)
+	return ticket, err == nil && ticket.Title == title.id && (ticket.Version == "" || ticket.Version == title.version)
+}
+
+// rehearses says whether the ticket shown opens the swarm that a rehearsal has of a title for members. To everyone else
+// there is no such swarm.
+func (s *socket) rehearses(req *announce.Request, title titleEntry) bool {
+	ticket, ok := s.check(req, title)
+	return ok && ticket.Rehearsal != "" && !s.foreign
+}
+
+// settle says whether the connection may announce for this rehearsal, or for viewers; if not, it is closed. A rehearsal's
+// connection shows a ticket each time: without one it is no viewer's.
+func (s *socket) settle(req *announce.Request, label vod.RehearsalLabel) bool {
+	if !s.settled {
+		s.settled, s.rehearsal = true, label
+	}
+	if s.rehearsal == label {
+		return true
+	}
+	s.fail(req, "the connection is another rehearsal's: open one for each")
+	s.finish(StatusTicket, "another rehearsal's connection")
+	return false
+}
+
+// set holds the swarms that the connection is in. Called with the tracker's mu held.
+func (s *socket) set() *swarm.Set {
+	if s.rehearsal != "" {
+		return s.tracker.rehearsed
+	}
+	return s.tracker.set
 }
 
 // stop takes the peer out, and answers like any announce.
 func (s *socket) stop(req *announce.Request) {
 	t := s.tracker
 	t.mu.Lock()
-	t.set.Leave(req.InfoHash, req.PeerID, s.id)
-	reply := t.reply(req, t.set.Counts(t.instant(), req.InfoHash))
+	set := s.set()
+	set.Leave(req.InfoHash, req.PeerID, s.id)
+	reply := t.reply(req, set.Counts(t.instant(), req.InfoHash))
 	t.mu.Unlock()
 	s.send(announce.AppendReply(nil, reply))
 }
@@ -141,6 +180,7 @@ func (s *socket) join(req *announce.Request, owner string) {
 	t := s.tracker
 	a := swarm.Announce{
 		Swarm: req.InfoHash, Peer: req.PeerID, Socket: s.id, Owner: owner, Want: req.NumWant,
+		Group:     string(s.rehearsal),
 		Seed:      req.Left == 0,
 		Started:   req.Event == announce.EventStarted,
 		Completed: req.Event == announce.EventCompleted,
@@ -157,7 +197,7 @@ func (s *socket) join(req *announce.Request, owner string) {
 		t.mu.Unlock()
 		return
 	}
-	result, err := t.set.Announce(t.instant(), &a)
+	result, err := s.set().Announce(t.instant(), &a)
 	if err != nil {
 		t.mu.Unlock()
 		s.fault(req, err.Error())
@@ -205,9 +245,9 @@ func (s *socket) directed(req *announce.Request) {
 	}
 	answer := req.Kind == announce.KindAnswer
 	t.mu.Lock()
-	pass := t.set.Offer
+	pass := s.set().Offer
 	if answer {
-		pass = t.set.Answer
+		pass = s.set().Answer
 	}
 	id, err := pass(t.instant(), req.InfoHash, req.PeerID, s.id, req.To, swarm.OfferID(req.OfferID))
 	to := t.sockets[id]
@@ -229,7 +269,7 @@ func (s *socket) scrape(req *announce.Request) {
 		if seen(req.InfoHashes[:i], h) {
 			continue
 		}
-		c := t.set.Counts(t.instant(), h)
+		c := s.set().Counts(t.instant(), h)
 		reply.Files = append(reply.Files, announce.ScrapeFile{
 			InfoHash: h, Complete: c.Complete, Incomplete: c.Incomplete, Downloaded: c.Downloaded,
 		})
@@ -251,5 +291,5 @@ func seen(hashes []bt.InfoHash, h bt.InfoHash) bool {
 func (t *Tracker) leaveSwarm(s *socket, h bt.InfoHash) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.set.LeaveSwarm(h, s.id)
+	s.set().LeaveSwarm(h, s.id)
 }

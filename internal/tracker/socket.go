@@ -13,6 +13,7 @@ import (
 
 	"essaim/internal/bt/announce"
 	"essaim/internal/swarm"
+	"essaim/internal/vod"
 
 	"github.com/coder/websocket"
 )
@@ -54,6 +55,12 @@ type socket struct {
 	id      swarm.Socket
 	from    address
 	foreign bool // opened by a page that is not ours
+	passed  bool // let in with a rehearsal's pass, so not counted for its address
+
+	// rehearsal is the label of whom the connection speaks for, empty for viewers. The pass that it came with settles it, or
+	// its first announce, and for good: no peer goes from one company to another. Of the reader alone.
+	rehearsal vod.RehearsalLabel
+	settled   bool
 
 	// Of the reader alone.
 	messages  bucket

@@ -1,8 +1,8 @@
 // Package tracker serves WebTorrent's tracker protocol over WebSocket, with our viewers' extension, around the
 // memory in package swarm.
 //
-// It must get right: that only swarms of open titles exist; that a ticket is honoured only from our own pages, and a
-// bad one ends the connection; that what is relayed is an SDP of one data channel with harmless addresses, well
+// It must get right: that only swarms of open titles exist, and those of rehearsals, which nobody enters or leaves
+// without a ticket for them; that a ticket is honoured only from our own pages, and a bad one ends the connection; that what is relayed is an SDP of one data channel with harmless addresses, well
 // formed, from whom it says, to whom the tracker chose; and that no client, however slow, fast or hostile, makes the
 // tracker keep more than a bounded amount for it. There is one reader and one writer goroutine per connection.
 package tracker
@@ -59,7 +59,8 @@ type Tracker struct {
 	queued atomic.Int64 // bytes in all write queues
 
 	mu        sync.Mutex
-	set       *swarm.Set
+	set       *swarm.Set // viewers'
+	rehearsed *swarm.Set // rehearsals': in a set of their own, so that they are neither counted as viewers nor in their way
 	random    *rand.PCG
 	epoch     time.Time
 	now       swarm.Instant
@@ -68,6 +69,7 @@ type Tracker struct {
 	addresses map[address]int // connections by address, until they have ended
 	ended     *sync.Cond      // one of them has
 	open      int             // how many have not
+	passed    int             // of these, how many came in with a rehearsal's pass
 	stopped   bool
 	closed    bool
 }
@@ -105,12 +107,20 @@ func New(cfg Config) *Tracker {
 		addresses: make(map[address]int),
 	}
 	t.ended = sync.NewCond(&t.mu)
-	t.set = swarm.New(swarm.Limits{}, t.random)
+	t.empty()
 	return t
 }
 
+// empty makes all swarms new. Called with mu held.
+func (t *Tracker) empty() {
+	t.set = swarm.New(swarm.Limits{}, t.random)
+	t.rehearsed = swarm.New(swarm.Limits{}, t.random)
+}
+
 // ServeHTTP turns a request into a WebSocket connection and serves it until it ends. It answers 503 while stopped or
-// full and 429 when the address holds too many connections already. The server's ResponseWriter must be hijackable.
+// full and 429 when the address holds too many connections already. A rehearsal's pass, a ticket of its own audience in
+// the query as `rehearsal`, lets vod.RehearsalsMax connections in whatever their addresses hold, and is answered 503
+// beyond; one that has ended, or is none, makes no difference. The server's ResponseWriter must be hijackable.
 func (t *Tracker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s, status := t.enter(r)
 	if status != 0 {
@@ -142,18 +152,24 @@ func problem(w http.ResponseWriter, status int) {
 // enter makes room for a connection, or says with which status to refuse it.
 func (t *Tracker) enter(r *http.Request) (*socket, int) {
 	from := addressOf(r.RemoteAddr)
+	label := t.pass(r)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case t.stopped || t.closed || t.open >= t.cfg.SocketsMax:
+	case t.stopped || t.closed || t.open >= t.cfg.SocketsMax || label != "" && t.passed >= vod.RehearsalsMax:
 		return nil, http.StatusServiceUnavailable
-	case !t.cfg.LAN && !from.local && t.addresses[from] >= t.cfg.SocketsPerAddress:
+	case label == "" && !t.cfg.LAN && !from.local && t.addresses[from] >= t.cfg.SocketsPerAddress:
 		return nil, http.StatusTooManyRequests
 	}
 	t.open++
-	t.addresses[from]++
+	if label != "" {
+		t.passed++
+	} else {
+		t.addresses[from]++
+	}
 	t.sequence++
 	s := newSocket(t, t.sequence, from, foreign(r, t.cfg.Hosts))
+	s.passed, s.settled, s.rehearsal = label != "", label != "", label
 	t.sockets[s.id] = s
 	return s, 0
 }
@@ -163,7 +179,9 @@ func (t *Tracker) exit(s *socket) {
 	t.forget(s)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.addresses[s.from]--; t.addresses[s.from] == 0 {
+	if s.passed {
+		t.passed--
+	} else if t.addresses[s.from]--; t.addresses[s.from] == 0 {
 		delete(t.addresses, s.from)
 	}
 	t.open--
@@ -176,6 +194,7 @@ func (t *Tracker) forget(s *socket) {
 	defer t.mu.Unlock()
 	delete(t.sockets, s.id)
 	t.set.CloseSocket(s.id)
+	t.rehearsed.CloseSocket(s.id)
 }
 
 // instant is the time of the set. It never goes back. Called with mu held.
@@ -202,7 +221,7 @@ func (t *Tracker) Stopped() bool {
 	return t.stopped
 }
 
-// Swarms says how many peers each swarm has.
+// Swarms says how many peers each swarm has. Rehearsals are not among them.
 func (t *Tracker) Swarms() map[bt.InfoHash]int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -239,7 +258,7 @@ func (t *Tracker) closeAll(code websocket.StatusCode, reason string) []*socket {
 		all = append(all, s)
 	}
 	clear(t.sockets)
-	t.set = swarm.New(swarm.Limits{}, t.random)
+	t.empty()
 	t.mu.Unlock()
 	for _, s := range all {
 		s.finish(code, reason)
