@@ -41,6 +41,7 @@ type service struct {
 	title   vod.Title
 	data    map[string][]byte // by path
 	db      *sqlstore.Store
+	tickets *members.Tickets
 }
 
 func newService(t *testing.T) *service {
@@ -56,7 +57,7 @@ func newService(t *testing.T) *service {
 		t.Fatal(err)
 	}
 	titles, blobs := library.New(db, time.Now), mem.New()
-	s := &service{data: map[string][]byte{}, db: db}
+	s := &service{data: map[string][]byte{}, db: db, tickets: tickets}
 	s.publish(t, titles, blobs)
 	s.origin = origin.New(origin.Config{Titles: titles, Tickets: tickets, Blobs: blobs, Clock: time.Now})
 	s.tracker = tracker.New(tracker.Config{Titles: titles, Tickets: tickets, LAN: true})
