@@ -227,7 +227,7 @@ func (e *Engine) govern() {
 	if !e.uplink.Due(now) {
 		return
 	}
-	var delays [peersMax]int64
+	var least, latest [peersMax]int64
 	measured, served, stuck := 0, 0, 0
 	for _, p := range e.peers {
 		if p.sent.Total() == 0 || e.now-p.served > measuredFor && p.queued == 0 {
@@ -239,13 +239,11 @@ func (e *Engine) govern() {
 			stuck++
 		}
 		if at, ok := p.path.MeasuredAt(); ok && at > e.uplink.AdjustedAt() {
-			if delay, ok := p.path.Delay(); ok {
-				delays[measured] = delay
-				measured++
-			}
+			least[measured], latest[measured], _ = p.path.Delay()
+			measured++
 		}
 	}
 	if served > 0 {
-		e.uplink.Adjust(now, delays[:measured], 2*stuck > served)
+		e.uplink.Adjust(now, least[:measured], latest[:measured], 2*stuck > served)
 	}
 }

@@ -5,17 +5,19 @@ const (
 	// Target is the queueing delay that our own traffic may cause before the governor gives way: RFC 6817 section 2.3
 	// allows 100 ms at most; a call or a game notices less.
 	Target = 60_000
+	// delayFar is a delay that one measurement is enough to believe.
+	delayFar = 3 * Target
 	// RateFloor is the least rate while uploading is allowed at all, so that there is something left to measure by.
 	RateFloor = 16 << 10
 	// rateFirst is allowed when measuring begins, whatever little was sent until then, and is always within reach of growth.
 	rateFirst = 256 << 10
 	rateMost  = 1 << 33
+	// ceilingLeast: resistance met by less than this is not remembered, lest a blip while we send little keep us small.
+	ceilingLeast = 64 << 10
 
 	adjustEvery = 1_000_000
 	// blindMax: for so long the rate stays as it is while the delay of no served peer becomes known.
 	blindMax = 10_000_000
-	// calmAfter good looks in a row, the rate grows by half instead of by an eighth: what held it back has gone.
-	calmAfter = 3
 
 	handsUs      = 375_000   // of the uplink, in the host's hands
 	handsUnknown = 256 << 10 // bytes, while the uplink is not known
@@ -36,7 +38,8 @@ type Governor struct {
 	adjusted int64 // when, and
 	knownAt  int64 // when a delay was last known,
 	known    bool  // if ever
-	calm     int   // good looks in a row
+	ceiling  int64 // the rate at which it last met resistance; 0: it never did
+	eased    int64 // the delay that the last cut found, or what is left of it; 0: there is none
 }
 
 // SetLimit bounds the rate from now on, in bytes per second; 0 or less: by no configured limit.
@@ -67,18 +70,19 @@ func (g *Governor) Hands() int64 {
 	return handsUnknown
 }
 
-// Due reports whether it is time for Adjust.
-func (g *Governor) Due(now int64) bool { return now-g.adjusted >= adjustEvery }
+// Due reports whether it is time for Adjust: once a second, and at once when something may have been measured first.
+func (g *Governor) Due(now int64) bool { return g.rate == 0 || now-g.adjusted >= adjustEvery }
 
 // AdjustedAt is when Adjust was last called, in microseconds.
 func (g *Governor) AdjustedAt() int64 { return g.adjusted }
 
-// Adjust looks back at the time since the last Adjust, in which something was sent. delays are the queueing delays of the
-// served peers that were measured in it, in microseconds, and are sorted; backlogged says that the host does not
-// get rid of what most served peers are sent. Most, because one slow receiver says nothing of our uplink.
-func (g *Governor) Adjust(now int64, delays []int64, backlogged bool) {
+// Adjust looks back at the time since the last Adjust, in which something was sent. least and latest are the queueing
+// delays of the served peers that were measured in it, as Path.Delay has them, and are sorted; backlogged says that the
+// host does not get rid of what most served peers are sent. Most, because one slow receiver says nothing of our uplink.
+func (g *Governor) Adjust(now int64, least, latest []int64, backlogged bool) {
 	g.adjusted = now
-	delay, measured := median(delays)
+	sure, measured := median(least)
+	newest, _ := median(latest)
 	if measured {
 		g.known, g.knownAt = true, now
 	}
@@ -91,31 +95,52 @@ func (g *Governor) Adjust(now int64, delays []int64, backlogged bool) {
 	}
 	switch {
 	case backlogged:
-		g.calm = 0
+		g.ceiling = max(used, ceilingLeast)
 		g.rate = min(g.rate, used-used/8)
-	case measured && delay > Target:
-		g.calm = 0
-		// What is cut is what was used: an allowance that nobody took caused no delay. By half at most (RFC 6817 section 2.4.2).
-		from := min(g.rate, used+used/4)
-		g.rate = from - max(from/16, from*min(delay-Target, Target)/(2*Target))
+	case measured && (sure > Target || newest > delayFar):
+		g.cut(max(sure, min(newest, delayFar)), newest, used)
 	case !measured && g.known && now-g.knownAt < blindMax:
 		// As it is.
-	default:
-		g.grow(delay, used)
+	case newest < Target:
+		g.grow(newest, used)
+	}
+	if newest <= Target {
+		g.eased = 0
 	}
 	g.settle(now)
 }
 
-// grow raises the rate the more, the farther delay is from the target, but not far above what is used (RFC 6817's
-// ALLOWED_INCREASE): an allowance never tried says nothing.
+// cut gives way: to a quarter at worst, which a second holds room for, as RFC 6817 section 2.4.2 halves at most once in a round
+// trip. What is cut is what was used: an allowance that nobody took caused no delay. While the queue that a cut found
+// is emptying, there is no other.
+func (g *Governor) cut(delay, newest, used int64) {
+	if newest < g.eased-g.eased/8 {
+		g.eased = newest
+		return
+	}
+	from := min(g.rate, used+used/4)
+	if g.eased == 0 {
+		g.ceiling = max(from, ceilingLeast)
+	}
+	g.eased = newest
+	g.rate = from - max(from/16, from*min(delay-Target, delayFar-Target)*3/(4*(delayFar-Target)))
+}
+
+// grow raises the rate the more, the farther delay is from the target: quickly to near where it last met resistance, with
+// care around there, because what a second's growth does shows a second later, and faster again beyond. But not far
+// above what is used (RFC 6817's ALLOWED_INCREASE): an allowance never tried says nothing.
 func (g *Governor) grow(delay, used int64) {
 	gain := g.rate / 8
-	if delay < Target/4 {
-		if g.calm++; g.calm > calmAfter {
-			gain = g.rate / 2
-		}
-	} else {
-		g.calm = 0
+	near := g.ceiling * 3 / 4
+	switch {
+	case g.ceiling == 0:
+		gain = g.rate / 4
+	case g.rate < near:
+		gain = min(g.rate/2, near-g.rate+g.rate/32)
+	case g.rate < g.ceiling:
+		gain = g.rate / 32
+	case g.rate < g.ceiling*5/4:
+		gain = g.rate / 16
 	}
 	grown := g.rate + gain*(Target-delay)/Target
 	g.rate = max(g.rate, min(grown, 2*used+rateFirst, rateMost))
@@ -190,16 +215,19 @@ func (p *Path) RTT() int64 {
 	return rtt
 }
 
-// Delay is how much longer round trips take now than they did at best within the last minutes, in microseconds; false
-// where nothing is known.
-func (p *Path) Delay() (int64, bool) {
+// Delay is how much longer round trips take now than they did at best within the last minutes, in microseconds: by the
+// least of the last samples, which no single late packet raises, and by the latest. False where nothing is known.
+func (p *Path) Delay() (least, latest int64, known bool) {
 	var base int64
 	for _, b := range p.base {
 		if b > 0 && (base == 0 || b < base) {
 			base = b
 		}
 	}
-	return p.RTT() - base, base > 0
+	if base == 0 {
+		return 0, 0, false
+	}
+	return p.RTT() - base, p.current[(p.count-1)%currentSamples] - base, true
 }
 
 func (p *Path) turn(now int64) {
