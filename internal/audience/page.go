@@ -43,8 +43,9 @@ var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
 
 // tile is a number that is to be seen first.
 type tile struct {
-	Name, Value, Unit, Beside string
-	Alarm                     bool
+	Name, Value, Unit string
+	Beside            []string // remarks, a line each
+	Alarm             bool
 }
 
 // figureRow is one line of the table of all figures.
@@ -129,41 +130,41 @@ func (r *Run) crowd() string {
 }
 
 func tiles(f Figures, twin *Figures) []tile {
-	http := func(of func(*Figures) string) string {
+	http := func(beside []string, of func(*Figures) string) []string {
 		if twin == nil {
-			return ""
+			return beside
 		}
-		return "plain HTTP " + of(twin)
+		return append(beside, "plain HTTP "+of(twin))
 	}
-	seconds := func(v float64) string { return hundredths(v) + " s" }
-	var bound string
+	seconds := func(v float64) string { return hundredths(v) + "\u00a0s" }
+	var bound []string
 	if f.OffloadBound != nil {
-		bound = "at most " + percent(*f.OffloadBound) + " was possible"
+		bound = []string{"at most " + percent(*f.OffloadBound) + " was possible"}
 	}
 	never := "everybody started"
 	if f.NeverStarted > 0 {
 		never = count(f.NeverStarted, "viewer") + " never started"
 	}
 	return []tile{
-		{Name: "Offload", Value: strings.TrimSuffix(percent(f.Offload), " %"), Unit: "%", Beside: bound},
+		{Name: "Offload", Value: decimals(100*f.Offload, 1), Unit: "%", Beside: bound},
 		{
 			Name: "Origin copies", Value: decimals(f.OriginCopies, 2), Unit: "×",
-			Beside: http(func(f *Figures) string { return decimals(f.OriginCopies, 2) }),
+			Beside: http(nil, func(f *Figures) string { return decimals(f.OriginCopies, 2) }),
 		},
 		{
 			Name: "Fetched again", Value: decimals(f.DuplicateSeconds, 1), Unit: "s",
-			Beside: "of film per viewer, though another had it",
+			Beside: []string{"of film per viewer, though another had it"},
 		},
 		{
 			Name: "Start-up, p95", Value: hundredths(f.StartupP95S), Unit: "s",
-			Beside: join("p50 "+seconds(f.StartupP50S), http(func(f *Figures) string { return seconds(f.StartupP95S) })),
+			Beside: http([]string{"p50 " + seconds(f.StartupP50S)}, func(f *Figures) string { return seconds(f.StartupP95S) }),
 		},
 		{
 			Name: "Stalls per viewer", Value: decimals(f.StallsPerViewer, 2),
-			Beside: join(percent(f.StallRatio)+" of the time", http(func(f *Figures) string { return decimals(f.StallsPerViewer, 2) })),
+			Beside: http([]string{percent(f.StallRatio) + " of the time"}, func(f *Figures) string { return decimals(f.StallsPerViewer, 2) }),
 			Alarm:  f.StallsPerViewer > 0,
 		},
-		{Name: "Bad bytes delivered", Value: strconv.FormatInt(f.BadBytesDelivered, 10), Beside: never, Alarm: f.BadBytesDelivered > 0 || f.NeverStarted > 0},
+		{Name: "Bad bytes delivered", Value: strconv.FormatInt(f.BadBytesDelivered, 10), Beside: []string{never}, Alarm: f.BadBytesDelivered > 0 || f.NeverStarted > 0},
 	}
 }
 
@@ -258,7 +259,7 @@ func decimals(v float64, n int) string {
 // hundredths is v with two places, for columns and for what is compared.
 func hundredths(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
 
-func percent(v float64) string { return decimals(100*v, 1) + " %" }
+func percent(v float64) string { return decimals(100*v, 1) + "\u00a0%" }
 
 // clock is a time as a player shows it, with a tenth below a minute where there is one.
 func clock(d time.Duration) string {
@@ -304,12 +305,4 @@ func grouped(n int64) string {
 		s = s[:i] + "\u202f" + s[i:]
 	}
 	return s
-}
-
-// join puts a dot between two remarks, either of which may be empty.
-func join(a, b string) string {
-	if a == "" || b == "" {
-		return a + b
-	}
-	return a + " · " + b
 }
