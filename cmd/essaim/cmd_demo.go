@@ -17,6 +17,7 @@ import (
 	"essaim/internal/api"
 	"essaim/internal/demo"
 	"essaim/internal/demo/film"
+	"essaim/internal/demo/synthetic"
 	"essaim/internal/members"
 	"essaim/internal/sqlstore"
 	"essaim/internal/vod"
@@ -26,7 +27,17 @@ import (
 type demoCmd struct {
 	settings
 	Data string `env:"ESSAIM_DATA" type:"path" placeholder:"FOLDER" help:"Folder of database, media and keys, for this demonstration alone; in the user's cache folder if absent."`
-	JSON bool   `name:"json" help:"Print one JSON object: url, room, members."`
+	JSON bool   `name:"json" help:"Print one JSON object: url, room, members, data, and rehearsal if there is one."`
+	// RehearsalTitle is kept for as long as each start asks for it.
+	RehearsalTitle bitRate `default:"0" placeholder:"RATE" help:"Add the open title rehearsal, 180 s of random bytes at so many bits per second (2M, 800k), for essaim rehearse. A start without this takes it away again."`
+}
+
+// Validate implements kong's interface of that name, and stands before that of settings.
+func (c *demoCmd) Validate() error {
+	if r := int64(c.RehearsalTitle); r != 0 && (r < synthetic.RateMin || r > synthetic.RateMax) {
+		return fmt.Errorf("--rehearsal-title: want a rate from %dk to %dM", synthetic.RateMin/1000, synthetic.RateMax/1_000_000)
+	}
+	return c.settings.Validate()
 }
 
 // demoMembers are who a demonstration's visitors may be.
@@ -37,6 +48,9 @@ type demoReport struct {
 	URL     string             `json:"url"`
 	Room    string             `json:"room"`
 	Members []demoReportMember `json:"members"`
+	// Data is the folder that `essaim admin token --data` wants. No token is printed: output finds its way into logs.
+	Data      string      `json:"data"`
+	Rehearsal vod.TitleID `json:"rehearsal,omitempty"`
 }
 
 type demoReportMember struct {
@@ -58,11 +72,14 @@ func (c *demoCmd) Run() error {
 			return err
 		}
 		defer ln.Close()
-		report := demoReport{URL: urlOf(ln.Addr()), Room: urlOf(ln.Addr()) + "/room"}
+		report := demoReport{URL: urlOf(ln.Addr()), Room: urlOf(ln.Addr()) + "/room", Data: folder.path}
 		s, err := openNode(ctx, nodeConfig{
 			settings: c.settings, data: folder.path, log: log, lan: true,
 			demo: func(s *node) (*api.Demo, []api.Mount, error) {
 				if report.Members, err = furnish(ctx, s); err != nil {
+					return nil, nil, err
+				}
+				if report.Rehearsal, err = furnishRehearsal(ctx, s, c.RehearsalTitle); err != nil {
 					return nil, nil, err
 				}
 				return demonstration(s, report.Members)
@@ -195,6 +212,31 @@ func furnish(ctx context.Context, s *node) ([]demoReportMember, error) {
 	return seeded, nil
 }
 
+// furnishRehearsal puts the title to rehearse with into the service, or takes it away at rate 0, and returns its ID if it is
+// there. Its objects stay, so that the next start with the same rate writes none. A film of somebody's own that bears the
+// same ID is left alone.
+func furnishRehearsal(ctx context.Context, s *node, rate bitRate) (vod.TitleID, error) {
+	there, err := s.library.Get(ctx, synthetic.ID)
+	switch {
+	case errors.Is(err, vod.ErrNotFound):
+	case err != nil:
+		return "", err
+	case !there.Synthetic():
+		if rate == 0 {
+			return "", nil
+		}
+		return "", fmt.Errorf("--rehearsal-title: there is a film with the id %s: name another folder with --data", synthetic.ID)
+	}
+	if rate == 0 {
+		return "", s.library.Withdraw(ctx, synthetic.ID)
+	}
+	title, torrent, err := synthetic.Install(ctx, s.objects, int64(rate))
+	if err != nil {
+		return "", err
+	}
+	return title.ID, s.library.Publish(ctx, title, torrent)
+}
+
 // demonstration is what the API and the room add to the service.
 func demonstration(s *node, seeded []demoReportMember) (*api.Demo, []api.Mount, error) {
 	passwords := map[string]string{}
@@ -224,6 +266,10 @@ func (r *demoReport) print(w io.Writer, asJSON bool) error {
 	fmt.Fprintf(&b, "\nEssaim is running. See it happen:\n\n    %s\n\nThe catalogue: %s\n", r.Room, r.URL)
 	for _, m := range r.Members {
 		fmt.Fprintf(&b, "Sign in as %-6s with the password %s\n", m.Name, m.Password)
+	}
+	if r.Rehearsal != "" {
+		fmt.Fprintf(&b, "\nRehearse with many viewers:\n\n    ESSAIM_TOKEN=$(essaim admin token --role operator --data %s) \\\n"+
+			"        essaim rehearse %s --title %s --viewers 8\n", shellWord(r.Data), r.URL, r.Rehearsal)
 	}
 	b.WriteString("\nViewers of this demonstration share what they watch unless they say no. Ctrl-C stops it.\n\n")
 	_, err := io.WriteString(w, b.String())
