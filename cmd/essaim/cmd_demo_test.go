@@ -28,11 +28,19 @@ type demoNode struct {
 	url     string
 	data    string
 	members []demoReportMember
-	client  *http.Client
-	stop    func()
+	// rehearsal is the synthetic title's ID, empty for none.
+	rehearsal vod.TitleID
+	client    *http.Client
+	stop      func()
 }
 
 func startDemo(t *testing.T, data string) *demoNode {
+	t.Helper()
+	return startDemoCmd(t, demoCmd{Data: data})
+}
+
+// startDemoCmd starts one with the settings, data folder and rehearsal's title that c names.
+func startDemoCmd(t *testing.T, c demoCmd) *demoNode {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	ln, err := listen("127.0.0.1:0", log)
@@ -43,11 +51,15 @@ func startDemo(t *testing.T, data string) *demoNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &demoNode{t: t, url: urlOf(ln.Addr()), data: data, client: &http.Client{Jar: jar}}
+	d := &demoNode{t: t, url: urlOf(ln.Addr()), client: &http.Client{Jar: jar}}
+	d.data = c.Data
 	ctx, cancel := context.WithCancel(t.Context())
-	n, err := openNode(ctx, nodeConfig{data: data, log: log, lan: true, demo: func(n *node) (*api.Demo, []api.Mount, error) {
+	n, err := openNode(ctx, nodeConfig{settings: c.settings, data: c.Data, log: log, lan: true, demo: func(n *node) (*api.Demo, []api.Mount, error) {
 		var err error
 		if d.members, err = furnish(ctx, n); err != nil {
+			return nil, nil, err
+		}
+		if d.rehearsal, err = furnishRehearsal(ctx, n, c.RehearsalTitle); err != nil {
 			return nil, nil, err
 		}
 		return demonstration(n, d.members)

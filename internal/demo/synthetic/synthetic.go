@@ -19,8 +19,8 @@ import (
 
 // ID and Name are every synthetic title's: there is one at a time.
 const (
-	ID   vod.TitleID = "rehearsal"
-	Name             = "Rehearsal"
+	ID   = vod.TitleID("rehearsal")
+	Name = "Rehearsal"
 )
 
 const path = "video.mp4"
