@@ -306,6 +306,8 @@ export interface components {
             proof: number;
         };
         PlayInputBody: {
+            /** @description With an operator's token: the session is of the rehearsal with this label. It needs no account, meets its own label's sessions only, and is counted apart. */
+            rehearsal?: string;
             /** @description The viewer agrees to give bytes to other viewers. Unanswered is no, except in a demonstration, which says so. */
             share?: boolean;
         };
@@ -388,6 +390,13 @@ export interface components {
             location?: string;
             message: string;
         };
+        RehearsalTraffic: {
+            /**
+             * Format: int64
+             * @description Media bytes, of all its sessions.
+             */
+            origin_bytes: number;
+        };
         SignInInputBody: {
             name: string;
             password: string;
@@ -408,6 +417,8 @@ export interface components {
             poster: string;
             /** @description Plain text. */
             summary: string;
+            /** @description It has random bytes for pictures, to be rehearsed with: no player can show it. */
+            synthetic?: boolean;
         };
         TitleFile: {
             /**
@@ -439,6 +450,8 @@ export interface components {
             poster: string;
             /** @description Plain text. */
             summary: string;
+            /** @description It has random bytes for pictures, to be rehearsed with: no player can show it. */
+            synthetic?: boolean;
         };
         TitlesOutputBody: {
             /** @description Newest first. */
@@ -450,6 +463,10 @@ export interface components {
              * @description All of them.
              */
             origin_bytes: number;
+            /** @description By rehearsal's label; those that received nothing for long are forgotten. */
+            rehearsals: {
+                [key: string]: components["schemas"]["RehearsalTraffic"];
+            };
             /** @description By play session, as far as tickets came along. */
             sessions: {
                 [key: string]: number;
