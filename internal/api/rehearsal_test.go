@@ -32,7 +32,7 @@ func TestRehearsalNeedsNoAccountAndCarriesItsLabel(t *testing.T) {
 	for _, id := range []string{"open", "closed"} {
 		b := h.browser()
 		p := b.rehearse(id, "Evening-1", auth)
-		if !p.Policy.P2P || !p.Policy.Upload || len(p.Nodes.ICE) != 1 || len(p.Nodes.Trackers) != 1 {
+		if !p.Policy.P2P || !p.Policy.Upload || !p.Policy.LAN || len(p.Nodes.ICE) != 1 || len(p.Nodes.Trackers) != 1 {
 			t.Fatalf("%s: %+v %+v", id, p.Policy, p.Nodes)
 		}
 		check := func(tickets vod.PlayTickets) {

@@ -98,7 +98,7 @@ func (s *socket) announce(req *announce.Request) {
 		return
 	}
 	for i := range req.Offers[:min(len(req.Offers), swarm.OffersMax)] {
-		sdp, err := sanitize(req.Offers[i].SDP, t.cfg.LAN)
+		sdp, err := sanitize(req.Offers[i].SDP, s.lan())
 		if err != nil {
 			s.fault(req, "invalid offer: "+err.Error())
 			return
@@ -149,6 +149,10 @@ func (s *socket) settle(req *announce.Request, label vod.RehearsalLabel) bool {
 	s.finish(StatusTicket, "another rehearsal's connection")
 	return false
 }
+
+// lan says whether addresses of local networks stay in what the connection relays. A rehearsal's viewers are one operator's,
+// often on one machine, and nobody else is told their addresses.
+func (s *socket) lan() bool { return s.tracker.cfg.LAN || s.rehearsal != "" }
 
 // set holds the swarms that the connection is in. Called with the tracker's mu held.
 func (s *socket) set() *swarm.Set {
@@ -238,7 +242,7 @@ func (t *Tracker) reply(req *announce.Request, c swarm.Counts) *announce.Reply {
 // who sends it has been told nothing that would make it right.
 func (s *socket) directed(req *announce.Request) {
 	t := s.tracker
-	sdp, err := sanitize(req.SDP, t.cfg.LAN)
+	sdp, err := sanitize(req.SDP, s.lan())
 	if err != nil {
 		s.fault(req, "invalid SDP: "+err.Error())
 		return

@@ -194,3 +194,21 @@ func TestStoppedTrackerClosesRehearsalsToo(t *testing.T) {
 		t.Errorf("%d peers after a restart", r.Incomplete)
 	}
 }
+
+func TestLocalAddressesReachARehearsalsOwnOnly(t *testing.T) {
+	_, url := serve(t, Config{})
+	hidden, err := sanitize(testSDP, false)
+	if err != nil || hidden == testSDP {
+		t.Fatalf("the SDP has no address to hide: %v", err)
+	}
+	for ticket, want := range map[string]string{goodTicket: hidden, rehearsing("r", "one"): testSDP} {
+		a, b := dial(t, url, 1), dial(t, url, 2)
+		a.reply(ours(ticket))
+		b.reply(ours(ticket))
+		b.send(directed(announce.KindOffer, a.id, offerID(1)))
+		if got := a.relayed(); got.SDP != want {
+			t.Errorf("%s: relayed %q", ticket, got.SDP)
+		}
+		_, _ = a.conn.CloseNow(), b.conn.CloseNow()
+	}
+}

@@ -37,7 +37,8 @@ type Config struct {
 	Tickets vod.Tickets
 	Clock   vod.Clock // nil: time.Now
 	Seed    uint64    // of the choice among peers
-	// LAN leaves the addresses of local networks in what is relayed, and lets one address hold many connections.
+	// LAN leaves the addresses of local networks in what is relayed, as it always is among a rehearsal's viewers, and lets one
+	// address hold many connections.
 	LAN bool
 	// Hosts are ours, with port where it is not the scheme's own, besides the one that a request names: pages from
 	// there may use tickets.
