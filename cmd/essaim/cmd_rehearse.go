@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -114,7 +115,9 @@ func (c *rehearseCmd) rehearse(ctx context.Context, out io.Writer, log *os.File)
 		if t.Synthetic {
 			return usageError{fmt.Errorf("%s is a synthetic title, which no browser can play: rehearse a real film, or use --peers native", c.Title)}
 		}
-		return usageError{errors.New("--peers chromium cannot be had yet: use --peers native")}
+		if o.Browser, err = findChromium(); err != nil {
+			return err
+		}
 	}
 	show, done := rehearseProgress(log)
 	o.Progress = show
@@ -153,6 +156,20 @@ func (c *rehearseCmd) rehearse(ctx context.Context, out io.Writer, log *os.File)
 	return nil
 }
 
+// findChromium is the browser that ESSAIM_CHROMIUM names, else the machine's own.
+func findChromium() (string, error) {
+	names := []string{"chromium", "chromium-browser", "google-chrome"}
+	if own := os.Getenv("ESSAIM_CHROMIUM"); own != "" {
+		names = []string{own}
+	}
+	for _, name := range names {
+		if found, err := exec.LookPath(name); err == nil {
+			return found, nil
+		}
+	}
+	return "", fmt.Errorf("there is no %s: install Chromium, name its program in ESSAIM_CHROMIUM, or use --peers native", strings.Join(names, ", "))
+}
+
 // fields are the JSON object's.
 func (c *rehearseCmd) fields(r *rehearse.Result, complete bool) []audience.Field {
 	list := []audience.Field{
@@ -167,10 +184,15 @@ func (c *rehearseCmd) fields(r *rehearse.Result, complete bool) []audience.Field
 		{Name: "complete", Value: complete},
 	}
 	for _, f := range r.Run.Figures().Fields() {
-		if f.Name == "duplicate_seconds" && len(r.Run.Viewers) < 2 {
-			continue // one viewer has nobody to take from
+		switch {
+		case f.Name == "duplicate_seconds" && len(r.Run.Viewers) < 2: // one viewer has nobody to take from
+		case f.Name == "waste_ratio" && c.Peers == "chromium": // pages do not say
+		default:
+			list = append(list, f)
 		}
-		list = append(list, f)
+	}
+	if c.Peers == "chromium" { // the browser's processes are not ours
+		return list
 	}
 	list = append(list, audience.Field{Name: "cpu_seconds", Value: r.CPU.Seconds()})
 	if r.CPU > 0 {
@@ -225,8 +247,7 @@ func (c *rehearseCmd) report(r *rehearse.Result) (err error) {
 			{"Viewers are", c.Peers},
 			{"Label", r.Label},
 		},
-		Run:   &r.Run,
-		Extra: [][2]string{{"cpu_seconds", fmt.Sprintf("%.1f", r.CPU.Seconds())}},
+		Run: &r.Run,
 	})
 }
 

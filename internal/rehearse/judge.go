@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"hash/maphash"
+	"strconv"
 	"sync"
 )
 
@@ -12,6 +13,8 @@ type judge struct {
 	seed maphash.Seed
 	mu   sync.Mutex
 	seen map[segmentKey]uint64
+	// ranges are of pages, which say digests.
+	ranges map[string]string
 }
 
 type segmentKey struct {
@@ -19,7 +22,9 @@ type segmentKey struct {
 	segment int
 }
 
-func newJudge() *judge { return &judge{seed: maphash.MakeSeed(), seen: map[segmentKey]uint64{}} }
+func newJudge() *judge {
+	return &judge{seed: maphash.MakeSeed(), seen: map[segmentKey]uint64{}, ranges: map[string]string{}}
+}
 
 // verdict is about one segment.
 type verdict struct {
@@ -110,3 +115,16 @@ func (v *view) Delete(piece uint32) error {
 
 // Close has nothing to do.
 func (v *view) Close() error { return nil }
+
+// range256 is agrees for a range of a file whose digest is known already.
+func (j *judge) range256(path string, from, to int64, digest string) bool {
+	key := path + "\x00" + strconv.FormatInt(from, 10) + "\x00" + strconv.FormatInt(to, 10)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	first, ok := j.ranges[key]
+	if !ok {
+		j.ranges[key] = digest
+		return true
+	}
+	return first == digest
+}

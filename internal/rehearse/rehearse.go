@@ -52,7 +52,9 @@ type Options struct {
 	// bits per second; 0 is no bound. What peers send is not held to Downlink: it is held to their uplinks.
 	Uplink, Downlink int64
 	Film             time.Duration // how much of the film each viewer plays, up to FilmMax; the whole if it is shorter
-	Height           int           // the highest rendition of at most so many lines; 0: the highest
+	// Browser is a Chromium's path, whose pages the viewers then are; empty: this program's own hosts and players.
+	Browser string
+	Height  int // the highest rendition of at most so many lines; 0: the highest
 	// Progress is called about once a second, from one goroutine. nil: nobody looks.
 	Progress func(Progress)
 }
@@ -93,6 +95,8 @@ type crowd struct {
 	shelf    *shelf
 	judge    *judge
 	engine   atomic.Int64 // nanoseconds
+	browser  *browser     // nil: none
+	sit      func(context.Context, *viewer) (seat, error)
 	began    time.Time
 	viewers  []*viewer
 	part     *part
@@ -104,13 +108,20 @@ type crowd struct {
 
 // Run rehearses. A title, token or server that does not serve is an error before anyone arrives. When ctx ends the error
 // is ErrStopped, with what was found until then if anyone had arrived.
-func Run(ctx context.Context, o Options) (Result, error) {
+func Run(ctx context.Context, o Options) (_ Result, err error) {
 	c, name, err := open(ctx, &o)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = ErrStopped
 		}
 		return Result{}, err
+	}
+	if o.Browser != "" {
+		if c.browser, err = startBrowser(o.Browser); err != nil {
+			return Result{}, err
+		}
+		defer func() { err = errors.Join(err, c.browser.close()) }()
+		c.sit = sitPage
 	}
 	cpu := processorTime()
 	c.began = time.Now()
@@ -175,7 +186,7 @@ func open(ctx context.Context, o *Options) (*crowd, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	c := &crowd{options: *o, client: k, label: "r-" + strings.ToLower(rand.Text()[:12]), loopback: loopback(o.Server), shelf: newShelf(), judge: newJudge()}
+	c := &crowd{options: *o, client: k, label: "r-" + strings.ToLower(rand.Text()[:12]), loopback: loopback(o.Server), shelf: newShelf(), judge: newJudge(), sit: sitNative}
 	s, err := k.Rehearse(ctx, o.Title, o.Token, c.label)
 	if err != nil {
 		return nil, "", err
@@ -296,8 +307,8 @@ func (c *crowd) found() audience.Run {
 		if a, ok := v.lived(); ok {
 			r.Viewers = append(r.Viewers, a)
 		}
-		if v.player != nil {
-			state, _ := v.player.state()
+		if v.seat != nil {
+			state, _ := v.seat.state()
 			r.FilmTime = max(r.FilmTime, state.buffered())
 		}
 	}

@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"essaim/internal/audience"
-	"essaim/internal/engine"
-	"essaim/internal/host/native"
 	"essaim/internal/vod"
 )
 
@@ -30,13 +27,11 @@ type viewer struct {
 	crowd   *crowd
 	number  int // from 0
 	arrives time.Duration
-	tickets atomic.Pointer[vod.PlayTickets]
 
 	mu      sync.Mutex
-	pressed time.Time    // zero: not yet
-	player  *player      // nil: not yet
-	host    *native.Host // the same
-	quit    time.Time    // when its film was played, or it gave up; zero: not yet
+	pressed time.Time // zero: not yet
+	seat    seat      // nil: not yet
+	quit    time.Time // when its film was played, or it gave up; zero: not yet
 }
 
 // run lives the viewer's life: it returns when release is closed after its film, or when ctx ends. The error says why the
@@ -57,44 +52,19 @@ func (v *viewer) run(ctx context.Context, watched func(), release <-chan struct{
 	v.mu.Unlock()
 	patience, cancel := context.WithTimeout(ctx, patienceTimes*v.crowd.part.film+patienceMore)
 	defer cancel()
-	s, err := v.press(patience)
-	if err != nil || patience.Err() != nil {
+	seat, err := v.crowd.sit(patience, v)
+	if err != nil || seat == nil {
 		return err
 	}
-	p, err := v.crowd.read(s)
-	if err != nil {
-		return err
-	}
-	line := newTransport(v.number, v.crowd.account, v.crowd.options.Downlink/8)
-	defer line.close()
-	v.tickets.Store(&s.Tickets)
-	host, err := native.Open(context.WithoutCancel(ctx), native.Config{ // Close ends it, with a goodbye to the tracker
-		Title: p.title, Indexes: p.indexes(), Origins: s.Nodes.Origins, Trackers: s.Nodes.Trackers, ICE: s.Nodes.ICE,
-		Tickets: func() native.Tickets {
-			t := v.tickets.Load()
-			return native.Tickets{Media: t.Media, Swarm: t.Swarm}
-		},
-		Policy: v.policy(s.Policy), LAN: s.Policy.LAN || v.crowd.loopback, Store: v.crowd.shelf.view(),
-		Engine: &timed{Stepper: engine.New(), spent: &v.crowd.engine}, Client: line.client(),
-	})
-	if err != nil {
-		return fmt.Errorf("viewer %d: %w", v.number+1, err)
-	}
-	player := newPlayer(host, p, v.crowd.judge, v.pressed)
 	v.mu.Lock()
-	v.host, v.player = host, player
+	v.seat = seat
 	v.mu.Unlock()
-	beating, over := context.WithCancel(ctx)
-	var beats sync.WaitGroup
-	beats.Go(func() { v.beat(beating, s) })
 	defer func() {
-		over()
-		beats.Wait()
-		if cerr := host.Close(); err == nil {
+		if cerr := seat.close(); err == nil {
 			err = cerr
 		}
 	}()
-	if err := player.play(patience); err != nil && patience.Err() == nil {
+	if err := seat.play(patience); err != nil && patience.Err() == nil {
 		return fmt.Errorf("viewer %d: %w", v.number+1, err)
 	}
 	once()
@@ -136,34 +106,11 @@ func refused(err error) bool {
 }
 
 // policy is the operator's, within the uplink that is rehearsed.
-func (v *viewer) policy(p vod.PlayPolicy) native.Policy {
-	kbps := p.UplinkKbps
-	if own := int(v.crowd.options.Uplink / 1000); v.crowd.options.Uplink > 0 && (kbps == 0 || own < kbps) {
-		kbps = max(own, 1)
+func (v *viewer) policy(p vod.PlayPolicy) vod.PlayPolicy {
+	if own := int(v.crowd.options.Uplink / 1000); v.crowd.options.Uplink > 0 && (p.UplinkKbps == 0 || own < p.UplinkKbps) {
+		p.UplinkKbps = max(own, 1)
 	}
-	return native.Policy{Peers: p.P2P, Upload: p.Upload, UplinkKbps: kbps}
-}
-
-// beat reports and renews the tickets at half their life, until ctx ends.
-func (v *viewer) beat(ctx context.Context, s *vod.PlaySession) {
-	next := max(time.Duration(s.Tickets.ExpiresMs)*time.Millisecond/2, beatMin)
-	for pause(ctx, next) == nil {
-		stats := v.host.Stats()
-		c, _ := v.player.state()
-		calling, cancel := context.WithTimeout(ctx, beatTimeout)
-		r, err := v.crowd.client.Heartbeat(calling, s.ID, v.tickets.Load().Media, vod.Heartbeat{
-			PositionMs: c.pos.Milliseconds(), OriginBytes: stats.OriginBytes, PeerBytes: stats.PeerBytes, SentBytes: stats.SentBytes,
-			Stalls: c.stalls, StalledMs: c.stalled.Milliseconds(), StartupMs: max(c.startup, 0).Milliseconds(), BadBlocks: stats.BadBlocks,
-		})
-		cancel()
-		if err != nil { // the old tickets are accepted for a while
-			next = beatRetry
-			continue
-		}
-		v.tickets.Store(&r.Tickets)
-		v.host.SetPolicy(v.policy(r.Policy))
-		next = max(time.Duration(r.Tickets.ExpiresMs)*time.Millisecond/2, beatMin)
-	}
+	return p
 }
 
 // moment is what one looks at while the rehearsal runs.
@@ -176,14 +123,14 @@ type moment struct {
 
 func (v *viewer) moment() (m moment) {
 	v.mu.Lock()
-	player, host := v.player, v.host
+	seat := v.seat
 	m.pressed, m.ended = !v.pressed.IsZero(), !v.quit.IsZero()
 	v.mu.Unlock()
-	if player == nil {
+	if seat == nil {
 		return m
 	}
-	c, _ := player.state()
-	s := host.Stats()
+	c, _ := seat.state()
+	s := seat.stats()
 	m.started, m.dry, m.played, m.ahead = c.started(), c.dry, c.pos, c.buffered()-c.pos
 	m.origin, m.peer = s.OriginBytes, s.PeerBytes
 	return m
@@ -192,7 +139,7 @@ func (v *viewer) moment() (m moment) {
 // lived is what the viewer lived through, when it has quit; false if it did not press play.
 func (v *viewer) lived() (audience.Viewer, bool) {
 	v.mu.Lock()
-	player, host, pressed, quit := v.player, v.host, v.pressed, v.quit
+	seat, pressed, quit := v.seat, v.pressed, v.quit
 	v.mu.Unlock()
 	if pressed.IsZero() {
 		return audience.Viewer{}, false
@@ -201,12 +148,12 @@ func (v *viewer) lived() (audience.Viewer, bool) {
 		Name: strconv.Itoa(v.number + 1), Arrived: pressed.Sub(v.crowd.began), Startup: -1,
 		DuplicateBytes: v.crowd.account.of(v.number),
 	}
-	if player == nil {
+	if seat == nil {
 		a.Waited = quit.Sub(pressed)
 		return a, true
 	}
-	c, bad := player.state()
-	s := host.Stats()
+	c, bad := seat.state()
+	s := seat.stats()
 	if a.Startup = c.startup; a.Startup < 0 {
 		a.Waited = c.last.Sub(pressed)
 	}
@@ -214,19 +161,4 @@ func (v *viewer) lived() (audience.Viewer, bool) {
 	a.OriginBytes, a.PeerBytes, a.CachedBytes, a.SentBytes, a.WastedBytes = s.OriginBytes, s.PeerBytes, s.CachedBytes, s.SentBytes, s.WastedBytes
 	a.BadBytes = bad
 	return a, true
-}
-
-// timed measures how long an engine decides. A host's engine runs on one goroutine, so the time is the processor's, as long
-// as there is a processor for it.
-type timed struct {
-	native.Stepper
-	spent *atomic.Int64
-}
-
-// Step implements native.Stepper.
-func (t *timed) Step(now engine.Instant, in engine.Input, out []engine.Output) []engine.Output {
-	before := time.Now()
-	out = t.Stepper.Step(now, in, out)
-	t.spent.Add(int64(time.Since(before)))
-	return out
 }
