@@ -239,7 +239,7 @@ func TestSteadyReaderIsKept(t *testing.T) {
 	for range 60 {
 		s.now += second
 		s.line("say 1 request 3 0 16384")
-		s.line("queue 1 100000")
+		s.line("queue 1 20000")
 	}
 	if s.said(engine.ClosePeer) > 0 {
 		t.Error("a peer whose queue is never short, and always moves, was dropped")

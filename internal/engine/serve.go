@@ -15,8 +15,7 @@ const (
 	starvingAfter = 2_000_000 // who has waited for so long goes first, whatever others say of their deadlines
 	aheadUnknown  = 10_000    // a wish whose deadline is not known counts as one at the end of a player's buffer
 	lateMax       = 5_000     // what lies farther behind a play head is not late: the viewer has moved, or fills a cache
-	measuredFor   = 3_000_000 // a peer's round trips count for so long after it was sent something
-	handsTime     = 300_000   // what takes the host longer to get rid of waits in vain
+	measuredFor   = 3_000_000 // a peer's round trips count for so long, and for so long after it was sent something
 )
 
 // wish is one block that a peer asked of us, and the film time in milliseconds at which its piece is played.
@@ -32,6 +31,7 @@ type service struct {
 	served  Instant // when a block last went to it
 	left    int64   // of what was sent to it, bytes that have left the host's hands
 	path    ledger.Path
+	heeded  int // of the path's measurements, so many were the governor's
 }
 
 // slots is the number of peers to serve.
@@ -156,13 +156,15 @@ func (e *Engine) rank(p *peer) int64 {
 // nextServed is who gets the next block, as an index into the peers; -1: nobody waits, or the host has its hands full. Ties
 // fall by turns.
 func (e *Engine) nextServed() int {
-	active := 0
+	active, held := 0, int64(0)
 	for _, p := range e.peers {
 		if len(p.wishes) > 0 || p.queued > 0 {
 			active++
 		}
+		held += int64(p.queued)
 	}
-	share := uint32(max(e.uplink.Hands()/int64(max(active, 1)), bt.BlockSize))
+	hands := e.uplink.Hands(int64(e.now))
+	share := uint32(max(hands/int64(max(active, 1)), bt.BlockSize))
 	best, bestRank := -1, int64(0)
 	for i := range e.peers {
 		at := (e.turn + i) % len(e.peers)
@@ -170,7 +172,11 @@ func (e *Engine) nextServed() int {
 		if len(p.wishes) == 0 || p.queued >= share {
 			continue
 		}
-		if r := e.rank(p); best < 0 || r < bestRank {
+		r := e.rank(p)
+		if held >= hands && (r >= 0 || p.queued > 0) {
+			continue // full of what slow receivers take their time for: only who starves gets more
+		}
+		if best < 0 || r < bestRank {
 			best, bestRank = at, r
 		}
 	}
@@ -209,16 +215,20 @@ func (e *Engine) serve() {
 	}
 }
 
-// serveAt is when the uplink's budget allows the next block, if something waits for it.
+// serveAt is when the uplink's budget allows the next block, if something waits for it; else when the governor must be asked.
 func (e *Engine) serveAt() (Instant, bool) {
 	if !e.uploads {
 		return 0, false
 	}
-	i := e.nextServed()
-	if i < 0 {
-		return 0, false
+	if i := e.nextServed(); i >= 0 {
+		return Instant(e.uplink.ReadyAt(int64(e.now), int64(e.peers[i].wishes[0].Length))), true
 	}
-	return Instant(e.uplink.ReadyAt(int64(e.now), int64(e.peers[i].wishes[0].Length))), true
+	for _, p := range e.peers {
+		if p.reported > SendQueueLow { // the governor must look at it even if the host falls silent
+			return max(Instant(e.uplink.DueAt()), e.now+paceBusy), true
+		}
+	}
+	return 0, false
 }
 
 // govern tells the governor, once a second, what those who were just served say of the uplink.
@@ -228,22 +238,23 @@ func (e *Engine) govern() {
 		return
 	}
 	var least, latest [peersMax]int64
-	measured, served, stuck := 0, 0, 0
+	measured, served, held, rtt := 0, 0, int64(0), int64(0)
 	for _, p := range e.peers {
 		if p.sent.Total() == 0 || e.now-p.served > measuredFor && p.queued == 0 {
 			continue
 		}
 		served++
-		// What takes the network a round trip to acknowledge is in the host's hands meanwhile, in some hosts.
-		if rate := p.sent.Rate(now); p.reported > SendQueueLow && int64(p.queued)*1_000_000/max(rate, 1) > handsTime+p.path.RTT() {
-			stuck++
+		if p.reported > SendQueueLow {
+			held += int64(p.queued)
+			rtt = max(rtt, p.path.RTT())
 		}
-		if at, ok := p.path.MeasuredAt(); ok && at > e.uplink.AdjustedAt() {
+		if n, at := p.path.Latest(); n > p.heeded && now-at <= measuredFor {
+			p.heeded = n
 			least[measured], latest[measured], _ = p.path.Delay()
 			measured++
 		}
 	}
 	if served > 0 {
-		e.uplink.Adjust(now, least[:measured], latest[:measured], 2*stuck > served)
+		e.uplink.Adjust(now, least[:measured], latest[:measured], held, rtt)
 	}
 }

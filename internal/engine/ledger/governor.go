@@ -19,8 +19,9 @@ const (
 	// blindMax: for so long the rate stays as it is while the delay of no served peer becomes known.
 	blindMax = 10_000_000
 
-	handsUs      = 375_000   // of the uplink, in the host's hands
-	handsUnknown = 256 << 10 // bytes, while the uplink is not known
+	backlogUs    = 200_000   // the host is backlogged when it needs longer to get rid of what it holds, and it is
+	handsUs      = 250_000   // given what it needs so long for, at most
+	handsUnknown = 128 << 10 // bytes, while the uplink is not known
 	handsLeast   = 32 << 10
 	blockSize    = 16 << 10
 )
@@ -61,42 +62,44 @@ func (g *Governor) ReadyAt(now, n int64) int64 { return g.bucket.ReadyAt(now, n)
 // is less. 0: neither.
 func (g *Governor) Uplink() int64 { return g.bucket.Limit() }
 
-// Hands is how many bytes should at most lie in the host's hands, for all peers together: three eighths of a second
-// of the uplink. What is urgent must not wait longer than that behind what is not.
-func (g *Governor) Hands() int64 {
+// Hands is how many bytes should at most lie in the host's hands, for all peers together: a quarter of a second
+// of the uplink, or of what leaves where that is not known. What is urgent must not wait longer than that behind what is not.
+func (g *Governor) Hands(now int64) int64 {
 	if u := g.Uplink(); u > 0 {
 		return max(handsLeast, u*handsUs/1_000_000)
 	}
-	return handsUnknown
+	return max(handsUnknown, g.left.Rate(now)*handsUs/1_000_000)
 }
 
 // Due reports whether it is time for Adjust: once a second, and at once when something may have been measured first.
-func (g *Governor) Due(now int64) bool { return g.rate == 0 || now-g.adjusted >= adjustEvery }
+func (g *Governor) Due(now int64) bool { return g.rate == 0 || now >= g.DueAt() }
 
-// AdjustedAt is when Adjust was last called, in microseconds.
-func (g *Governor) AdjustedAt() int64 { return g.adjusted }
+// DueAt is when Adjust must be called at the latest if something is in the host's hands, in microseconds.
+func (g *Governor) DueAt() int64 { return g.adjusted + adjustEvery }
 
 // Adjust looks back at the time since the last Adjust, in which something was sent. least and latest are the queueing
-// delays of the served peers that were measured in it, as Path.Delay has them, and are sorted; backlogged says that the
-// host does not get rid of what most served peers are sent. Most, because one slow receiver says nothing of our uplink.
-func (g *Governor) Adjust(now int64, least, latest []int64, backlogged bool) {
-	g.adjusted = now
+// delays of the served peers that were measured in it, as Path.Delay has them, and are sorted; what most of them say counts,
+// because one slow receiver says nothing of our uplink. held is how many bytes lie in the host's hands, which in some hosts
+// keep what they have sent for a round trip, rtt microseconds, until it is acknowledged.
+func (g *Governor) Adjust(now int64, least, latest []int64, held, rtt int64) {
 	sure, measured := median(least)
 	newest, _ := median(latest)
 	if measured {
 		g.known, g.knownAt = true, now
 	}
 	used := g.left.Rate(now)
+	backlogged := held > 0 && held >= used*(backlogUs+rtt)/1_000_000
 	if g.rate == 0 {
 		if !measured && !backlogged {
 			return // the limit alone
 		}
 		g.rate = min(max(rateFirst, used), rateMost)
 	}
+	g.adjusted = now
 	switch {
 	case backlogged:
 		g.ceiling = max(used, ceilingLeast)
-		g.rate = min(g.rate, used-used/8)
+		g.rate = min(g.rate, max(used-used/8, g.rate/2)) // what left is known by fits and starts
 	case measured && (sure > Target || newest > delayFar):
 		g.cut(max(sure, min(newest, delayFar)), newest, used)
 	case !measured && g.known && now-g.knownAt < blindMax:
@@ -107,6 +110,7 @@ func (g *Governor) Adjust(now int64, least, latest []int64, backlogged bool) {
 	if newest <= Target {
 		g.eased = 0
 	}
+	g.rate = max(g.rate, RateFloor)
 	g.settle(now)
 }
 
@@ -134,7 +138,7 @@ func (g *Governor) grow(delay, used int64) {
 	near := g.ceiling * 3 / 4
 	switch {
 	case g.ceiling == 0:
-		gain = g.rate / 4
+		gain = g.rate / 2
 	case g.rate < near:
 		gain = min(g.rate/2, near-g.rate+g.rate/32)
 	case g.rate < g.ceiling:
@@ -150,7 +154,6 @@ func (g *Governor) grow(delay, used int64) {
 func (g *Governor) settle(now int64) {
 	rate := g.limit
 	if g.rate > 0 {
-		g.rate = max(g.rate, RateFloor)
 		if g.limit > 0 {
 			g.rate = min(g.rate, g.limit)
 		}
@@ -203,8 +206,8 @@ func (p *Path) Measured(now, rtt int64) {
 	p.at = now
 }
 
-// MeasuredAt is when the last measurement came, in microseconds; false: none did.
-func (p *Path) MeasuredAt() (int64, bool) { return p.at, p.count > 0 }
+// Latest is how many measurements there were, and when the last came, in microseconds.
+func (p *Path) Latest() (count int, at int64) { return p.count, p.at }
 
 // RTT is the least of the last samples, in microseconds; 0: nothing is known.
 func (p *Path) RTT() int64 {

@@ -32,6 +32,9 @@ type Config struct {
 	// Tickets returns the tickets of the moment. It is called often, from several goroutines, and must not block. nil: none.
 	Tickets func() Tickets
 	Policy  Policy
+	// OwnUplink says that nobody else's traffic needs room on this machine's uplink, as on a server: delays are not measured
+	// and not yielded to, and the policy's limit alone holds. Households, whose calls and games must not notice, leave it off.
+	OwnUplink bool
 	// LAN lets peers learn addresses of local networks, this machine's own included.
 	LAN bool
 	// Store keeps the verified pieces; the host closes it. nil: 256 MiB of memory.
@@ -337,11 +340,15 @@ func (h *Host) noted(o *engine.Output) {
 	}
 }
 
-func (h *Host) get(f *fetch)             { h.net.get(f) }
-func (h *Host) abort(f *fetch)           { h.net.abort(f) }
-func (h *Host) measure(p engine.PeerRef) { h.rtc.measure(p) }
-func (h *Host) dial(p engine.PeerRef)    { h.rtc.dial(p) }
-func (h *Host) undial(p engine.PeerRef)  { h.rtc.undial(p) }
+func (h *Host) get(f *fetch)   { h.net.get(f) }
+func (h *Host) abort(f *fetch) { h.net.abort(f) }
+func (h *Host) measure(p engine.PeerRef) {
+	if !h.cfg.OwnUplink {
+		h.rtc.measure(p)
+	}
+}
+func (h *Host) dial(p engine.PeerRef)   { h.rtc.dial(p) }
+func (h *Host) undial(p engine.PeerRef) { h.rtc.undial(p) }
 func (h *Host) announce(positionMs int64, rendition uint32, flags engine.Flags) {
 	h.door.announce(positionMs, rendition, flags)
 }
