@@ -25,7 +25,8 @@ export const InputKind = {
   RenditionChosen: 21,
   PolicyChanged: 22,
   Tick: 23,
-  PathMeasured: 24,
+  SwarmCounted: 24,
+  PathMeasured: 25,
 } as const;
 
 /** What the host must do: the kinds of engine outputs. */
