@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -46,6 +47,10 @@ read from ESSAIM_TOKEN; on the service's machine, "essaim admin token --role ope
 are a swarm of their own, and the service counts them apart from its members. Each plays the best rendition and the first
 audio track in whole segments, starts when it has the first of each, wants 10 s ahead, and serves the others until the last
 has finished. Nothing beyond --seconds is fetched. Who is not done after three times the film's length and a minute gives up.
+
+With --peers chromium the viewers are the service's own watch pages, each in a context of its own of one headless browser
+(the machine's chromium, or ESSAIM_CHROMIUM). They are heavy: a processor core bears about four. Pressing play and the heartbeat go through this program, so that no page sees the token. The title must be a real film, start-up is
+to the first picture, and what came in vain and the processor's time are not told.
 
 Fields of --json:
   title, label, peers, arrival, seed, seconds, uplink_kbps, downlink_kbps   what was rehearsed; label names this run, 0 kbps is no bound
@@ -194,9 +199,9 @@ func (c *rehearseCmd) fields(r *rehearse.Result, complete bool) []audience.Field
 	if c.Peers == "chromium" { // the browser's processes are not ours
 		return list
 	}
-	list = append(list, audience.Field{Name: "cpu_seconds", Value: r.CPU.Seconds()})
+	list = append(list, audience.Field{Name: "cpu_seconds", Value: r.CPU.Round(time.Millisecond).Seconds()})
 	if r.CPU > 0 {
-		list = append(list, audience.Field{Name: "engine_cpu_share", Value: r.Engine.Seconds() / r.CPU.Seconds()})
+		list = append(list, audience.Field{Name: "engine_cpu_share", Value: math.Round(1e4*r.Engine.Seconds()/r.CPU.Seconds()) / 1e4})
 	}
 	return list
 }

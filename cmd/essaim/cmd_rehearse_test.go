@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"essaim/internal/demo/film"
 	"essaim/internal/rehearse"
 	"essaim/internal/vod"
+	"essaim/web"
 )
 
 // operator lets the command rehearse here.
@@ -237,5 +240,60 @@ func TestBrowsersAreNotSentToSyntheticTitles(t *testing.T) {
 	var log bytes.Buffer
 	if status := run([]string{"rehearse", server.URL, "--title", "noise", "--peers", "chromium"}, &log); status != 2 || !strings.Contains(log.String(), "synthetic") {
 		t.Errorf("status %d: %s", status, log.String())
+	}
+}
+
+func TestPagesOfABrowserRehearse(t *testing.T) {
+	if _, err := fs.Stat(web.Dist(), "index.html"); err != nil {
+		t.Skip("the pages are not built: make test-go does both")
+	}
+	if _, err := findChromium(); err != nil {
+		t.Fatal("chromium is missing: scripts/tools.sh test installs it")
+	}
+	d := startDemo(t, t.TempDir())
+	defer d.stop()
+	var token bytes.Buffer
+	if err := (&tokenCmd{Role: "operator", TTL: time.Hour, Data: d.data}).run(&token, time.Now); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("ESSAIM_TOKEN", strings.TrimSpace(token.String()))
+	t.Setenv("TMPDIR", t.TempDir())
+	c := (&service{url: d.url}).rehearsal(2, 4, time.Second)
+	c.Title, c.Peers = string(film.Title().ID), "chromium"
+	var out bytes.Buffer
+	if err := c.rehearse(t.Context(), &out, logFile(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(out.String())
+	f := figures(t, &out)
+	for name, want := range map[string]any{
+		"peers": "chromium", "viewers": 2.0, "seconds": 4.0, "complete": true, "never_started": 0.0, "bad_bytes_delivered": 0.0,
+	} {
+		if f[name] != want {
+			t.Errorf("%s is %v, not %v", name, f[name], want)
+		}
+	}
+	// Whether they met depends on the machine's network, so they may have taken all from the service; but never what lies
+	// beyond the part, except for the rest of its last pieces.
+	if n := f["origin_copies"].(float64); n < 1 || n > 3 {
+		t.Errorf("%v copies came from the service", n)
+	}
+	if n := f["startup_p50_s"].(float64); n <= 0 {
+		t.Errorf("start-up took %v s", n)
+	}
+	for _, name := range []string{"waste_ratio", "cpu_seconds", "engine_cpu_share"} {
+		if n, ok := f[name]; ok {
+			t.Errorf("%s is %v, though it was not measured", name, n)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestRehearsalSaysThatABrowserIsMissing(t *testing.T) {
+	t.Setenv("ESSAIM_CHROMIUM", "/nowhere/chromium")
+	if _, err := findChromium(); err == nil || !strings.Contains(err.Error(), "/nowhere/chromium") {
+		t.Error(err)
 	}
 }

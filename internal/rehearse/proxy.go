@@ -24,6 +24,7 @@ type proxy struct {
 	open   sync.WaitGroup
 	mu     sync.Mutex
 	hosts  map[string]bool // with ports
+	closed bool
 }
 
 func newProxy(line *transport, addresses ...string) (*proxy, error) {
@@ -99,6 +100,10 @@ func hostOf(u *url.URL) string {
 
 // connect carries a tunnel until either end closes it, or the proxy does.
 func (p *proxy) connect(ctx context.Context, w http.ResponseWriter, host string) {
+	if !p.enter() {
+		return
+	}
+	defer p.open.Done()
 	far, err := p.line.inner.DialContext(ctx, "tcp", host)
 	if err != nil {
 		http.Error(w, "cannot be reached", http.StatusBadGateway)
@@ -113,8 +118,6 @@ func (p *proxy) connect(ctx context.Context, w http.ResponseWriter, host string)
 	if _, err := io.WriteString(near, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
 		return
 	}
-	p.open.Add(1)
-	defer p.open.Done()
 	stop := context.AfterFunc(ctx, func() { near.Close(); far.Close() })
 	defer stop()
 	up := make(chan struct{})
@@ -144,8 +147,21 @@ func (t *throttled) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// enter counts a tunnel, which the proxy's end waits for; false if it has come.
+func (p *proxy) enter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.open.Add(1)
+	}
+	return !p.closed
+}
+
 // close ends it and all that goes through it.
 func (p *proxy) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
 	p.tunnel()
 	_ = p.server.Close() // connections that are broken off have nobody left to tell
 	p.open.Wait()
