@@ -45,7 +45,7 @@ type Sample struct {
 type Run struct {
 	Viewers []Viewer
 	Samples []Sample // in order of time; may be empty
-	// FilmBytes is what was watched, each byte once, summed over titles; FilmTime its length.
+	// FilmBytes is what was watched, each byte once, summed over titles; FilmTime its length, summed over titles likewise.
 	FilmBytes int64
 	FilmTime  time.Duration
 	// Titles is how many films were watched; 0 means one.
