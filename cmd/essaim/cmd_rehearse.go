@@ -49,8 +49,9 @@ audio track in whole segments, starts when it has the first of each, wants 10 s 
 has finished. Nothing beyond --seconds is fetched. Who is not done after three times the film's length and a minute gives up.
 
 With --peers chromium the viewers are the service's own watch pages, each in a context of its own of one headless browser
-(the machine's chromium, or ESSAIM_CHROMIUM). They are heavy: a processor core bears about four. Pressing play and the heartbeat go through this program, so that no page sees the token. The title must be a real film, start-up is
-to the first picture, and what came in vain and the processor's time are not told.
+(the machine's chromium, or ESSAIM_CHROMIUM). They are heavy: a processor core bears about four. Pressing play and the
+heartbeat go through this program, so that no page sees the token. The title must be a real film, start-up is to the first
+picture, and what came in vain and the processor's time are not told.
 
 Fields of --json:
   title, label, peers, arrival, seed, seconds, uplink_kbps, downlink_kbps   what was rehearsed; label names this run, 0 kbps is no bound
@@ -147,7 +148,7 @@ func (c *rehearseCmd) rehearse(ctx context.Context, out io.Writer, log *os.File)
 		return werr
 	}
 	if c.Report != "" {
-		if rerr := c.report(&r); rerr != nil {
+		if rerr := c.report(&r, err == nil); rerr != nil {
 			return rerr
 		}
 	}
@@ -232,15 +233,19 @@ func (c *rehearseCmd) summary(out io.Writer, r *rehearse.Result) error {
 }
 
 // report writes the page.
-func (c *rehearseCmd) report(r *rehearse.Result) (err error) {
+func (c *rehearseCmd) report(r *rehearse.Result, complete bool) (err error) {
 	f, err := os.Create(c.Report)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	note := "Silent viewers played a part of the film in real time, over WebRTC, against the running service. The origin's bytes are the service's own count."
+	if !complete {
+		note = "Stopped before its end: the figures are of what there was until then. " + note
+	}
 	return audience.WriteHTML(f, audience.Page{
 		Title: "Rehearsal of " + r.Name,
-		Note:  "Silent viewers played a part of the film in real time, over WebRTC, against the running service. The service's own count of what it sent is the origin's.",
+		Note:  note,
 		Settings: [][2]string{
 			{"Title", c.Title},
 			{"Viewers", fmt.Sprint(c.Viewers)},

@@ -244,7 +244,9 @@ func (c *crowd) run(ctx context.Context) error {
 				c.look()
 			}
 		case <-left:
-			c.look()
+			if ctx.Err() == nil {
+				c.look()
+			}
 			left = nil
 		case <-gone:
 			if outer.Err() != nil {
