@@ -153,28 +153,38 @@ func (e *Engine) rank(p *peer) int64 {
 	return max(ahead, 0)
 }
 
-// nextServed is who gets the next block, as an index into the peers; -1: nobody waits, or the host has its hands full. Ties
-// fall by turns.
-func (e *Engine) nextServed() int {
-	active, held := 0, int64(0)
+// hands is how much of the host's hands each peer may fill, and whether they are full. What a peer holds beyond its share says
+// that it is slow, not that they are.
+func (e *Engine) hands() (share int64, full bool) {
+	active := int64(0)
 	for _, p := range e.peers {
 		if len(p.wishes) > 0 || p.queued > 0 {
 			active++
 		}
-		held += int64(p.queued)
 	}
-	hands := e.uplink.Hands(int64(e.now))
-	share := uint32(max(hands/int64(max(active, 1)), bt.BlockSize))
+	most := e.uplink.Hands(int64(e.now))
+	share = max(most/max(active, 1), bt.BlockSize)
+	held := int64(0)
+	for _, p := range e.peers {
+		held += min(int64(p.queued), share)
+	}
+	return share, held >= most
+}
+
+// nextServed is who gets the next block, as an index into the peers; -1: nobody waits, or the host has its hands full. Ties
+// fall by turns.
+func (e *Engine) nextServed() int {
+	share, full := e.hands()
 	best, bestRank := -1, int64(0)
 	for i := range e.peers {
 		at := (e.turn + i) % len(e.peers)
 		p := e.peers[at]
-		if len(p.wishes) == 0 || p.queued >= share {
+		if len(p.wishes) == 0 || int64(p.queued) >= share {
 			continue
 		}
 		r := e.rank(p)
-		if held >= hands && (r >= 0 || p.queued > 0) {
-			continue // full of what slow receivers take their time for: only who starves gets more
+		if full && (r >= 0 || p.queued > 0) {
+			continue // it may be slow receivers that fill them: who starves gets a block all the same
 		}
 		if best < 0 || r < bestRank {
 			best, bestRank = at, r
@@ -238,14 +248,16 @@ func (e *Engine) govern() {
 		return
 	}
 	var least, latest [peersMax]int64
-	measured, served, held, rtt := 0, 0, int64(0), int64(0)
+	share, full := e.hands()
+	measured, served, holding, held, rtt := 0, 0, 0, int64(0), int64(0)
 	for _, p := range e.peers {
 		if p.sent.Total() == 0 || e.now-p.served > measuredFor && p.queued == 0 {
 			continue
 		}
 		served++
 		if p.reported > SendQueueLow {
-			held += int64(p.queued)
+			holding++
+			held += min(int64(p.queued), share)
 			rtt = max(rtt, p.path.RTT())
 		}
 		if n, at := p.path.Latest(); n > p.heeded && now-at <= measuredFor {
@@ -253,6 +265,9 @@ func (e *Engine) govern() {
 			least[measured], latest[measured], _ = p.path.Delay()
 			measured++
 		}
+	}
+	if !full && 2*holding <= served {
+		held = 0 // the others' queues are short
 	}
 	if served > 0 {
 		e.uplink.Adjust(now, least[:measured], latest[:measured], held, rtt)

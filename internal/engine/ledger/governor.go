@@ -39,6 +39,8 @@ type Governor struct {
 	adjusted int64 // when, and
 	knownAt  int64 // when a delay was last known,
 	known    bool  // if ever
+	looked   int64 // when the host's queue was last looked at, and
+	pressed  bool  // whether it was long
 	ceiling  int64 // the rate at which it last met resistance; 0: it never did
 	eased    int64 // the delay that the last cut found, or what is left of it; 0: there is none
 }
@@ -88,7 +90,7 @@ func (g *Governor) Adjust(now int64, least, latest []int64, held, rtt int64) {
 		g.known, g.knownAt = true, now
 	}
 	used := g.left.Rate(now)
-	backlogged := held > 0 && held >= used*(backlogUs+rtt)/1_000_000
+	backlogged := g.backlogged(now, held, used*(backlogUs+rtt)/1_000_000)
 	if g.rate == 0 {
 		if !measured && !backlogged {
 			return // the limit alone
@@ -112,6 +114,18 @@ func (g *Governor) Adjust(now int64, least, latest []int64, held, rtt int64) {
 	}
 	g.rate = max(g.rate, RateFloor)
 	g.settle(now)
+}
+
+// backlogged looks once a second whether held bytes are many, and believes it the second time: what was handed over just now
+// tells nothing.
+func (g *Governor) backlogged(now, held, many int64) bool {
+	since := now - g.looked
+	if since < adjustEvery {
+		return false
+	}
+	before := g.pressed && since < 3*adjustEvery
+	g.looked, g.pressed = now, held > 0 && held >= many
+	return before && g.pressed
 }
 
 // cut gives way: to a quarter at worst, which a second holds room for, as RFC 6817 section 2.4.2 halves at most once in a round

@@ -5,7 +5,9 @@
  */
 
 import type { FromWorker, ToWorker } from "./protocol";
+import { queueLow } from "./core";
 import { Outlet } from "./outlet";
+import { RoundTrips } from "./roundtrips";
 import { withoutLocalAddresses } from "./sdp";
 
 /** At once, in this page. */
@@ -16,8 +18,11 @@ const createdMax = 400;
 const gatherWithin = 1_500;
 /** From the description to an open channel, in ms. */
 const connectWithin = 15_000;
-/** A relayed channel's progress is reported in steps of so many bytes. */
-const handedStep = 32 << 10;
+/**
+ * A relayed channel's progress is reported in steps of so many bytes, and when its queue falls to as many: together no more
+ * than the worker takes for an empty queue.
+ */
+const handedStep = queueLow / 2;
 
 // A page may hold several engines; the browser's limits are the page's.
 const page = { live: 0, created: 0, transfer: true };
@@ -30,6 +35,7 @@ interface Connection {
   sent: number;
   timer: ReturnType<typeof setTimeout> | undefined;
   up: boolean;
+  trips: RoundTrips;
 }
 
 /** One engine's connections. */
@@ -84,6 +90,9 @@ export class Connections {
         c.outlet.send(new Uint8Array(m.data));
         this.reportHanded(m.peer, c, false);
         return;
+      case "measure":
+        if (c) void this.measure(m.peer, c);
+        return;
       case "drop":
         this.drop(m.peer);
         return;
@@ -112,6 +121,7 @@ export class Connections {
       sent: 0,
       timer: undefined,
       up: false,
+      trips: new RoundTrips(),
     };
     this.connections.set(peer, c);
     pc.onconnectionstatechange = () => {
@@ -185,7 +195,7 @@ export class Connections {
       this.connected(c);
       this.post({ type: "open-relay", peer, initiator });
     };
-    c.outlet = new Outlet(channel, () => this.reportHanded(peer, c, true));
+    c.outlet = new Outlet(channel, () => this.reportHanded(peer, c, true), handedStep);
     channel.onmessage = (event) => {
       if (event.data instanceof ArrayBuffer) {
         this.post({ type: "bytes", peer, data: event.data }, [event.data]);
@@ -194,6 +204,14 @@ export class Connections {
     channel.onclose = () => this.gone(peer, c);
     if (channel.readyState === "open") open();
     else channel.onopen = open;
+  }
+
+  // Tells what the browser found out about the way to a peer since the last time, if anything.
+  private async measure(peer: number, c: Connection): Promise<void> {
+    const report = await c.pc.getStats().catch(() => undefined);
+    if (!report || this.connections.get(peer) !== c) return;
+    const us = c.trips.read(report);
+    if (us > 0) this.post({ type: "path", peer, us });
   }
 
   private reportHanded(peer: number, c: Connection, drained: boolean): void {

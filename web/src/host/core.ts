@@ -77,6 +77,7 @@ interface Peer {
   wanted: number; // of its bytes, so many from the front; the rest is a pad's zeros. -1: none
   id: Bytes | undefined;
   up: boolean; // its handshake succeeded
+  measureAt: number; // its round trip is not measured again before then
 }
 
 /** BEP 3's and BEP 6's ids of what asks for blocks, takes that back, and refuses it. */
@@ -84,8 +85,10 @@ const messageRequest = 6;
 const messageCancel = 8;
 const messageReject = 16;
 
-/** Above this a peer's send queue is reported, in bytes. */
-export const queueLow = 64 << 10;
+/** Above this a peer's send queue is reported, in bytes: `SendQueueLow` of internal/engine/step.go. */
+export const queueLow = 16 << 10;
+/** How often the round trip to a peer that blocks go to is measured, in microseconds. */
+const measureEvery = 1_000_000;
 /** A peer whose queue would pass this is closed: half of what Chromium's channel takes before it throws, in bytes. */
 const queueMax = 8 << 20;
 
@@ -148,7 +151,7 @@ export class Core implements FetchOwner {
       payload: (data) => this.payload(peer, data),
       violated: () => this.closeBroken(peer),
     });
-    this.peers.set(peer, { framer, piece: 0, begin: 0, owed: 0, wanted: -1, id, up: false });
+    this.peers.set(peer, { framer, piece: 0, begin: 0, owed: 0, wanted: -1, id, up: false, measureAt: 0 });
     const input: Input = { kind: InputKind.PeerConnected, peer, flags: initiator ? Flags.Initiator : 0 };
     if (id) input.data = id;
     this.give(input);
@@ -164,6 +167,12 @@ export class Core implements FetchOwner {
     if (this.peers.has(peer)) {
       this.give({ kind: InputKind.SendQueue, peer, length: this.parts.net.queued(peer) });
     }
+  }
+
+  /** A round trip to a peer takes so many microseconds; 0: that could not be found out. */
+  measured(peer: number, us: number): void {
+    const length = Math.min(Math.round(us), 2 ** 32 - 1);
+    if (this.peers.has(peer) && length > 0) this.give({ kind: InputKind.PathMeasured, peer, length });
   }
 
   /** An open channel is gone. */
@@ -480,6 +489,11 @@ export class Core implements FetchOwner {
     if (this.lie && o.length > 0) message[13]! ^= 1;
     this.counts.sentBytes += o.length;
     this.send(o.peer, message);
+    const p = this.peers.get(o.peer);
+    const now = this.parts.clock.now();
+    if (!p || now < p.measureAt) return;
+    p.measureAt = now + measureEvery;
+    this.parts.net.measure(o.peer);
   }
 
   private announce(o: Output): void {

@@ -15,13 +15,13 @@ export class Outlet {
   private readonly held: Bytes[] = [];
   private heldBytes = 0;
 
-  /** `drained` is called when the queue falls to `queueLow` after having been above. */
-  constructor(channel: RTCDataChannel, drained: () => void) {
+  /** `drained` is called when the queue falls to `low` after having been above. */
+  constructor(channel: RTCDataChannel, drained: () => void, low = queueLow) {
     this.channel = channel;
-    channel.bufferedAmountLowThreshold = queueLow;
+    channel.bufferedAmountLowThreshold = low;
     channel.onbufferedamountlow = () => {
       this.flush();
-      if (this.queued <= queueLow) drained();
+      if (this.queued <= low) drained();
     };
   }
 

@@ -103,6 +103,7 @@ class Viewer {
       net: {
         send: (peer, bytes) => v.send(peer, bytes),
         queued: (peer) => v.queues.get(peer) ?? 0,
+        measure: () => {},
         close: (peer) => v.closePeer(peer),
         dial: () => {},
         announce: (a) => v.announces.push(a),

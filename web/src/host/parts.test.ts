@@ -183,7 +183,7 @@ test("an outlet hands over no more than a mebibyte, keeps the order, and says wh
     close() {},
   };
   const outlet = new Outlet(channel as unknown as RTCDataChannel, () => drained++);
-  expect(channel.bufferedAmountLowThreshold).toBe(65536);
+  expect(channel.bufferedAmountLowThreshold).toBe(16_384);
   outlet.send(new Uint8Array(16_397).fill(0));
   expect(sent).toEqual([]);
   channel.readyState = "open";
@@ -191,7 +191,7 @@ test("an outlet hands over no more than a mebibyte, keeps the order, and says wh
   for (let i = 1; i < 100; i++) outlet.send(new Uint8Array(16_397).fill(i));
   expect(channel.bufferedAmount).toBeLessThan(1.1 * 2 ** 20);
   expect(outlet.queued).toBe(100 * 16_397);
-  channel.bufferedAmount = 65_536;
+  channel.bufferedAmount = 16_384;
   channel.onbufferedamountlow!();
   expect(drained).toBe(0);
   channel.bufferedAmount = 0;

@@ -44,6 +44,8 @@ export type ToWorker =
   | { type: "bytes"; peer: number; data: ArrayBuffer }
   /** Of what was relayed so far, so many bytes have left the page's queue. */
   | { type: "handed"; peer: number; total: number }
+  /** What a round trip to the peer takes, in microseconds, as it was asked for. */
+  | { type: "path"; peer: number; us: number }
   /** The connection ended, or never came. */
   | { type: "gone"; peer: number };
 
@@ -64,4 +66,6 @@ export type FromWorker =
   /** A channel that was handed over has opened. */
   | { type: "up"; peer: number }
   | { type: "send"; peer: number; data: ArrayBuffer }
+  /** The round trip to the peer is to be measured: only the page has the connection. */
+  | { type: "measure"; peer: number }
   | { type: "drop"; peer: number };

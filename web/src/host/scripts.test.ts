@@ -46,6 +46,7 @@ type EventSpec = {
   read?: string;
   file?: number;
   ms?: number;
+  us?: number;
 };
 type Effect = {
   type: string;
@@ -164,6 +165,7 @@ class World {
           else this.did.push({ type: "sent", peer, data: data.slice() });
         },
         queued: (peer) => this.queued(peer),
+        measure: (peer) => this.did.push({ type: "measure", peer }),
         close: (peer) => this.did.push({ type: "closed", peer }),
         dial: (peer) => this.did.push({ type: "dial", peer }),
         announce: (a: Announce) => {
@@ -249,6 +251,8 @@ class World {
         return this.core.received(peer, chunk);
       case "closed":
         return this.core.closed(peer);
+      case "measured":
+        return this.core.measured(peer, e.us!);
       case "drain": {
         const was = this.queued(peer);
         this.queues.set(peer, e.to!);

@@ -99,6 +99,10 @@ export class Signalling implements Net, TrackerEvents {
     return this.peers.get(ref)?.line?.queued ?? 0;
   }
 
+  measure(ref: number): void {
+    this.post({ type: "measure", peer: ref });
+  }
+
   close(ref: number): void {
     const p = this.peers.get(ref);
     if (!p) return;
@@ -185,6 +189,9 @@ export class Signalling implements Net, TrackerEvents {
         return;
       case "handed":
         if (p?.line instanceof RelayLine && p.line.report(m.total, this.low)) this.core.drained(m.peer);
+        return;
+      case "path":
+        this.core.measured(m.peer, m.us);
         return;
       case "gone":
         this.lost(m.peer, false);

@@ -23,6 +23,8 @@ export interface Net {
   send(peer: number, bytes: Bytes): void;
   /** Bytes sent to a peer and not yet handed to the network. */
   queued(peer: number): number;
+  /** Begins to measure the round trip to a peer; `measured` may follow. */
+  measure(peer: number): void;
   /** Closes a channel, or gives up the connection that a dial began. Nothing more is told of it. */
   close(peer: number): void;
   /** Makes an offer through the tracker; `connected` or `dialFailed` follows. */
