@@ -37,9 +37,10 @@ type pageSeat struct {
 	cancel  context.CancelCauseFunc
 	asking  sync.WaitGroup
 
-	mu   sync.Mutex
-	last pageState
-	bad  int64
+	mu     sync.Mutex
+	last   pageState
+	bad    int64
+	closed bool // nothing is answered any more
 }
 
 // pageState is what the page's player says of itself: window.essaimDebug.
@@ -241,6 +242,9 @@ func (p *pageSeat) close() error {
 		_, _ = p.look(ctx) // else what it said before holds
 		p.browser.on(p.session, nil)
 	}
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
 	p.cancel(nil)
 	p.asking.Wait()
 	if p.context != "" {
@@ -265,6 +269,11 @@ type pausedRequest struct {
 func (p *pageSeat) heard(m message) {
 	var r pausedRequest
 	if m.Method != "Fetch.requestPaused" || json.Unmarshal(m.Params, &r) != nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
 		return
 	}
 	p.asking.Go(func() {

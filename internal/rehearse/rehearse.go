@@ -317,6 +317,9 @@ func (c *crowd) found() audience.Run {
 	if r.FilmTime > 0 {
 		r.FilmBytes = c.part.upTo(r.FilmTime)
 	}
+	if c.browser != nil && strings.HasPrefix(c.options.Server, "https:") {
+		r.OriginBytesAfter20s = -1 // pages' requests pass us unread
+	}
 	r.FilmBytesAfter20s = max(0, r.FilmBytes-c.part.upTo(after))
 	if n := len(r.Viewers); n > 0 {
 		r.OffloadBound = 1 - 1/float64(n) // each byte leaves the origin once
