@@ -6,12 +6,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -227,6 +232,66 @@ func TestRehearsalSaysInOneLineWhatTheServiceRefuses(t *testing.T) {
 	}
 	if sent := s.origin.Snapshot(); len(sent.ByRehearsal) > 0 {
 		t.Errorf("media was sent: %v", sent.ByRehearsal)
+	}
+}
+
+// behind is the service as seen through a door that may answer itself: it reports whether it did.
+func (s *service) behind(t *testing.T, door func(http.ResponseWriter, *http.Request) bool) *service {
+	t.Helper()
+	at, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward := httputil.NewSingleHostReverseProxy(at)
+	forward.ErrorLog = log.New(io.Discard, "", 0)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !door(w, r) {
+			forward.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(front.Close)
+	return &service{url: front.URL}
+}
+
+func TestRehearsalPressesAgainWhereTheServiceIsBusy(t *testing.T) {
+	s := newService(t)
+	s.operator(t)
+	var presses atomic.Int64
+	door := s.behind(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/play") || presses.Add(1) != 2 { // the first is before anyone comes
+			return false
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprint(w, `{"detail":"Too many at once."}`)
+		return true
+	})
+	var out bytes.Buffer
+	told := logFile(t)
+	if err := door.rehearsal(1, 2, time.Second).rehearse(t.Context(), &out, told); err != nil {
+		t.Fatal(err)
+	}
+	if f := figures(t, &out); f["never_started"] != 0.0 || f["startup_p50_s"].(float64) < 1 {
+		t.Errorf("who had to press again started after %v s, and %v never", f["startup_p50_s"], f["never_started"])
+	}
+	if b, err := os.ReadFile(told.Name()); err != nil || !strings.Contains(string(b), "too many at once") {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestRehearsalNeedsTheServicesOwnCount(t *testing.T) {
+	s := newService(t)
+	s.operator(t)
+	door := s.behind(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/operator/traffic") {
+			return false
+		}
+		fmt.Fprint(w, `{"origin_bytes":0}`)
+		return true
+	})
+	var out bytes.Buffer
+	err := door.rehearsal(1, 2, time.Second).rehearse(t.Context(), &out, logFile(t))
+	if err == nil || !strings.Contains(err.Error(), "does not count") || out.Len() > 0 {
+		t.Errorf("%v, and printed %q", err, out.String())
 	}
 }
 

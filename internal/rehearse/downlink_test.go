@@ -134,6 +134,9 @@ func TestPartEndsWithTheSecondsAsked(t *testing.T) {
 	if len(p.tracks) != 2 || p.tracks[0].path != "video-720p.mp4" || p.tracks[1].path != "audio.mp4" || p.film != 7*second || p.bytes != 2*4100 {
 		t.Errorf("%+v", p)
 	}
+	if even, err := newPart(session(), 6*second, 0); err != nil || even.bytes != 2*3100 {
+		t.Errorf("6 s are %+v, %v", even, err)
+	}
 	if x := p.indexes(); len(x) != 3 || len(x[0]) != 4*24 || x[1] != nil || len(x[2]) != 4*24 {
 		t.Errorf("the engine is told of %d, %d and %d bytes of index", len(x[0]), len(x[1]), len(x[2]))
 	}

@@ -283,7 +283,7 @@ func (c *crowd) look() {
 		default:
 			s.Playing++
 		}
-		if m.started {
+		if m.started && !m.whole { // towards the end there is less and less ahead
 			ahead = append(ahead, m.ahead)
 		}
 		p.Left = max(p.Left, max(v.arrives-now, 0)+c.part.film-m.played)

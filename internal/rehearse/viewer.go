@@ -118,6 +118,7 @@ type moment struct {
 	pressed, started, dry, ended bool
 	played                       time.Duration // of film
 	ahead                        time.Duration // contiguous, delivered
+	whole                        bool          // nothing is left to deliver
 	origin, peer                 int64
 }
 
@@ -132,6 +133,7 @@ func (v *viewer) moment() (m moment) {
 	c, _ := seat.state()
 	s := seat.stats()
 	m.started, m.dry, m.played, m.ahead = c.started(), c.dry, c.pos, c.buffered()-c.pos
+	m.whole = c.buffered() >= c.film
 	m.origin, m.peer = s.OriginBytes, s.PeerBytes
 	return m
 }
