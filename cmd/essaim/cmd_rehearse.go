@@ -56,6 +56,7 @@ picture, and what came in vain and the processor's time are not told.
 Fields of --json:
   title, label, peers, arrival, seed, seconds, uplink_kbps, downlink_kbps   what was rehearsed; label names this run, 0 kbps is no bound
   complete                  false: it was stopped, and the rest is of what there was until then
+  gave_up                   viewers who lost their patience before the end
   viewers                   who pressed play
   origin_copies             origin_bytes / bytes of the part that was played, initialisation and index included
   origin_copies_after_20s   the same for film beyond its first 20 s, by the viewers' own count
@@ -188,6 +189,7 @@ func (c *rehearseCmd) fields(r *rehearse.Result, complete bool) []audience.Field
 		{Name: "uplink_kbps", Value: int64(c.Uplink) / 1000},
 		{Name: "downlink_kbps", Value: int64(c.Downlink) / 1000},
 		{Name: "complete", Value: complete},
+		{Name: "gave_up", Value: r.GaveUp},
 	}
 	for _, f := range r.Run.Figures().Fields() {
 		switch {
@@ -223,6 +225,9 @@ func (c *rehearseCmd) summary(out io.Writer, r *rehearse.Result) error {
 	fmt.Fprintf(&b, "\nStart-up          %.2f s at the median, %.2f s at the 95th percentile", f.StartupP50S, f.StartupP95S)
 	if f.NeverStarted > 0 {
 		fmt.Fprintf(&b, "; %d never started", f.NeverStarted)
+	}
+	if r.GaveUp > 0 {
+		fmt.Fprintf(&b, "; %d gave up", r.GaveUp)
 	}
 	fmt.Fprintf(&b, "\nStalls            %.2f per viewer, %.2f %% of the time\n", f.StallsPerViewer, 100*f.StallRatio)
 	if f.BadBytesDelivered > 0 {

@@ -77,6 +77,7 @@ type Result struct {
 	Run   audience.Run
 	// CPU is what this process used meanwhile, and Engine the part in which engines decided.
 	CPU, Engine time.Duration
+	GaveUp      int    // viewers who lost their patience before the end
 	Trouble     string // why the service last refused to play for the moment
 }
 
@@ -135,6 +136,11 @@ func Run(ctx context.Context, o Options) (_ Result, err error) {
 	r := Result{
 		Label: c.label, Name: name, Film: c.part.film, Run: c.found(),
 		CPU: processorTime() - cpu, Engine: time.Duration(c.engine.Load()), Trouble: c.troubled(),
+	}
+	for _, v := range c.viewers {
+		if v.gaveUp {
+			r.GaveUp++
+		}
 	}
 	count, cerr := c.count(ctx)
 	if cerr != nil {

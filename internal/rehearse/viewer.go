@@ -32,14 +32,17 @@ type viewer struct {
 	pressed time.Time // zero: not yet
 	seat    seat      // nil: not yet
 	quit    time.Time // when its film was played, or it gave up; zero: not yet
+	gaveUp  bool
 }
 
 // run lives the viewer's life: it returns when release is closed after its film, or when ctx ends. The error says why the
 // whole rehearsal cannot go on.
 func (v *viewer) run(ctx context.Context, watched func(), release <-chan struct{}) (err error) {
+	var patience context.Context
 	once := sync.OnceFunc(func() {
 		v.mu.Lock()
 		v.quit = time.Now()
+		v.gaveUp = patience != nil && errors.Is(patience.Err(), context.DeadlineExceeded) && ctx.Err() == nil
 		v.mu.Unlock()
 		watched()
 	})
@@ -50,7 +53,8 @@ func (v *viewer) run(ctx context.Context, watched func(), release <-chan struct{
 	v.mu.Lock()
 	v.pressed = time.Now()
 	v.mu.Unlock()
-	patience, cancel := context.WithTimeout(ctx, patienceTimes*v.crowd.part.film+patienceMore)
+	var cancel context.CancelFunc
+	patience, cancel = context.WithTimeout(ctx, patienceTimes*v.crowd.part.film+patienceMore)
 	defer cancel()
 	seat, err := v.crowd.sit(patience, v)
 	if err != nil || seat == nil {
