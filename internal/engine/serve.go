@@ -150,12 +150,20 @@ func (e *Engine) rank(p *peer) int64 {
 	if !known {
 		return aheadUnknown
 	}
-	return max(ahead, 0)
+	// What others could give as well can wait longer here.
+	return max(ahead, 0) * int64(2+min(e.stock.holders[p.wishes[0].Piece], 8)) / 2
 }
 
-// hands is how much of the host's hands each peer may fill, and whether they are full. What a peer holds beyond its share says
-// that it is slow, not that they are.
-func (e *Engine) hands() (share int64, full bool) {
+// stillAfter is how long what is queued for a peer may lie still, in microseconds, before it counts as slow.
+const stillAfter = 500_000
+
+func (p *peer) still(now Instant) bool {
+	return p.reported > SendQueueLow && now-p.handedAt > stillAfter
+}
+
+// hands is how much of the host's hands a peer may fill: half of them, so that what is needed soonest goes first, or, where it
+// takes nothing, no more than its equal share. And whether they are full: what a slow peer holds beyond its share says nothing.
+func (e *Engine) hands() (share, equal int64, full bool) {
 	active := int64(0)
 	for _, p := range e.peers {
 		if len(p.wishes) > 0 || p.queued > 0 {
@@ -163,23 +171,27 @@ func (e *Engine) hands() (share int64, full bool) {
 		}
 	}
 	most := e.uplink.Hands(int64(e.now))
-	share = max(most/max(active, 1), bt.BlockSize)
+	share, equal = max(most/2, bt.BlockSize), max(most/max(active, 1), bt.BlockSize)
 	held := int64(0)
 	for _, p := range e.peers {
-		held += min(int64(p.queued), share)
+		if p.still(e.now) {
+			held += min(int64(p.queued), equal)
+		} else {
+			held += int64(p.queued)
+		}
 	}
-	return share, held >= most
+	return share, equal, held >= most
 }
 
 // nextServed is who gets the next block, as an index into the peers; -1: nobody waits, or the host has its hands full. Ties
 // fall by turns.
 func (e *Engine) nextServed() int {
-	share, full := e.hands()
+	share, equal, full := e.hands()
 	best, bestRank := -1, int64(0)
 	for i := range e.peers {
 		at := (e.turn + i) % len(e.peers)
 		p := e.peers[at]
-		if len(p.wishes) == 0 || int64(p.queued) >= share {
+		if len(p.wishes) == 0 || int64(p.queued) >= share || int64(p.queued) >= equal && p.still(e.now) {
 			continue
 		}
 		r := e.rank(p)
@@ -248,7 +260,7 @@ func (e *Engine) govern() {
 		return
 	}
 	var least, latest [peersMax]int64
-	share, full := e.hands()
+	_, equal, full := e.hands()
 	measured, served, holding, held, rtt := 0, 0, 0, int64(0), int64(0)
 	for _, p := range e.peers {
 		if p.sent.Total() == 0 || e.now-p.served > measuredFor && p.queued == 0 {
@@ -257,7 +269,7 @@ func (e *Engine) govern() {
 		served++
 		if p.reported > SendQueueLow {
 			holding++
-			held += min(int64(p.queued), share)
+			held += min(int64(p.queued), equal)
 			rtt = max(rtt, p.path.RTT())
 		}
 		if n, at := p.path.Latest(); n > p.heeded && now-at <= measuredFor {
