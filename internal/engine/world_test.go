@@ -20,6 +20,7 @@ type film struct {
 	title   engine.Title
 	files   [][]byte
 	trees   []*bt.Tree
+	leaves  [][]bt.Digest // of each file; only of films for chaos
 	indexes []index.Index
 }
 
