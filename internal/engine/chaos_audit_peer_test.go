@@ -129,6 +129,10 @@ func (p *auditPeer) extension(m *wire.Message) {
 		if n, err := wire.ParseDontHave(m.Payload); err == nil && int(n) < len(p.has) {
 			p.has[n] = false
 		}
+	case wire.ExtEssaim:
+		if e, err := wire.ParseEssaim(m.Payload); err == nil && e.Kind > wire.EssaimUnfetching {
+			p.loose = true
+		}
 	default:
 		p.loose = true
 	}
@@ -291,10 +295,20 @@ func (p *auditPeer) gave(o *engine.Output) {
 		p.fail("a block though we choke it")
 	case !a.uploads:
 		p.fail("a block though uploading is off")
-	case !a.stock[o.Piece]:
-		p.fail("a block of piece %d, which is not stored", o.Piece)
+	case !a.stock[o.Piece] && !a.keeps(o):
+		p.fail("a block of piece %d, which is neither stored nor kept", o.Piece)
 	}
 	p.granted(wire.Request{Piece: o.Piece, Begin: o.Begin, Length: o.Length}, "block")
+}
+
+// keeps reports whether the host keeps all blocks of which bytes are to be sent.
+func (a *audit) keeps(o *engine.Output) bool {
+	for at := o.Begin / bt.BlockSize * bt.BlockSize; at < o.Begin+o.Length; at += bt.BlockSize {
+		if k := a.h.kept[[2]uint32{o.Piece, at}]; k == nil || !k.told {
+			return false
+		}
+	}
+	return true
 }
 
 // granted settles a wish of the peer's.

@@ -21,8 +21,8 @@ const (
 	announceBound = 40          // announces in a minute, beside those that a change of policy calls for
 	hedgeQuiet    = 400_000     // a fetch may be doubled when it brought nothing for so long
 	digestPatient = 3 * second  // a block whose digest is later may be fetched again
-	graceAfter    = 32 * second // what faults left behind (rests, hung fetches, peers on trial) may last so long after the end of faults
-	rangeConstant = 12 * second // beyond what plain HTTP takes, to deliver a range whatever peers do
+	graceAfter    = 25 * second // what faults left behind (rests, hung fetches, peers on trial) may last so long after the end of faults
+	rangeConstant = 4 * second  // beyond what plain HTTP takes, to deliver a range whatever peers do
 	keptSeconds   = 180         // of film that may be kept unverified,
 	keptPieces    = 160         // and pieces
 	traceLength   = 30          // steps shown when an invariant fails
@@ -50,7 +50,8 @@ type audit struct {
 	spoken    []engine.Instant             // announces of the last minute
 	trace     []string
 	bound     int            // outputs of this step
-	worst     engine.Instant // longest that a range took beyond plain HTTP, healed
+	worst     engine.Instant // the longest that a range took
+	close     int            // percent of the time that it was allowed, at most
 }
 
 type auditReader struct {
@@ -189,7 +190,7 @@ func (a *audit) gone(ref engine.PeerRef) {
 
 // plainHTTP is what a range may take, by plain HTTP and with a constant on top, beside all that others want.
 func (a *audit) plainHTTP(in *engine.Input) engine.Instant {
-	bytes := int64(2 << 20) // what the engine may be fetching ahead, and one refetch of what liars spoilt
+	bytes := int64(1 << 20) // what the engine may be fetching ahead, and again after liars
 	for _, r := range a.readers {
 		bytes += r.To - r.From + 2*int64(a.h.w.film.title.PieceLength)
 	}
@@ -389,7 +390,7 @@ func (a *audit) rangeReady(o *engine.Output) {
 			a.fail("reader %d is told that its range is ready, and piece %d is not stored", o.Ref, piece)
 		}
 	}
-	a.worst = max(a.worst, a.waited(r))
+	a.worst, a.close = max(a.worst, a.waited(r)), max(a.close, int(a.waited(r)*100/r.limit))
 	a.forget(o.Ref)
 }
 

@@ -44,6 +44,7 @@ const (
 	peerLeave   fault = "leave"     // goes without a word, or with one, and comes back
 	peerGreedy  fault = "greedy"    // asks for everything and reads nothing
 	peerForget  fault = "forget"    // takes back what it said it had (BEP 54)
+	peerPromise fault = "promise"   // says that it fetches pieces, and never does; lies about its play head
 
 	// Of the origin, per fetch.
 	originError  fault = "error"  // 500, 502, 503, or the network
@@ -59,6 +60,8 @@ const (
 	diskSlow    fault = "disk"    // Stored comes late
 	diskEvict   fault = "evict"   // pieces vanish
 	hostDigest  fault = "digest"  // digests come late
+	hostRoom    fault = "room"    // blocks that are to be digested are dropped in silence, for want of room
+	hostCount   fault = "count"   // the tracker's and the clock's measures (swarm, round trips) are wild
 	clockJump   fault = "jump"    // minutes pass at once
 	clockRepeat fault = "repeat"  // the clock stands still for a while
 	clockBack   fault = "back"    // the clock runs backwards
@@ -74,9 +77,9 @@ const (
 var allFaults = []fault{
 	netDrop, netDuplicate, netReorder, netCorrupt, netTruncate, netDelay, netCut, netSlow,
 	peerLie, peerStall, peerHalf, peerFlood, peerClaim, peerFlap, peerUnasked, peerReject, peerNoise, peerAbuse, peerPlain, peerShake,
-	peerLeave, peerGreedy, peerForget,
+	peerLeave, peerGreedy, peerForget, peerPromise,
 	originError, originRefuse, originHang, originSlow, originShort, originWrong, originHashes,
-	diskFull, diskSlow, diskEvict, hostDigest, clockJump, clockRepeat, clockBack, clockTardy,
+	diskFull, diskSlow, diskEvict, hostDigest, hostRoom, hostCount, clockJump, clockRepeat, clockBack, clockTardy,
 	userSeek, userSwitch, userRead, userPolicy, userRevoke, userPause,
 }
 
@@ -84,7 +87,7 @@ var allFaults = []fault{
 // network and the neighbours do, and every range must come in bounded time.
 var passing = []fault{
 	originError, originRefuse, originHang, originSlow, originShort, originWrong, originHashes,
-	diskFull, diskSlow, diskEvict, hostDigest, clockJump, clockRepeat, clockBack, clockTardy,
+	diskFull, diskSlow, diskEvict, hostDigest, hostRoom, clockJump, clockRepeat, clockBack, clockTardy,
 	userSeek, userSwitch, userPolicy, userRevoke, userPause,
 }
 

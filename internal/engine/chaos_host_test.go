@@ -173,13 +173,17 @@ func (h *chaosHost) do(o *engine.Output, in *engine.Input) {
 	case engine.SendMessage:
 		h.send(o.Peer, bytes.Clone(o.Data))
 	case engine.SendBlock:
-		piece, ok := h.store[o.Piece]
-		if !ok { // it went while this Step's outputs were being done: the engine is being told
-			return
-		}
 		data := make([]byte, o.Length)
-		if int(o.Begin) < len(piece) {
+		if piece, ok := h.store[o.Piece]; !ok && !h.audit.keeps(o) {
+			return // it went while this Step's outputs were being done, and the engine is being told
+		} else if int(o.Begin) < len(piece) {
 			copy(data, piece[o.Begin:])
+		} else {
+			for at := uint32(0); at < o.Length; at += bt.BlockSize - (o.Begin+at)%bt.BlockSize {
+				if k := h.kept[[2]uint32{o.Piece, (o.Begin + at) / bt.BlockSize * bt.BlockSize}]; k != nil {
+					copy(data[at:], k.data[min((o.Begin+at)%bt.BlockSize, uint32(len(k.data))):])
+				}
+			}
 		}
 		if !bytes.Equal(data, h.w.film.bytesOf(o.Piece, o.Begin, o.Length)) {
 			h.w.fail("wrong bytes of piece %d were sent", o.Piece)
@@ -272,7 +276,7 @@ func (h *chaosHost) lost(l *chaosLink) {
 
 // The bounds of a host's queues, as the real ones have them.
 const (
-	chaosQueueHigh = 64 << 10
+	chaosQueueHigh = engine.SendQueueLow
 	chaosSendMax   = 8 << 20
 )
 
@@ -416,6 +420,9 @@ func (h *chaosHost) hash(o *engine.Output, in *engine.Input) {
 // keep digests a whole block, and keeps it unless one is kept.
 func (h *chaosHost) keep(in engine.Input, data []byte) {
 	key := [2]uint32{in.Piece, in.Begin}
+	if !h.w.healed && h.w.faults.hits(h.r, hostRoom, 0.2) {
+		return
+	}
 	if h.kept[key] != nil || h.store[in.Piece] != nil {
 		return
 	}
@@ -496,6 +503,7 @@ func (h *chaosHost) mishap() {
 			h.introduce(other, other.id)
 		}
 	}
+	h.measure()
 	if w.healed {
 		return
 	}
@@ -523,10 +531,40 @@ func (h *chaosHost) mishap() {
 	}
 }
 
+// measure says what hosts measure: round trips, and the size of the swarm.
+func (h *chaosHost) measure() {
+	r := h.r
+	wild := h.w.faults.hits(r, hostCount, 0.5)
+	for ref := range h.refs + 1 {
+		if h.conns[ref] == nil || r.IntN(2) == 0 {
+			continue
+		}
+		in := engine.Input{Kind: engine.PathMeasured, Peer: ref, Length: uint32(20_000 + r.IntN(60_000))}
+		if wild {
+			in.Length = r.Uint32() >> r.IntN(32)
+		}
+		h.step(in)
+	}
+	if r.IntN(10) == 0 {
+		in := engine.Input{Kind: engine.SwarmCounted, Length: uint32(len(h.w.hosts) + len(h.w.puppets))}
+		if wild {
+			in.Length = r.Uint32() >> r.IntN(32)
+		}
+		h.step(in)
+	}
+}
+
 // heal ends the host's own faults.
 func (h *chaosHost) heal() {
 	h.frozen = 0
 	h.skew = max(h.skew, h.audit.latest-h.w.now)
-	h.step(engine.Input{Kind: engine.PolicyChanged, Flags: engine.FlagPeers | engine.FlagUpload})
+	in := engine.Input{Kind: engine.PolicyChanged, Flags: engine.FlagPeers | engine.FlagUpload}
+	if h.r.IntN(2) == 0 {
+		in.Length = uint32(100 + h.r.IntN(3000))
+	}
+	h.step(in)
+	for _, g := range h.fetches {
+		g.rate = 0 // what hangs goes on hanging
+	}
 	h.player.heal()
 }

@@ -30,7 +30,7 @@ type puppet struct {
 	asked     []wire.Request // what we asked of the engine
 	theirs    map[uint32]bool
 	theirList []uint32
-	extIDs    []uint8
+	extIDs    []wire.Extension // the engine's
 }
 
 func newPuppet(w *chaos, n int, h *chaosHost) *puppet {
@@ -185,7 +185,7 @@ func (p *puppet) hears(l *chaosLink, data []byte) {
 	case wire.Extended:
 		if h, err := wire.ParseExtHandshake(m.Payload); err == nil && m.ExtID == 0 {
 			for _, e := range h.Extensions {
-				p.extIDs = append(p.extIDs, e.ID)
+				p.extIDs = append(p.extIDs, e)
 			}
 		}
 	}
@@ -201,7 +201,7 @@ func (p *puppet) learn(piece uint32) {
 // greet follows the engine's handshake.
 func (p *puppet) greet() {
 	if p.traits[peerPlain] == 0 {
-		p.send(wire.AppendExtHandshake(nil, wire.ExtHandshake{Extensions: []wire.Extension{{Name: wire.ExtDontHave, ID: 7}}, Version: "puppet"}))
+		p.send(wire.AppendExtHandshake(nil, wire.ExtHandshake{Extensions: []wire.Extension{{Name: wire.ExtEssaim, ID: 9}, {Name: wire.ExtDontHave, ID: 7}}, Version: "puppet"}))
 	}
 	bits, count := make([]byte, (len(p.have)+7)/8), 0
 	for n, has := range p.have {
@@ -265,7 +265,7 @@ func (p *puppet) answer(l *chaosLink) {
 // give sends a block, or what the traits make of it.
 func (p *puppet) give(q wire.Request) {
 	f, t, r := p.w.film, p.traits, p.r
-	if int(q.Piece) >= f.pieces() || q.Length > bt.BlockSize {
+	if int(q.Piece) >= f.pieces() || q.Length == 0 || q.Length > bt.BlockSize {
 		p.reject(q)
 		return
 	}
@@ -300,6 +300,9 @@ func (p *puppet) ask() {
 		q := wire.Request{Piece: piece, Begin: begin, Length: min(bt.BlockSize, p.w.film.title.PieceLength-begin)}
 		p.asked = append(p.asked, q)
 		p.send(wire.AppendRequest(nil, q))
+		if p.r.IntN(8) == 0 { // it changes its mind; the answer is a reject, or the block if that was quicker
+			p.send(wire.AppendCancel(nil, q))
+		}
 	}
 }
 
@@ -339,7 +342,7 @@ func (p *puppet) act() {
 		p.send(wire.AppendHave(nil, n))
 	}
 	if t.hits(r, peerForget, 0.3) && len(p.extIDs) > 0 {
-		p.send(wire.AppendDontHave(nil, p.extIDs[r.IntN(len(p.extIDs))], n))
+		p.send(wire.AppendDontHave(nil, p.extIDs[r.IntN(len(p.extIDs))].ID, n))
 		p.have[n] = false
 	}
 	if t.hits(r, peerFlap, 0.3) {
@@ -353,6 +356,9 @@ func (p *puppet) act() {
 	if t.hits(r, peerUnasked, 0.05) {
 		q := wire.Request{Piece: n, Length: uint32(p.w.film.blockLength(n, 0))}
 		p.give(q)
+	}
+	if t.hits(r, peerPromise, 0.5) || r.IntN(10) == 0 {
+		p.promise(n)
 	}
 	if t.hits(r, peerNoise, 0.3) {
 		p.noise()
@@ -374,6 +380,28 @@ func (p *puppet) flap() {
 	p.wants = nil
 }
 
+// promise says where it plays and, with that trait, that it fetches what it will never have.
+func (p *puppet) promise(n uint32) {
+	r := p.r
+	for _, e := range p.extIDs {
+		if e.Name != wire.ExtEssaim {
+			continue
+		}
+		m := wire.Essaim{Kind: wire.EssaimPlaying, File: uint16(r.IntN(3)), PositionMs: uint32(r.IntN(60_000)), Rate: 1000}
+		if p.traits[peerPromise] > 0 {
+			switch r.IntN(3) {
+			case 0:
+				m = wire.Essaim{Kind: wire.EssaimFetching, Piece: n, Pieces: uint16(1 + r.IntN(1<<(1+r.IntN(15)))), WithinMs: uint16(r.Uint32())}
+			case 1:
+				m = wire.Essaim{Kind: wire.EssaimUnfetching, Piece: n, Pieces: uint16(1 + r.IntN(1000))}
+			case 2:
+				m.File, m.PositionMs, m.Rate = uint16(r.Uint32()), r.Uint32(), uint16(r.Uint32())
+			}
+		}
+		p.send(wire.AppendEssaim(nil, e.ID, m))
+	}
+}
+
 // noise says what BEP 10 lets one say, and messages that nobody knows.
 func (p *puppet) noise() {
 	r := p.r
@@ -386,7 +414,7 @@ func (p *puppet) noise() {
 		p.send(wire.AppendExtended(nil, 0, b))
 	case 1:
 		if len(p.extIDs) > 0 {
-			p.send(wire.AppendExtended(nil, p.extIDs[r.IntN(len(p.extIDs))], b))
+			p.send(wire.AppendExtended(nil, p.extIDs[r.IntN(len(p.extIDs))].ID, b))
 		}
 	case 2:
 		p.send(wire.AppendExtended(nil, byte(r.Uint32()), b))
