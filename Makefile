@@ -48,7 +48,7 @@ bin/essaim: $(GO_SOURCES) $(EMBEDDED) web/dist/index.html web/dist/engine.wasm
 	@CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/essaim
 
 .PHONY: test
-test: tools-test lint test-web test-go test-browser ## set up, then run every check and test
+test: tools-test lint test-web test-go test-chaos test-browser ## set up, then run every check and test
 
 .PHONY: lint
 lint: web/dist/.keep ## formatting, vet, staticcheck
@@ -61,6 +61,23 @@ lint: web/dist/.keep ## formatting, vet, staticcheck
 test-go: web/dist/engine.wasm ## Go tests with the race detector
 	@echo "== go test -race"
 	@$(GO) test -race -timeout 10m ./...
+
+# Counted runs rather than seconds: the same work on every machine, and a fuzzer that is stopped by the clock may call that a failure.
+SEEDS ?= 400
+FUZZ_RUNS ?= 10000
+.PHONY: test-chaos
+test-chaos: ## made-up worlds with named faults, every step audited; then each fuzz target for a moment
+	@echo "== chaos: $(SEEDS) seeds"
+	@$(GO) test -run 'TestChaos' -timeout 10h ./internal/engine -seeds $(SEEDS)
+	@echo "== fuzz: $(FUZZ_RUNS) inputs for each target"
+	@grep -rho --include='*_test.go' -H 'func Fuzz[A-Za-z]*' internal | sort | sed 's|/[^/:]*:func | |' | while read -r dir target; do \
+		out=$$($(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZ_RUNS)x -fuzzminimizetime 10x "./$$dir" 2>&1) || { echo "$$out"; exit 1; }; \
+	done
+
+.PHONY: soak
+soak: ## the same for hours: thousands of new seeds, a long fuzz; FROM=N for other seeds
+	@$(GO) test -run 'TestChaos$$' -timeout 100h ./internal/engine -v -from $${FROM:-$$(date +%s)} -seeds 20000
+	@$(MAKE) --no-print-directory test-chaos FUZZ_RUNS=5000000
 
 .PHONY: test-web
 test-web: web/dist/engine.wasm ## TypeScript: types, lint, unit tests, weight budget

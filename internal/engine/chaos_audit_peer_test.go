@@ -15,6 +15,8 @@ type auditPeer struct {
 	ref       engine.PeerRef
 	connected bool
 	dialled   bool
+	named     bool // id is known
+	id        bt.PeerID
 	helloOut  bool
 	helloIn   bool
 	fast      bool // the peer speaks BEP 6, and so does the engine
@@ -56,6 +58,7 @@ func (p *auditPeer) heard(in *engine.Input) {
 	if in.Flags&engine.FlagHandshake != 0 {
 		if h, err := wire.ParseHandshake(in.Data); err == nil {
 			p.helloIn, p.fast = true, h.Fast && p.weFast
+			p.named, p.id = true, h.PeerID
 		}
 		return
 	}

@@ -115,6 +115,8 @@ func (a *audit) before(now engine.Instant, in *engine.Input) {
 			a.count++
 		}
 		p.connected = p.connected || in.Kind == engine.PeerConnected
+		p.named = p.named || len(in.Data) == len(p.id)
+		copy(p.id[:], in.Data)
 	case engine.PeerClosed:
 		a.gone(in.Peer)
 	case engine.MessageReceived:
@@ -279,6 +281,13 @@ func (a *audit) settled(in *engine.Input, out []engine.Output) {
 	}
 	if !a.sharing && a.count > 0 {
 		a.fail("%d peers though sharing is off", a.count)
+	}
+	for d := in.Data; in.Kind == engine.Revoked && len(d) >= 20; d = d[20:] {
+		for _, p := range a.peers {
+			if p.named && string(p.id[:]) == string(d[:20]) {
+				a.fail("peer %d stays though it was revoked", p.ref)
+			}
+		}
 	}
 	fetches, hashes := 0, 0
 	for _, g := range a.gets {

@@ -184,9 +184,7 @@ func (p *puppet) hears(l *chaosLink, data []byte) {
 		p.ask()
 	case wire.Extended:
 		if h, err := wire.ParseExtHandshake(m.Payload); err == nil && m.ExtID == 0 {
-			for _, e := range h.Extensions {
-				p.extIDs = append(p.extIDs, e)
-			}
+			p.extIDs = append(p.extIDs, h.Extensions...)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"sync"
 	"testing"
 
 	"essaim/internal/bt"
@@ -24,8 +25,19 @@ type film struct {
 	indexes []index.Index
 }
 
+var films sync.Map // those made so far: nobody changes one
+
 // newFilm makes one video file of the given seconds and bytes per second, and an audio file at a tenth of that.
 func newFilm(seconds, rate int, pieceLength uint32) *film {
+	key := [3]int{seconds, rate, int(pieceLength)}
+	f, ok := films.Load(key)
+	if !ok {
+		f, _ = films.LoadOrStore(key, makeFilm(seconds, rate, pieceLength))
+	}
+	return f.(*film)
+}
+
+func makeFilm(seconds, rate int, pieceLength uint32) *film {
 	f := &film{title: engine.Title{PieceLength: pieceLength, InfoHash: bt.InfoHash{1}, InfoHashV2: bt.InfoHash{2}}}
 	next := uint32(0)
 	for k, r := range []int{rate, rate / 10} {
