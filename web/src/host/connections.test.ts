@@ -29,6 +29,10 @@ class FakePeerConnection {
   localDescription: { sdp: string } | null = null;
   channel = new FakeChannel();
   closed = false;
+  stats: Record<string, unknown>[] = [];
+  async getStats() {
+    return new Map(this.stats.map((s) => [s.id as string, s]));
+  }
   constructor(readonly config: { iceServers: { urls: string }[] }) {
     made.push(this);
   }
@@ -178,6 +182,50 @@ test("a channel that cannot be transferred is relayed, and what left its queue i
   expect(said.at(-1)).toEqual({ type: "handed", peer: 1, total: 100_000 });
   channel.onclose!();
   expect(said.at(-1)).toEqual({ type: "gone", peer: 1 });
+});
+
+test("what the worker takes for queued on a relayed channel falls below its mark though no more is sent", async () => {
+  const c = await connections();
+  c.allow(true, true);
+  c.heard({ type: "dial", peer: 1 });
+  const { channel } = made[0]!;
+  channel.readyState = "open";
+  channel.onopen!();
+  let sent = 0;
+  const handed = () => said.flatMap((m) => (m.type === "handed" ? [m.total] : [])).at(-1) ?? 0;
+  for (const size of [16_397, 17, 8_000, 100, 8_193, 17, 17, 4_000, 4_000, 4_000, 17]) {
+    c.heard({ type: "send", peer: 1, data: new ArrayBuffer(size) });
+    sent += size;
+    const low = channel.bufferedAmount > channel.bufferedAmountLowThreshold;
+    channel.bufferedAmount = 0; // it leaves at once
+    if (low) channel.onbufferedamountlow!();
+    expect(sent - handed()).toBeLessThanOrEqual(16_384);
+  }
+});
+
+test("a round trip is told as often as the browser measured one, and only when it is asked for", async () => {
+  const c = await connections();
+  c.allow(true, true);
+  c.heard({ type: "dial", peer: 1 });
+  const pc = made[0]!;
+  await settle();
+  const paths = () => said.filter((m) => m.type === "path");
+  const pair = { id: "P1", type: "candidate-pair", state: "succeeded", nominated: true };
+  pc.stats = [{ ...pair, responsesReceived: 2, totalRoundTripTime: 0.05, currentRoundTripTime: 0.03 }];
+  await settle();
+  expect(paths()).toEqual([]);
+  c.heard({ type: "measure", peer: 1 });
+  await settle();
+  expect(paths()).toEqual([{ type: "path", peer: 1, us: 25_000 }]);
+  c.heard({ type: "measure", peer: 1 });
+  await settle();
+  expect(paths()).toHaveLength(1); // nothing new
+  c.heard({ type: "measure", peer: 2 });
+  c.heard({ type: "measure", peer: 1 });
+  c.heard({ type: "drop", peer: 1 });
+  pc.stats = [{ ...pair, responsesReceived: 3, totalRoundTripTime: 0.15 }];
+  await settle();
+  expect(paths()).toHaveLength(1); // gone meanwhile
 });
 
 test("a channel that was transferred and never opened makes the page relay from then on", async () => {

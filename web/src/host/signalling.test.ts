@@ -33,6 +33,7 @@ beforeEach(() => {
     dialFailed: note("dialFailed"),
     received: note("received"),
     drained: note("drained"),
+    measured: note("measured"),
     revoked: note("revoked"),
   } as unknown as Core;
   const relay = (what: string) => (to: Uint8Array, offerId: string) => {
@@ -142,6 +143,15 @@ test("a relayed channel counts as queued what the page has not handed over, and 
   s.heard({ type: "handed", peer: 1, total: 40_000 });
   expect(core.at(-1)).toEqual(["drained", 1]);
   expect(s.queued(1)).toBe(60_000);
+});
+
+test("the page measures round trips, and what it finds reaches the core", () => {
+  dialled();
+  s.heard({ type: "open-relay", peer: 1, initiator: true });
+  s.measure(1);
+  expect(said.at(-1)).toEqual({ type: "measure", peer: 1 });
+  s.heard({ type: "path", peer: 1, us: 25_000 });
+  expect(core.at(-1)).toEqual(["measured", 1, 25_000]);
 });
 
 test("introductions that nobody follows up are forgotten beyond 64", () => {

@@ -9,6 +9,7 @@ import { DirectSource } from "./direct";
 import { Emitter } from "./emitter";
 import { Gauge } from "./gauge";
 import { toHex, sha256 } from "./merkle";
+import { currentNetworkLeave, watchNetwork } from "./network";
 import { type Delivery, manifestUri, serve, type Shaka } from "./scheme";
 import type { Heartbeat, PlayPolicy, PlaySession } from "./session";
 import { type EngineNote, SourceError, type SourceErrorCode, type OpenEngine, type Stats } from "./source";
@@ -349,6 +350,7 @@ export class EssaimPlayer {
     };
     this.#later(1_000, tell);
     addEventListener("online", () => this.#failure?.code === "network" && this.retry(), { signal });
+    watchNetwork(() => this.#serverPolicy && this.#obey(this.#serverPolicy), signal);
     addEventListener("pagehide", () => void this.#report(true).catch(() => undefined), { signal });
   }
 
@@ -378,8 +380,10 @@ export class EssaimPlayer {
   /** The policy that holds: the server's, less what the viewer, the network or a demonstration forbids. */
   #effective(p: PlayPolicy): PlayPolicy {
     const policy = { ...p, ...this.#restriction };
-    const allowed = this.#consent !== false && !meteredNetwork();
-    return { ...policy, p2p: p.p2p && policy.p2p && allowed, upload: p.upload && policy.upload && allowed };
+    const network = currentNetworkLeave();
+    const allowed = this.#consent !== false && network.peers;
+    const upload = p.upload && policy.upload && allowed && network.upload;
+    return { ...policy, p2p: p.p2p && policy.p2p && allowed, upload };
   }
 
   #obey(p: PlayPolicy): void {
@@ -492,12 +496,6 @@ const shakaSettings = {
     restrictToElementSize: true,
   },
 };
-
-/** Whether the network is one on which a viewer's consent at home says nothing: mobile, or set to save data. */
-function meteredNetwork(): boolean {
-  const { connection } = navigator as Navigator & { connection?: { saveData?: boolean; type?: string } };
-  return connection?.saveData === true || connection?.type === "cellular";
-}
 
 /** Shaka's error categories (shaka.util.Error.Category) that blame the film or the browser. */
 const mediaCategories = [3, 4, 5];
