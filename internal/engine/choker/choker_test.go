@@ -61,3 +61,11 @@ func TestEveryoneIsServedWithinAFewRounds(t *testing.T) {
 		t.Errorf("somebody was never served: %v", served)
 	}
 }
+
+func TestSlotsFollowTheUplinkWithinBounds(t *testing.T) {
+	for uplink, want := range map[int64]int{0: 8, -1: 8, 1: 2, 64 << 10: 2, 200_000: 6, 500_000: 15, 100_000_000: 16} {
+		if got := Slots(uplink); got != want {
+			t.Errorf("%d slots over an uplink of %d bytes per second, want %d", got, uplink, want)
+		}
+	}
+}
