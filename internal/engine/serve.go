@@ -163,10 +163,10 @@ func (p *peer) still(now Instant) bool {
 
 // hands is how much of the host's hands a peer may fill: half of them, so that what is needed soonest goes first, or, where it
 // takes nothing, no more than its equal share. And whether they are full: what a slow peer holds beyond its share says nothing.
-func (e *Engine) hands() (share, equal int64, full bool) {
+func (e *Engine) hands(settled bool) (share, equal int64, full bool) {
 	active := int64(0)
 	for _, p := range e.peers {
-		if len(p.wishes) > 0 || p.queued > 0 {
+		if len(p.wishes) > 0 || p.inHands(settled) > 0 {
 			active++
 		}
 	}
@@ -175,27 +175,37 @@ func (e *Engine) hands() (share, equal int64, full bool) {
 	held := int64(0)
 	for _, p := range e.peers {
 		if p.still(e.now) {
-			held += min(int64(p.queued), equal)
+			held += min(p.inHands(settled), equal)
 		} else {
-			held += int64(p.queued)
+			held += p.inHands(settled)
 		}
 	}
 	return share, equal, held >= most
 }
 
+// inHands is how much of what was sent to a peer lies in the host's hands; settled: what the host would have reported by
+// now, which is nothing where it is little (see drained).
+func (p *peer) inHands(settled bool) int64 {
+	if settled && p.reported <= SendQueueLow {
+		return 0
+	}
+	return int64(p.queued)
+}
+
 // nextServed is who gets the next block, as an index into the peers; -1: nobody waits, or the host has its hands full. Ties
 // fall by turns.
-func (e *Engine) nextServed() int {
-	share, equal, full := e.hands()
+func (e *Engine) nextServed(settled bool) int {
+	share, equal, full := e.hands(settled)
 	best, bestRank := -1, int64(0)
 	for i := range e.peers {
 		at := (e.turn + i) % len(e.peers)
 		p := e.peers[at]
-		if len(p.wishes) == 0 || int64(p.queued) >= share || int64(p.queued) >= equal && p.still(e.now) {
+		queued := p.inHands(settled)
+		if len(p.wishes) == 0 || queued >= share || queued >= equal && p.still(e.now) {
 			continue
 		}
 		r := e.rank(p)
-		if full && (r >= 0 || p.queued > 0) {
+		if full && (r >= 0 || queued > 0) {
 			continue // it may be slow receivers that fill them: who starves gets a block all the same
 		}
 		if best < 0 || r < bestRank {
@@ -213,7 +223,7 @@ func (e *Engine) serve() {
 	}
 	e.govern()
 	for {
-		i := e.nextServed()
+		i := e.nextServed(false)
 		if i < 0 {
 			return
 		}
@@ -242,7 +252,7 @@ func (e *Engine) serveAt() (Instant, bool) {
 	if !e.uploads {
 		return 0, false
 	}
-	if i := e.nextServed(); i >= 0 {
+	if i := e.nextServed(true); i >= 0 {
 		return Instant(e.uplink.ReadyAt(int64(e.now), int64(e.peers[i].wishes[0].Length))), true
 	}
 	for _, p := range e.peers {
@@ -260,7 +270,7 @@ func (e *Engine) govern() {
 		return
 	}
 	var least, latest [peersMax]int64
-	_, equal, full := e.hands()
+	_, equal, full := e.hands(false)
 	measured, served, holding, held, rtt := 0, 0, 0, int64(0), int64(0)
 	for _, p := range e.peers {
 		if p.sent.Total() == 0 || e.now-p.served > measuredFor && p.queued == 0 {

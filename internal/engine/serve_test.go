@@ -346,7 +346,7 @@ func TestHostHoldsNoMoreThanHalfASecondOfTheUplink(t *testing.T) {
 			s.join(ref)
 		}
 		mean, held := serveAll(s, 8, rate, 60, nil)
-		if most := rate/2 + bt.BlockSize + 13; held > most { // a block is the least there is to hold
+		if most := max(rate/2, 6*(bt.BlockSize+13)); held > most { // blocks are not divided, nor seen below the mark
 			t.Errorf("uplink of %d: %d bytes in the host's hands, want at most %d", rate, held, most)
 		}
 		if mean < rate*3/4 {

@@ -19,7 +19,7 @@ const (
 	// blindMax: for so long the rate stays as it is while the delay of no served peer becomes known.
 	blindMax = 10_000_000
 
-	backlogUs    = 200_000   // the host is backlogged when it needs longer to get rid of what it holds, and it is
+	backlogUs    = 150_000   // the host is backlogged when it needs longer to get rid of what it holds, and it is
 	handsUs      = 250_000   // given what it needs so long for, at most
 	handsUnknown = 128 << 10 // bytes, while the uplink is not known
 	handsLeast   = 32 << 10
