@@ -28,7 +28,7 @@ import (
 type rehearseCmd struct {
 	URL      string           `arg:"" name:"url" help:"Address of the service, for instance http://127.0.0.1:8080."`
 	Title    string           `required:"" placeholder:"ID" help:"The title's name in addresses, for instance 'rehearsal'."`
-	Viewers  int              `default:"8" help:"How many viewers, at most 512 (${default})."`
+	Viewers  int              `default:"8" help:"How many viewers, at most 512, and as many as this process may have sockets for (${default})."`
 	Arrival  rehearse.Arrival `default:"flash" placeholder:"HOW" help:"When they press play: flash (all within 0.5 s, at random; flash=2s within 2 s), poisson (independently of each other, a minute in all on average; poisson=5m five minutes), or stagger=10s (one every 10 s). Default: ${default}."`
 	Uplink   bitRate          `default:"4M" placeholder:"RATE" help:"What a viewer gives to others at most, in bits per second: 4M, 800k; 0 is no bound (${default}). The service's own bound holds too."`
 	Downlink bitRate          `default:"20M" placeholder:"RATE" help:"What a viewer takes from the service at most, in bits per second; 0 is no bound (${default}). What comes from other viewers is bounded by their uplinks alone."`

@@ -184,6 +184,11 @@ func open(ctx context.Context, o *Options) (*crowd, string, error) {
 	if o.Viewers < 1 || o.Viewers > ViewersMax || o.Film <= 0 || o.Film > FilmMax || o.Arrival.Spread <= 0 || o.Arrival.Spread > spreadMax {
 		return nil, "", fmt.Errorf("want 1 to %d viewers, and up to %s of film: %w", ViewersMax, FilmMax, vod.ErrInvalid)
 	}
+	if o.Browser == "" {
+		if err := checkFiles(o.Viewers); err != nil {
+			return nil, "", err
+		}
+	}
 	k, err := client.New(o.Server)
 	if err != nil {
 		return nil, "", err
