@@ -22,9 +22,10 @@ const (
 	hedgeQuiet    = 400_000     // a fetch may be doubled when it brought nothing for so long
 	digestPatient = 3 * second  // a block whose digest is later may be fetched again
 	graceAfter    = 25 * second // what faults left behind (rests, hung fetches, peers on trial) may last so long after the end of faults
-	rangeConstant = 4 * second  // beyond what plain HTTP takes, to deliver a range whatever peers do
-	keptSeconds   = 180         // of film that may be kept unverified,
-	keptPieces    = 160         // and pieces
+	rangeConstant = 4 * second  // beyond what plain HTTP takes, to deliver the player a range, whatever peers do
+	looseConstant = 20 * second // the same for a range that lies anywhere in the film: nobody will stall for it soon
+	keptSeconds   = 90          // of film that may be kept unverified,
+	keptPieces    = 80          // and pieces
 	traceLength   = 30          // steps shown when an invariant fails
 )
 
@@ -197,7 +198,11 @@ func (a *audit) plainHTTP(in *engine.Input) engine.Instant {
 		bytes += r.To - r.From + 2*int64(a.h.w.film.title.PieceLength)
 	}
 	bytes += in.To - in.From + 2*int64(a.h.w.film.title.PieceLength)
-	return rangeConstant + engine.Instant(2*bytes*1_000_000/int64(a.h.w.originRate))
+	constant := engine.Instant(rangeConstant)
+	if a.h.player.readers[in.Ref].loose {
+		constant = looseConstant
+	}
+	return constant + engine.Instant(2*bytes*1_000_000/int64(a.h.w.originRate))
 }
 
 // arrived takes note of the blocks that a fetch has brought whole, as the engine is told.

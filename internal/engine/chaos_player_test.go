@@ -35,6 +35,7 @@ type chaosReader struct {
 	ref      engine.Ref
 	file     uint32
 	from, to int64
+	loose    bool // not the play head's
 	then     func(ok bool)
 }
 
@@ -87,7 +88,7 @@ func (p *chaosPlayer) ask(t *chaosTrack) {
 		return
 	}
 	s := x[t.next]
-	t.ref = p.want(t.file, int64(s.From), int64(s.To), func(ok bool) {
+	t.ref = p.want(t.file, int64(s.From), int64(s.To), false, func(ok bool) {
 		t.ref = 0
 		if ok {
 			t.next++
@@ -98,10 +99,10 @@ func (p *chaosPlayer) ask(t *chaosTrack) {
 	})
 }
 
-func (p *chaosPlayer) want(file uint32, from, to int64, then func(bool)) engine.Ref {
+func (p *chaosPlayer) want(file uint32, from, to int64, loose bool, then func(bool)) engine.Ref {
 	p.nextRef++
 	ref := p.nextRef
-	p.readers[ref] = &chaosReader{ref: ref, file: file, from: from, to: to, then: then}
+	p.readers[ref] = &chaosReader{ref: ref, file: file, from: from, to: to, loose: loose, then: then}
 	p.h.step(engine.Input{Kind: engine.RangeWanted, Ref: ref, File: file, From: from, To: to})
 	return ref
 }
@@ -190,7 +191,7 @@ func (p *chaosPlayer) read() {
 		from = -1
 	}
 	p.loose++
-	ref := p.want(file, from, to, func(bool) { p.loose-- })
+	ref := p.want(file, from, to, true, func(bool) { p.loose-- })
 	if r.IntN(3) == 0 {
 		w.after(ms(r, 0, 2000), func() {
 			if p.readers[ref] != nil {

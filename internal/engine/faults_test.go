@@ -306,3 +306,38 @@ func TestSeekWithinAFetchDoesNotWaitForWhatLiesBefore(t *testing.T) {
 	}
 	t.Error("what plays now comes after 400 kB that nobody wants any more")
 }
+
+// TestHalfPiecesAreLetGo seeks through a film whose peer brings the first block of every piece and never the second.
+func TestHalfPiecesAreLetGo(t *testing.T) {
+	s := newStepper(t, "film 900s 10000 piece=32768", "policy peers", "at 3s", "connect 1 alice", "say 1 handshake alice", "say 1 bitfield all",
+		"choose 0", "say 1 unchoke")
+	kept := map[[2]uint32]bool{}
+	brought, most := 0, 0
+	for k := range 160 {
+		s.now += second / 10
+		at := strconv.Itoa(5 * k)
+		s.line("seek " + at + "s")
+		s.line("moved " + at + "s buffered=" + at + "s")
+		for range 4 {
+			for _, o := range s.out {
+				if o.Kind == engine.Discard && o.Peer == 0 {
+					delete(kept, [2]uint32{o.Piece, o.Begin})
+				}
+			}
+			for _, r := range s.asked() {
+				if name := strconv.Itoa(int(r.Piece)); r.Begin == 0 && !kept[[2]uint32{r.Piece}] {
+					s.line("say 1 piece " + name + " 0 16384")
+					s.line("hash 1 piece=" + name + " begin=0")
+					kept[[2]uint32{r.Piece}] = true
+					brought++
+				} else {
+					s.line("say 1 reject " + name + " " + strconv.Itoa(int(r.Begin)) + " " + strconv.Itoa(int(r.Length)))
+				}
+			}
+		}
+		most = max(most, len(kept))
+	}
+	if brought < 150 || most > 110 {
+		t.Errorf("%d blocks were brought, and up to %d kept", brought, most)
+	}
+}
