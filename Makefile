@@ -63,7 +63,7 @@ test-go: web/dist/engine.wasm ## Go tests with the race detector
 	@$(GO) test -race -timeout 10m ./...
 
 # Counted runs rather than seconds: the same work on every machine, and a fuzzer that is stopped by the clock may call that a failure.
-SEEDS ?= 400
+SEEDS ?= 250
 FUZZ_RUNS ?= 10000
 .PHONY: test-chaos
 test-chaos: ## made-up worlds with named faults, every step audited; then each fuzz target for a moment
