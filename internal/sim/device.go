@@ -23,6 +23,10 @@ const (
 	silent
 )
 
+func (m manner) String() string {
+	return [...]string{"", "polluter", "free rider", "stalled", "claimer", "silent"}[m]
+}
+
 // cached is a film that a device holds at arrival, from a piece on.
 type cached struct{ film, from int }
 
@@ -33,13 +37,15 @@ type device struct {
 	id        uint32
 	seq       uint32
 	chance    chance
-	up, down  int64 // bytes per second
+	moods     chance // of the viewer's hand alone, so that it does the same whatever the policy is
+	up, down  int64  // bytes per second
 	share     bool
 	symmetric bool
 	manner    manner
 	cached    []cached
 	arrived   instant
 	gone      bool
+	left      instant // when it was gone
 
 	seats    []*seat // the first is the film that plays
 	player   player
@@ -72,7 +78,7 @@ type seat struct {
 	touched []uint32
 	tainted map[uint32]bool // blocks kept whose bytes are wrong
 	payload bool            // the engine wants the payload that it was just told of
-	claims  uint32          // up to which piece a claimer has claimed
+	claimed pieceRange      // what a claimer has said that it fetches
 }
 
 type meeting struct {
@@ -146,6 +152,7 @@ func (d *device) handle(e *event) {
 		d.hashesCame(e)
 	case evMeet:
 		s := d.seats[e.seat]
+		s.step(engine.Input{Kind: engine.SwarmCounted, Length: uint32(e.a)})
 		for ids := e.data; len(ids) >= 20; ids = ids[20:] {
 			s.introduce(bt.PeerID(ids[:20]))
 		}
@@ -221,7 +228,10 @@ func (d *device) leave() {
 		return
 	}
 	d.gone = true
+	d.left = d.now()
 	d.sh.left--
+	d.player.settle(d.left)
+	d.player.giveUp(&d.stats, d.arrived, d.left)
 	if !d.player.silently {
 		for i := range d.conns {
 			c := &d.conns[i]
@@ -299,13 +309,18 @@ func (s *seat) wake(at instant) {
 	s.step(engine.Input{Kind: engine.Tick})
 }
 
+var trace func(s *seat, o *engine.Output)
+
 func (s *seat) do(o *engine.Output) {
 	d := s.d
+	if trace != nil {
+		trace(s, o)
+	}
 	switch o.Kind {
 	case engine.RangeReady:
 		d.player.ready(d, int64(o.Ref))
 	case engine.RangeFailed:
-		panic("sim: the engine gave a range up")
+		d.player.failed(d, int64(o.Ref))
 	case engine.FetchRange:
 		s.fetches = append(s.fetches, fetch{ref: o.Ref, size: o.To - o.From})
 		d.get(s, int64(o.Ref), o.From, o.To)
@@ -462,7 +477,7 @@ func (s *seat) announce(o *engine.Output) {
 	if o.Flags&engine.FlagStopped != 0 {
 		flags |= announceStopped
 	}
-	d.to(event{at: max(d.now(), d.doorAt) + d.w.delay, dst: trackerActor, kind: evAnnounce, seat: s.n, a: o.From, b: flags, c: -1})
+	d.to(event{at: max(d.now(), d.doorAt) + d.w.delay, dst: trackerActor, kind: evAnnounce, seat: s.n, a: o.From, b: flags, c: int64(s.film.number)})
 }
 
 func (s *seat) introduce(id bt.PeerID) {

@@ -26,8 +26,9 @@ type film struct {
 	pieces  int
 	after20 int64 // where the film beyond its first 20 s begins
 	played  int64 // bytes up to which viewers play
-	// sent says, by block, what the origin has sent once: the origin's alone.
-	sent []bool
+	// sent says, by block, to whom the origin has sent all of it: the viewer's number from 1, 0 for nobody, or sentToSeveral.
+	// It is the origin's alone.
+	sent []uint32
 }
 
 func newFilm(number int, s *Scene) *film {
@@ -62,6 +63,14 @@ func newFilm(number int, s *Scene) *film {
 	binary.BigEndian.PutUint32(f.title.InfoHashV2[:], uint32(number+1))
 	f.title.InfoHashV2[19] = 2
 	return f
+}
+
+// segment is where in the file the k-th segment lies; the init segment goes with the first.
+func (f *film) segment(k int) (from, to int64) {
+	if k > 0 {
+		from = int64(f.index[k].From)
+	}
+	return from, int64(f.index[k].To)
 }
 
 // leaf stands for the digest of a block's bytes.

@@ -6,11 +6,11 @@ import (
 
 // What a connection between two viewers costs.
 const (
-	packetOverhead = 70       // bytes: IP, UDP, DTLS, SCTP
-	packetBytes    = 1_180    // of payload
-	smallBytes     = 1_100    // what is no larger goes at once when nothing waits on its connection
-	queueHigh      = 64 << 10 // above it a queue is reported (simple-peer's threshold)
-	sctpWindow     = 4_380    // RFC 9260: the first window
+	packetOverhead = 70    // bytes: IP, UDP, DTLS, SCTP
+	packetBytes    = 1_180 // of payload
+	smallBytes     = 1_100 // what is no larger goes at once when nothing waits on its connection
+	queueHigh      = engine.SendQueueLow
+	sctpWindow     = 4_380 // RFC 9260: the first window
 	dialTimeout    = 15 * second
 )
 
@@ -31,6 +31,7 @@ type conn struct {
 	inReady  bool
 	ref      engine.PeerRef
 	peer     uint32 // actor
+	peerSeat uint16
 	peerConn uint32
 	queue    []outgoing
 	queued   int64
@@ -38,6 +39,7 @@ type conn struct {
 	sent     int64
 	last     instant // when the last of what came was delivered
 	leave    instant // when the last of what was sent arrives
+	measured instant // when its round trip was last told
 }
 
 // outgoing is a message that waits: small, or long, or a block.
@@ -67,17 +69,17 @@ func (s *seat) dial(ref engine.PeerRef) {
 		}
 		id := s.met[i].id
 		s.met = append(s.met[:i], s.met[i+1:]...)
-		actor, _ := whose(id)
-		n := d.newConn(s, ref, actor)
-		d.to(event{at: d.now() + d.w.delay, dst: trackerActor, kind: evRelay, seat: s.n, conn: n, data: id[:]})
+		actor, seat := whose(id)
+		n := d.newConn(s, ref, actor, seat)
+		d.to(event{at: d.now() + d.w.delay, dst: trackerActor, kind: evRelay, seat: s.n, conn: n, c: int64(s.film.number), data: id[:]})
 		d.self(event{at: d.now() + dialTimeout, kind: evDialled, conn: n})
 		return
 	}
 }
 
-func (d *device) newConn(s *seat, ref engine.PeerRef, peer uint32) uint32 {
+func (d *device) newConn(s *seat, ref engine.PeerRef, peer uint32, peerSeat uint16) uint32 {
 	n := uint32(len(d.conns))
-	d.conns = append(d.conns, conn{seat: s.n, ref: ref, peer: peer})
+	d.conns = append(d.conns, conn{seat: s.n, ref: ref, peer: peer, peerSeat: peerSeat})
 	s.conn[ref] = n
 	return n
 }
@@ -87,10 +89,10 @@ func (d *device) offered(e *event) {
 	s := d.seats[e.seat]
 	actor := uint32(e.a)
 	s.refs++
-	n := d.newConn(s, s.refs, actor)
+	n := d.newConn(s, s.refs, actor, uint16(e.b))
 	d.conns[n].peerConn = e.conn
 	id := d.w.peerID(actor, int(e.b))
-	d.to(event{at: d.now() + d.w.delay, dst: trackerActor, kind: evReply, seat: s.n, conn: e.conn, a: int64(n), data: id[:]})
+	d.to(event{at: d.now() + d.w.delay, dst: trackerActor, kind: evReply, seat: s.n, conn: e.conn, a: int64(n), c: int64(s.film.number), data: id[:]})
 	if d.meets(actor) {
 		// The answer takes two delays to the offerer, and connecting as long as there.
 		d.self(event{at: d.now() + 2*d.w.delay + d.w.setup(), kind: evOpen, conn: n})
@@ -126,12 +128,7 @@ func (d *device) opened(n uint32) {
 	}
 	c.state = connOpen
 	s := d.seats[c.seat]
-	seat := uint16(0)
-	other := d.w.devices[c.peer-firstViewer]
-	if int(c.peerConn) < len(other.conns) {
-		seat = other.conns[c.peerConn].seat
-	}
-	id := d.w.peerID(c.peer, int(seat))
+	id := d.w.peerID(c.peer, int(c.peerSeat))
 	s.step(engine.Input{Kind: engine.PeerConnected, Peer: c.ref, Data: id[:]})
 }
 
@@ -176,18 +173,22 @@ func (s *seat) send(o *engine.Output) {
 	if !ok || s.d.manner == silent {
 		return
 	}
-	m := outgoing{}
-	if len(o.Data) <= len(m.small) {
-		m.size = uint8(copy(m.small[:], o.Data))
+	s.d.queue(s, n, newOutgoing(o.Data))
+}
+
+// newOutgoing copies a message.
+func newOutgoing(data []byte) (m outgoing) {
+	if len(data) <= len(m.small) {
+		m.size = uint8(copy(m.small[:], data))
 	} else {
-		m.data = append([]byte(nil), o.Data...)
+		m.data = append([]byte(nil), data...)
 	}
-	s.d.queue(s, n, m)
+	return m
 }
 
 func (s *seat) sendBlock(o *engine.Output) {
 	n, ok := s.conn[o.Peer]
-	if !ok || s.d.manner == silent || s.d.manner == stalled {
+	if !ok || s.d.manner == silent || s.d.manner == stalled || s.claimed.has(o.Piece) {
 		return
 	}
 	s.d.queue(s, n, outgoing{block: true, bad: s.d.manner == polluter, piece: o.Piece, begin: o.Begin, bytes: o.Length})
@@ -258,8 +259,14 @@ func (d *device) transmit() {
 			d.upArmed = true
 			d.self(event{at: d.upFree, kind: evUplink})
 		}
-		if before > queueHigh && c.queued <= queueHigh {
-			d.seats[c.seat].step(engine.Input{Kind: engine.SendQueue, Peer: c.ref, Length: uint32(c.queued)})
+		s, ref, queued := d.seats[c.seat], c.ref, c.queued // c may move
+		if m.block && now-c.measured > second {
+			c.measured = now
+			rtt := 2*d.w.delay + instant(m.wireBytes()*1_000_000/d.up)
+			s.step(engine.Input{Kind: engine.PathMeasured, Peer: ref, Length: uint32(rtt)})
+		}
+		if before > queueHigh && queued <= queueHigh {
+			s.step(engine.Input{Kind: engine.SendQueue, Peer: ref, Length: uint32(queued)})
 		}
 		return
 	}

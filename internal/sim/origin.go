@@ -242,23 +242,38 @@ func slowStartRoom(sent, window int64) int64 {
 	return allowed - sent
 }
 
-// count keeps the books: what was sent in all, and what had been sent to somebody before.
+var dupTrace func(o *origin, at, n int64)
+
+// sentToSeveral stands in film.sent for more than one viewer.
+const sentToSeveral = math.MaxUint32
+
+// count keeps the books: what was sent in all, and what had been sent to another viewer before.
 func (o *origin) count(i uint32, s *stream, n int64) {
 	f := o.w.films[s.film]
 	if f.sent == nil {
-		f.sent = make([]bool, (f.size+blockSize-1)/blockSize)
+		f.sent = make([]uint32, (f.size+blockSize-1)/blockSize)
 	}
+	to := i + 1
 	o.sentBytes += n
 	o.by[i].sent += n
 	o.sentAfter20 += max(0, s.from+n-max(s.from, f.after20))
 	for at := s.from; at < s.from+n; {
 		next := min(at-at%blockSize+blockSize, s.from+n)
 		b := at / blockSize
-		if f.sent[b] {
+		if first := f.sent[b]; first != 0 && first != to {
 			o.by[i].duplicate += next - at
+			if dupTrace != nil {
+				dupTrace(o, at, next-at)
+			}
 		}
 		if next%blockSize == 0 || next == f.size {
-			f.sent[b] = true
+			switch f.sent[b] {
+			case 0:
+				f.sent[b] = to
+			case to:
+			default:
+				f.sent[b] = sentToSeveral
+			}
 		}
 		at = next
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"essaim/internal/audience"
 	"essaim/internal/engine"
 )
 
@@ -13,6 +14,7 @@ const (
 	moodResume
 	moodSeek
 	moodClaim
+	moodRetry
 )
 
 // player is the element and its buffer: whole segments, one request at a time, starts with one, wants 10 s ahead.
@@ -35,17 +37,21 @@ type player struct {
 	ref       int64   // of the request under way, 0: none
 	refs      int64
 	got, want int64 // plain: bytes
-	timer     int64 // number of the wake-up that counts
+	watched   int64 // ms of film played in all, whatever is played twice counting twice
+	// entered is when the play head first came to each segment, 0: never.
+	entered  []instant
+	failures int // requests that the engine gave up
 }
 
 func (p *player) open(d *device, f *film) {
 	p.f, p.startedAt, p.movedAt = f, -1, d.now()
+	p.entered = make([]instant, len(f.index))
 	s := d.w.scene
 	if s.Seeks > 0 {
-		d.self(event{at: d.now() + instant(d.chance.below(int64(2*3600e6/s.Seeks))), kind: evMood, a: moodSeek})
+		d.self(event{at: d.now() + instant(d.moods.below(int64(2*3600e6/s.Seeks))), kind: evMood, a: moodSeek})
 	}
 	if s.Pauses > 0 {
-		d.self(event{at: d.now() + instant(d.chance.below(int64(2*3600e6/s.Pauses))), kind: evMood, a: moodPause})
+		d.self(event{at: d.now() + instant(d.moods.below(int64(2*3600e6/s.Pauses))), kind: evMood, a: moodPause})
 	}
 	if p.leaveAt > d.now() && p.leaveAt < d.w.end {
 		d.self(event{at: p.leaveAt, kind: evLeave})
@@ -68,7 +74,48 @@ func (p *player) at(now instant) int64 {
 // ahead is the film in the buffer, in ms.
 func (p *player) ahead(now instant) int64 { return p.ends - p.at(now) }
 
-func (p *player) settle(now instant) { p.posMs, p.movedAt = p.at(now), now }
+// settle makes now the moment from which the play head is counted.
+func (p *player) settle(now instant) {
+	if !p.playing {
+		p.movedAt = now
+		return
+	}
+	to := p.at(now)
+	per := segment.Milliseconds()
+	for k := p.posMs / per; k*per < to; k++ {
+		if p.entered[k] == 0 {
+			p.entered[k] = p.movedAt + instant(max(0, k*per-p.posMs))*1000
+		}
+	}
+	moved := to - p.posMs
+	p.watched += moved
+	p.posMs = to
+	p.movedAt += instant(moved) * 1000 // no part of a millisecond gets lost
+	if to == p.ends {
+		p.movedAt = now
+	}
+}
+
+// giveUp ends the account of a viewer who leaves, or is there at the end: it may have waited in vain.
+func (p *player) giveUp(v *audience.Viewer, arrived, now instant) {
+	switch {
+	case p.ended:
+	case p.startedAt < 0:
+		v.Waited = max(duration(now-arrived), 1)
+	case p.waiting > 0:
+		v.Stalled += duration(now - p.waiting)
+	}
+}
+
+// failed: the engine gave up what the player wants. That must not be while the origin lives, and is counted; players ask again.
+func (p *player) failed(d *device, ref int64) {
+	if ref != p.ref {
+		return
+	}
+	p.failures++
+	p.ref = 0
+	d.self(event{at: d.now() + second, kind: evMood, a: moodRetry})
+}
 
 // request asks for the next segment when the buffer has room for it.
 func (p *player) request(d *device) {
@@ -82,19 +129,15 @@ func (p *player) request(d *device) {
 		}
 		return
 	}
-	seg := p.f.index[p.next]
-	from := int64(seg.From)
-	if p.next == 0 {
-		from = 0 // with the init segment
-	}
+	from, to := p.f.segment(p.next)
 	p.refs++
 	p.ref = p.refs
 	if p.plain {
-		p.got, p.want = 0, int64(seg.To)-from
-		d.to(event{at: d.connected() + d.w.delay, dst: originActor, kind: evGet, conn: uint32(p.f.number), a: p.ref, b: from, c: int64(seg.To)})
+		p.got, p.want = 0, to-from
+		d.to(event{at: d.connected() + d.w.delay, dst: originActor, kind: evGet, conn: uint32(p.f.number), a: p.ref, b: from, c: to})
 		return
 	}
-	d.seats[0].step(engine.Input{Kind: engine.RangeWanted, Ref: engine.Ref(p.ref), From: from, To: int64(seg.To)})
+	d.seats[0].step(engine.Input{Kind: engine.RangeWanted, Ref: engine.Ref(p.ref), From: from, To: to})
 }
 
 // body takes plain HTTP's bytes.
@@ -115,8 +158,8 @@ func (p *player) ready(d *device, ref int64) {
 	}
 	s := d.seats[0]
 	if s.tainted != nil {
-		seg := p.f.index[p.next]
-		for b := int64(seg.From) / blockSize; b <= int64(seg.To-1)/blockSize; b++ {
+		from, to := p.f.segment(p.next)
+		for b := from / blockSize; b <= (to-1)/blockSize; b++ {
 			if s.tainted[uint32(b)] {
 				d.stats.BadBytes += blockSize
 			}
@@ -171,7 +214,6 @@ func (p *player) wake(d *device, _ int64) {
 		return
 	}
 	p.settle(now)
-	d.stats.Watched = duration(instant(p.posMs) * 1000)
 	if p.posMs >= p.endMs() {
 		p.ended, p.playing = true, false
 		p.told(d)
@@ -186,7 +228,6 @@ func (p *player) wake(d *device, _ int64) {
 
 // told gives the engine the media event.
 func (p *player) told(d *device) {
-	d.stats.Watched = max(d.stats.Watched, duration(instant(p.at(d.now()))*1000))
 	if p.plain {
 		return
 	}
@@ -210,9 +251,11 @@ func (p *player) mood(d *device, what int64) {
 		return
 	}
 	switch what {
+	case moodRetry:
+		p.request(d)
 	case moodPause:
-		length := instant(d.chance.below(60e6))
-		next := now + length + instant(d.chance.below(int64(2*3600e6/s.Pauses)))
+		length := instant(d.moods.below(60e6))
+		next := now + length + instant(d.moods.below(int64(2*3600e6/s.Pauses)))
 		d.self(event{at: next, kind: evMood, a: moodPause})
 		if p.startedAt < 0 || p.waiting > 0 {
 			return
@@ -233,8 +276,8 @@ func (p *player) mood(d *device, what int64) {
 			p.waiting = now
 		}
 	case moodSeek:
-		to := d.chance.below(int64(len(p.f.index)))
-		d.self(event{at: now + instant(d.chance.below(int64(2*3600e6/s.Seeks))), kind: evMood, a: moodSeek})
+		to := d.moods.below(int64(len(p.f.index)))
+		d.self(event{at: now + instant(d.moods.below(int64(2*3600e6/s.Seeks))), kind: evMood, a: moodSeek})
 		if p.startedAt < 0 {
 			return
 		}

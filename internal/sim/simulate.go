@@ -80,7 +80,13 @@ func compare(w *world, r *Result) []Extra {
 			worse++
 		}
 	}
-	events := int64(0)
+	events, failures, unended := int64(0), 0, 0
+	for _, d := range w.devices {
+		failures += d.player.failures
+		if !d.gone {
+			unended++
+		}
+	}
 	for _, s := range w.shards {
 		events += s.count
 	}
@@ -89,6 +95,8 @@ func compare(w *world, r *Result) []Extra {
 		{"startup_over_http_max_s", startup.Seconds()},
 		{"stalled_over_http_max_s", stalled.Seconds()},
 		{"hash_bytes", float64(w.origin.hashesSent)},
+		{"requests_given_up", float64(failures)},
+		{"never_ended", float64(unended)},
 		{"events", float64(events)},
 	}
 }

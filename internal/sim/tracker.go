@@ -25,7 +25,7 @@ func (t *tracker) post(e event) {
 	t.w.shard(trackerActor).post(&e)
 }
 
-// The fields of an announce's event: a = play head in ms, b = bit 0 seed, bit 1 started, bit 2 stopped, c = introductions wanted (-1: unknown).
+// The fields of an announce's event: a = play head in ms, b = these flags, c = film.
 const (
 	announceSeed = 1 << iota
 	announceStarted
@@ -46,7 +46,7 @@ func (t *tracker) handle(e *event) {
 		d := t.w.devices[e.src-firstViewer]
 		r, err := t.set.Announce(now, &swarm.Announce{
 			Swarm: hash, Peer: id, Socket: socket, Kind: swarm.Viewer, Seed: e.b&announceSeed != 0, Started: e.b&announceStarted != 0,
-			PositionMs: e.a, UplinkKbps: int(d.up * 8 / 1000), Want: int(e.c),
+			PositionMs: e.a, UplinkKbps: int(d.up * 8 / 1000), Want: -1, // as many as the service thinks right
 		})
 		if err != nil {
 			return
@@ -78,7 +78,5 @@ func (t *tracker) handle(e *event) {
 	}
 }
 
-// hash is the swarm that the event's seat is in.
-func (t *tracker) hash(e *event) bt.InfoHash {
-	return t.w.devices[e.src-firstViewer].seats[e.seat].film.title.InfoHash
-}
+// hash is the swarm of the event's film, c.
+func (t *tracker) hash(e *event) bt.InfoHash { return t.w.films[e.c].title.InfoHash }

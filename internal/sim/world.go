@@ -6,6 +6,7 @@ import (
 	"math"
 	"runtime"
 	"sort"
+	"strconv"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ type world struct {
 	samples []audience.Sample
 	delay   instant
 	end     instant // no longer than this
+	ended   instant // when it did end
 }
 
 // shard is the events of some of the actors. Which, makes no difference to what happens.
@@ -82,6 +84,7 @@ func (w *world) crowd() {
 	last := instant(0)
 	for i := range s.Viewers {
 		d := &device{w: w, id: uint32(firstViewer + i), chance: chance(c.Uint64()), up: s.Up.Bytes(), down: s.Down.Bytes()}
+		d.moods = chance(mix(uint64(d.chance)))
 		d.sh = w.shard(d.id)
 		spread := s.Spread.Microseconds()
 		var at instant
@@ -183,7 +186,11 @@ func (w *world) run(ctx context.Context, progress func(done, total time.Duration
 			left += s.left
 		}
 		if left == 0 || from > w.end {
-			w.sample(from)
+			for _, s := range w.shards {
+				w.ended = max(w.ended, s.now)
+			}
+			w.ended = min(w.ended, w.end)
+			w.sample(w.ended)
 			return nil
 		}
 		for from >= next {
@@ -300,13 +307,18 @@ func (w *world) sample(at instant) {
 
 // result sums up.
 func (w *world) result() *audience.Run {
-	r := &audience.Run{Samples: w.samples, FilmTime: w.scene.Film, OffloadBound: -1, OriginBytes: w.origin.sentBytes, OriginBytesAfter20s: w.origin.sentAfter20}
-	if w.scene.Seconds > 0 {
-		r.FilmTime = min(r.FilmTime, w.scene.Seconds)
-	}
-	watched := map[int]bool{}
+	r := &audience.Run{Samples: w.samples, OffloadBound: -1, OriginBytes: w.origin.sentBytes, OriginBytesAfter20s: w.origin.sentAfter20}
+	watched := make([][]instant, len(w.films)) // by film and segment: not 0 if somebody watched it
 	for _, d := range w.devices {
+		d.player.settle(w.ended)
 		v := d.stats
+		if d.manner != honest {
+			v.Name = strconv.Itoa(int(d.id)-firstViewer+1) + ", " + d.manner.String()
+		}
+		v.Watched = time.Duration(d.player.watched) * time.Millisecond
+		if !d.gone {
+			d.player.giveUp(&v, d.arrived, w.ended)
+		}
 		v.Arrived = duration(d.arrived)
 		v.Startup = -1
 		if d.player.startedAt >= 0 {
@@ -315,10 +327,29 @@ func (w *world) result() *audience.Run {
 		v.OriginBytes = w.origin.by[d.id-firstViewer].sent
 		v.DuplicateBytes = w.origin.by[d.id-firstViewer].duplicate
 		r.Viewers = append(r.Viewers, v)
-		if f := w.film(d.player.film); !watched[f.number] {
-			watched[f.number] = true
-			r.FilmBytes += f.played
-			r.FilmBytesAfter20s += max(0, f.played-f.after20)
+		had := &watched[d.player.film]
+		for k, at := range d.player.entered {
+			if at != 0 {
+				if *had == nil {
+					*had = make([]instant, len(d.player.entered))
+				}
+				(*had)[k] = at
+			}
+		}
+	}
+	for n, had := range watched {
+		if had != nil {
+			r.Titles++
+		}
+		f := w.films[n]
+		for k, at := range had {
+			if at == 0 {
+				continue
+			}
+			from, to := f.segment(k)
+			r.FilmTime += segment
+			r.FilmBytes += to - from
+			r.FilmBytesAfter20s += max(0, to-max(from, f.after20))
 		}
 	}
 	return r
