@@ -57,6 +57,7 @@ const (
 	EventCancelRead EventType = "cancel_read"
 	EventAdvance    EventType = "advance"
 	EventMeasured   EventType = "measured"
+	EventAnswered   EventType = "answered"
 )
 
 // Event is one outside event. Fields that its type does not have are zero.
@@ -76,6 +77,8 @@ type Event struct {
 	File      uint32
 	From, To  int64
 	Us        int64 // of measured: the round trip, in microseconds
+	// of answered: how many seeds and how many others the tracker counts; 0: it does not say
+	Complete, Incomplete int
 }
 
 // EffectType says what the host did to the outside.

@@ -68,6 +68,9 @@ type eventEntry struct {
 	File      uint32            `json:"file"`
 	Ms        int64             `json:"ms"`
 	Us        int64             `json:"us"`
+
+	Complete   int `json:"complete"`
+	Incomplete int `json:"incomplete"`
 }
 
 // chunks cuts the event's data as it says.
@@ -274,6 +277,7 @@ var inputNames = map[string]engine.InputKind{
 	"HashesReceived": engine.HashesReceived, "Stored": engine.Stored, "Evicted": engine.Evicted,
 	"PlaybackMoved": engine.PlaybackMoved, "Seeked": engine.Seeked, "RenditionChosen": engine.RenditionChosen,
 	"PolicyChanged": engine.PolicyChanged, "Tick": engine.Tick, "PathMeasured": engine.PathMeasured,
+	"SwarmCounted": engine.SwarmCounted,
 }
 
 func (k *inputKind) UnmarshalJSON(b []byte) error {

@@ -1,6 +1,8 @@
 package native
 
 import (
+	"math"
+
 	"essaim/internal/engine"
 )
 
@@ -85,6 +87,14 @@ func newCore(t engine.Title, e Stepper, s Store, w outside) *core {
 		title: t, files: newLayout(&t), engine: e, store: s, out: w,
 		peers: map[engine.PeerRef]*peer{}, fetches: map[engine.Ref]*fetch{},
 		reads: map[engine.Ref]readRange{}, kept: map[uint32]*keptPiece{},
+	}
+}
+
+// counted tells the engine how many peers the tracker counts in the swarm: seeds and others. Both count us, so that a sum
+// of zero is an answer without counts.
+func (c *core) counted(complete, incomplete int) {
+	if n := uint64(max(complete, 0)) + uint64(max(incomplete, 0)); n > 0 {
+		c.step(engine.Input{Kind: engine.SwarmCounted, Length: uint32(min(n, math.MaxUint32))})
 	}
 }
 

@@ -58,6 +58,8 @@ func (s *scripted) Do(e hosttest.Event) {
 		c.cancelRead(s.wants[e.Read])
 	case hosttest.EventAdvance:
 		c.tick()
+	case hosttest.EventAnswered:
+		c.counted(e.Complete, e.Incomplete)
 	case hosttest.EventMeasured:
 		c.measured(e.Peer, time.Duration(e.Us)*time.Microsecond)
 	}

@@ -215,6 +215,39 @@ func TestTicketsTravelInHeadersAndAnnounces(t *testing.T) {
 	}
 }
 
+// heard is an engine that passes on what it is told of one kind.
+type heard struct {
+	Stepper
+	kind engine.InputKind
+	said chan engine.Input
+}
+
+func (h *heard) Step(now engine.Instant, in engine.Input, out []engine.Output) []engine.Output {
+	if in.Kind == h.kind {
+		select {
+		case h.said <- in:
+		default: // enough of them
+		}
+	}
+	return h.Stepper.Step(now, in, out)
+}
+
+func TestTrackersCountReachesTheEngine(t *testing.T) {
+	f := newFilm(t, 100_000)
+	cfg := newPlace(t, f).config()
+	e := &heard{newEngine(), engine.SwarmCounted, make(chan engine.Input, 1)}
+	cfg.Engine = e
+	open(t, cfg)
+	select {
+	case in := <-e.said:
+		if in.Length != 2 { // a seed of the tracker's imagination, and us
+			t.Errorf("%d peers in the swarm, want 2", in.Length)
+		}
+	case <-deadline(t).Done():
+		t.Fatal("no count")
+	}
+}
+
 func TestReadRefusesWhatTheFileHasNot(t *testing.T) {
 	f := newFilm(t, 100_000)
 	h := open(t, newPlace(t, f).config())

@@ -191,6 +191,7 @@ func (t *tracker) heard(m *announce.Message) time.Duration {
 	switch {
 	case !t.allowed:
 	case m.Reply != nil && ours(m.Reply.InfoHash):
+		t.host.core.counted(m.Reply.Complete, m.Reply.Incomplete)
 		if v := m.Reply.Viewer; v != nil {
 			if len(v.Revoked) > 0 {
 				var ids []byte

@@ -151,7 +151,7 @@ func (m *meeting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.socks[me] = c
 		out, to := []byte(nil), c
 		if req.Kind == announce.KindAnnounce {
-			reply := announce.Reply{InfoHash: req.InfoHash, Interval: 60, Viewer: &announce.Introductions{}}
+			reply := announce.Reply{InfoHash: req.InfoHash, Interval: 60, Complete: 1, Incomplete: len(m.socks), Viewer: &announce.Introductions{}}
 			if req.Event != announce.EventStopped {
 				for id := range m.socks {
 					if id != me {

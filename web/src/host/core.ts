@@ -175,6 +175,15 @@ export class Core implements FetchOwner {
     if (this.peers.has(peer) && length > 0) this.give({ kind: InputKind.PathMeasured, peer, length });
   }
 
+  /**
+   * The tracker answered an announce, and counts so many seeds and others in the swarm. Both count us, so that a sum of
+   * zero is an answer without counts.
+   */
+  counted(complete: number, incomplete: number): void {
+    const length = Math.min(complete + incomplete, 2 ** 32 - 1);
+    if (length > 0) this.give({ kind: InputKind.SwarmCounted, length });
+  }
+
   /** An open channel is gone. */
   closed(peer: number): void {
     if (!this.peers.has(peer)) return;

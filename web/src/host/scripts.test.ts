@@ -47,6 +47,8 @@ type EventSpec = {
   file?: number;
   ms?: number;
   us?: number;
+  complete?: number;
+  incomplete?: number;
 };
 type Effect = {
   type: string;
@@ -253,6 +255,8 @@ class World {
         return this.core.closed(peer);
       case "measured":
         return this.core.measured(peer, e.us!);
+      case "answered":
+        return this.core.counted(e.complete ?? 0, e.incomplete ?? 0);
       case "drain": {
         const was = this.queued(peer);
         this.queues.set(peer, e.to!);

@@ -34,6 +34,7 @@ beforeEach(() => {
     received: note("received"),
     drained: note("drained"),
     measured: note("measured"),
+    counted: note("counted"),
     revoked: note("revoked"),
   } as unknown as Core;
   const relay = (what: string) => (to: Uint8Array, offerId: string) => {
@@ -50,6 +51,13 @@ const dialled = () => {
   s.heard({ type: "described", peer: 1, sdp });
   return sent[0]!.offerId;
 };
+
+test("the tracker's count goes to the engine while peers are allowed", () => {
+  s.counted(3, 497);
+  s.allow(false);
+  s.counted(3, 498);
+  expect(core).toEqual([["counted", 3, 497]]);
+});
 
 test("an introduction leads to a dial, an offer, an answer and a channel under one reference", () => {
   const offerId = dialled();

@@ -142,6 +142,10 @@ export class Signalling implements Net, TrackerEvents {
     this.core.introduced(ref, id);
   }
 
+  counted(complete: number, incomplete: number): void {
+    if (this.allowed) this.core.counted(complete, incomplete);
+  }
+
   revoked(ids: Bytes): void {
     this.core.revoked(ids);
   }

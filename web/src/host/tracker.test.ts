@@ -58,6 +58,7 @@ beforeEach(() => {
     },
     {
       meet: (id) => heard.push(["meet", bytes(id)]),
+      counted: (complete, incomplete) => complete + incomplete > 0 && heard.push(["counted", complete, incomplete]),
       revoked: (ids) => heard.push(["revoked", bytes(ids)]),
       offer: (from, id, sdp) => heard.push(["offer", bytes(from), id, sdp]),
       answer: (from, id, sdp) => heard.push(["answer", bytes(from), id, sdp]),
@@ -116,6 +117,19 @@ test("whom to meet is told, others' doings are not: other swarms, ourselves, mal
   expect(heard).toEqual([
     ["revoked", id],
     ["meet", them],
+  ]);
+});
+
+test("what an answer counts is told, and what is no count is none", () => {
+  const socket = open();
+  socket.says({ ...reply(), complete: 3, incomplete: 497 });
+  socket.says({ ...reply(), complete: 2 });
+  for (const x of [-1, 1.5, "7", null, 2 ** 60, {}]) socket.says({ ...reply(), complete: x, incomplete: x });
+  socket.says({ ...reply(), complete: 1, incomplete: 1, "failure reason": "no" });
+  socket.says({ ...reply(), complete: 1, incomplete: 1, info_hash: "b".repeat(20) });
+  expect(heard).toEqual([
+    ["counted", 3, 497],
+    ["counted", 2, 0],
   ]);
 });
 

@@ -22,6 +22,8 @@ export interface Socket {
 export interface TrackerEvents {
   /** A peer that we shall make an offer to. */
   meet(peer: Bytes): void;
+  /** How many seeds and how many others it counts in the swarm, ourselves among them; 0: it does not say. */
+  counted(complete: number, incomplete: number): void;
   /** Peers to drop at once, as concatenated IDs. */
   revoked(peers: Bytes): void;
   offer(from: Bytes, offerId: string, sdp: string): void;
@@ -212,6 +214,7 @@ export class Tracker {
     this.unanswered = 0;
     if (m["failure reason"] !== undefined) return;
     this.failures = 0;
+    this.events.counted(countOf(m.complete), countOf(m.incomplete));
     this.introductions(m.essaim);
   }
 
@@ -237,6 +240,10 @@ export class Tracker {
       if (id && m.offer === true && m.peer_id !== this.peerId) this.events.meet(id);
     }
   }
+}
+
+function countOf(x: unknown): number {
+  return typeof x === "number" && Number.isSafeInteger(x) && x > 0 ? x : 0;
 }
 
 // A binary string of exactly 20 code points, none above U+00FF.
