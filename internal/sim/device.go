@@ -372,6 +372,10 @@ func (s *seat) note(o *engine.Output) {
 		}
 	case engine.NoteSent:
 		v.SentBytes += int64(o.Length)
+	case engine.NoteBadBlock:
+		if o.Peer != 0 {
+			v.WastedBytes += blockSize
+		}
 	case engine.NoteWasted:
 		v.WastedBytes += int64(o.Length)
 	}

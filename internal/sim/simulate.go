@@ -52,6 +52,7 @@ func Simulate(ctx context.Context, s Scene, o Options) (*Result, error) {
 		return nil, err
 	}
 	r := &Result{Run: w.result(), Twin: twin.result()}
+	r.Run.OffloadBound = offloadBound(twin)
 	r.Extra = compare(w, r)
 	return r, nil
 }
