@@ -370,8 +370,6 @@ func (s *seat) note(o *engine.Output) {
 		if o.Peer != 0 {
 			v.PeerBytes += int64(o.Length)
 		}
-	case engine.NoteSent:
-		v.SentBytes += int64(o.Length)
 	case engine.NoteBadBlock:
 		if o.Peer != 0 {
 			v.WastedBytes += blockSize

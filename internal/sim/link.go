@@ -191,6 +191,9 @@ func (s *seat) sendBlock(o *engine.Output) {
 	if !ok || s.d.manner == silent || s.d.manner == stalled || s.claimed.has(o.Piece) {
 		return
 	}
+	if s.d.conns[n].state == connOpen {
+		s.d.stats.SentBytes += int64(o.Length)
+	}
 	s.d.queue(s, n, outgoing{block: true, bad: s.d.manner == polluter, piece: o.Piece, begin: o.Begin, bytes: o.Length})
 }
 

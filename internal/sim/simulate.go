@@ -7,6 +7,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"time"
@@ -19,6 +20,7 @@ type Options struct {
 	Seed uint64
 	// Progress hears how much of the expected virtual time is done. It is called from the caller's goroutine. nil: nobody does.
 	Progress func(done, total time.Duration)
+	shards   int // 0: as many as are worth it; what happens is the same
 }
 
 // Result is what came of a scene.
@@ -40,10 +42,11 @@ func Simulate(ctx context.Context, s Scene, o Options) (*Result, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	twin := newWorld(&s, "http", o.Seed)
+	shards := cmp.Or(o.shards, shardsFor(s.Viewers))
+	twin := newWorld(&s, "http", o.Seed, shards)
 	twinDone := make(chan error, 1)
 	go func() { twinDone <- twin.run(ctx, nil) }()
-	w := newWorld(&s, s.Policy, o.Seed)
+	w := newWorld(&s, s.Policy, o.Seed, shards)
 	err := w.run(ctx, o.Progress)
 	if twinErr := <-twinDone; err == nil {
 		err = twinErr

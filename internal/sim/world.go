@@ -50,12 +50,16 @@ type shard struct {
 	count int64     // events handled
 }
 
-func newWorld(s *Scene, policy string, seed uint64) *world {
-	w := &world{scene: s, policy: policy, seed: seed, delay: instant(s.Delay.Microseconds())}
-	shards := 1
-	if s.Viewers >= manyViewers {
-		shards = max(1, min(2, runtime.GOMAXPROCS(0)))
+// shardsFor is how many shards are worth their barriers.
+func shardsFor(viewers int) int {
+	if viewers < manyViewers {
+		return 1
 	}
+	return max(1, min(2, runtime.GOMAXPROCS(0)))
+}
+
+func newWorld(s *Scene, policy string, seed uint64, shards int) *world {
+	w := &world{scene: s, policy: policy, seed: seed, delay: instant(s.Delay.Microseconds())}
 	for range shards {
 		w.shards = append(w.shards, &shard{world: w, out: make([][]event, shards)})
 	}
@@ -252,16 +256,21 @@ func (s *shard) work(horizon instant) {
 		s.queue.pop(&e)
 		s.now = e.at
 		s.count++
-		switch e.dst {
-		case originActor:
-			s.world.origin.handle(&e)
-		case trackerActor:
-			s.world.tracker.handle(&e)
-		default:
-			s.world.devices[e.dst-firstViewer].handle(&e)
-		}
+		s.world.handle(&e)
 	}
 	s.now = max(s.now, horizon-1)
+}
+
+// handle has an event's actor deal with it.
+func (w *world) handle(e *event) {
+	switch e.dst {
+	case originActor:
+		w.origin.handle(e)
+	case trackerActor:
+		w.tracker.handle(e)
+	default:
+		w.devices[e.dst-firstViewer].handle(e)
+	}
 }
 
 // post sends an event from an actor of this shard.
