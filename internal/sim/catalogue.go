@@ -30,7 +30,7 @@ func evening(consent float64) func(*Scene) {
 
 // rehearsal: what `essaim rehearse` meets on one machine: no delay to speak of, 60 s of film.
 func rehearsal(s *Scene) {
-	s.Delay, s.Setup, s.Seconds = time.Millisecond, 150*time.Millisecond, 60*time.Second
+	s.Delay, s.Setup, s.Played = time.Millisecond, 150*time.Millisecond, 60*time.Second
 }
 
 var scenes = []Scene{

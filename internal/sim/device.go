@@ -54,10 +54,8 @@ type device struct {
 	upArmed  bool
 	ready    []uint32 // connections with something queued, in turn
 	downFree instant
-	bodyLast instant // when the last of the origin's bytes is brought
 	httpAt   instant // when the connection to the origin is up
 	doorAt   instant // when the tracker's socket is
-	fetchRef int64
 	stats    audience.Viewer
 }
 
@@ -78,6 +76,7 @@ type seat struct {
 	touched []uint32
 	tainted map[uint32]bool // blocks kept whose bytes are wrong
 	payload bool            // the engine wants the payload that it was just told of
+	head    [13]byte        // of a block that comes
 	claimed pieceRange      // what a claimer has said that it fetches
 }
 
@@ -496,7 +495,7 @@ func (s *seat) heard(c *conn, e *event) {
 	}
 	data := e.data
 	if data == nil {
-		data = append([]byte(nil), e.small[:e.size]...)
+		data = e.small[:e.size] // as long as step lasts, as the engine wants
 	}
 	in := engine.Input{Kind: engine.MessageReceived, Peer: c.ref, Data: data}
 	if !c.hello {
@@ -514,8 +513,7 @@ func (s *seat) heard(c *conn, e *event) {
 func (s *seat) blockCame(c *conn, e *event) {
 	piece, begin, length := uint32(e.a), uint32(e.b), uint32(e.c)
 	s.payload = false
-	var head [13]byte
-	message := wire.AppendPieceHeader(head[:0], piece, begin, length)
+	message := wire.AppendPieceHeader(s.head[:0], piece, begin, length)
 	s.step(engine.Input{Kind: engine.MessageReceived, Peer: c.ref, Data: message[4:], Length: length})
 	if !s.payload || s.d.gone {
 		return

@@ -43,8 +43,8 @@ func newFilm(number int, s *Scene) *film {
 			StartMs: uint32(i * segment.Milliseconds()), DurationMs: uint32(segment.Milliseconds()),
 		})
 	}
-	if s.Seconds > 0 && s.Seconds < s.Film {
-		f.index = f.index[:(s.Seconds+segment-1)/segment]
+	if s.Played > 0 && s.Played < s.Film {
+		f.index = f.index[:(s.Played+segment-1)/segment]
 	}
 	f.played = int64(f.index[len(f.index)-1].To)
 	f.coded = f.index.AppendBinary(nil)

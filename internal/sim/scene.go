@@ -18,7 +18,7 @@ type Scene struct {
 	Arrival  string        `set:"arrival" doc:"flash (within spread), stagger (one every spread), uniform (at random within spread)"`
 	Spread   time.Duration `set:"spread" doc:"see arrival"`
 	Film     time.Duration `set:"film" doc:"length of each film"`
-	Seconds  time.Duration `set:"seconds" doc:"film that each viewer plays; 0: all of it"`
+	Played   time.Duration `set:"seconds" doc:"film that each viewer plays; 0: all of it"`
 	Bitrate  Rate          `set:"bitrate" doc:"of the films, constant"`
 	Piece    int           `set:"piece" doc:"piece length in KiB"`
 	Titles   int           `set:"titles" doc:"number of films"`

@@ -127,8 +127,8 @@ func (w *world) crowd() {
 		d.self(event{at: at, kind: evArrive})
 	}
 	play := s.Film
-	if s.Seconds > 0 {
-		play = min(play, s.Seconds)
+	if s.Played > 0 {
+		play = min(play, s.Played)
 	}
 	w.end = last + 3*instant((play+s.Linger).Microseconds()) + 600*second
 	if s.FreezeIn > 0 {
@@ -214,8 +214,8 @@ func (w *world) run(ctx context.Context, progress func(done, total time.Duration
 // expected is about how long the scene lasts.
 func (w *world) expected() instant {
 	d := w.scene.Film
-	if w.scene.Seconds > 0 {
-		d = min(d, w.scene.Seconds)
+	if w.scene.Played > 0 {
+		d = min(d, w.scene.Played)
 	}
 	last := w.scene.Spread
 	if w.scene.Arrival == "stagger" {
