@@ -24,6 +24,7 @@ const (
 	introducedMax  = 256                     // peers that we know of and have not dialled
 	gatherTimeout  = 1500 * time.Millisecond // a dead STUN server must not hold up an offer
 	connectTimeout = 15 * time.Second
+	closeTimeout   = 3 * time.Second // a connection not gone by then is left to itself
 	readBuffer     = 256 << 10 // pion fails a Read that a message does not fit; peers announce up to 256 KiB
 )
 
@@ -31,9 +32,9 @@ var errRefused = errors.New("peers are not allowed")
 
 // rtc makes connections to peers. All but made belongs to the host's goroutine.
 type rtc struct {
-	host    *Host
-	api     *webrtc.API
-	allowed bool
+	host     *Host
+	settings webrtc.SettingEngine
+	allowed  bool
 	ids     map[engine.PeerRef]bt.PeerID // introduced, not yet dialled
 	links   map[engine.PeerRef]*link
 	next    engine.PeerRef
@@ -67,7 +68,7 @@ func newRTC(h *Host) *rtc {
 		s.SetRemoteIPFilter(public)
 	}
 	return &rtc{
-		host: h, api: webrtc.NewAPI(webrtc.WithSettingEngine(s)),
+		host: h, settings: s,
 		ids: map[engine.PeerRef]bt.PeerID{}, links: map[engine.PeerRef]*link{},
 	}
 }
@@ -171,12 +172,20 @@ func (l *link) run(negotiate func(context.Context, *webrtc.PeerConnection) error
 	if len(h.cfg.ICE) > 0 {
 		servers = []webrtc.ICEServer{{URLs: h.cfg.ICE}}
 	}
-	pc, err := l.rtc.api.NewPeerConnection(webrtc.Configuration{ICEServers: servers})
+	pc, err := l.api().NewPeerConnection(webrtc.Configuration{ICEServers: servers})
 	if err != nil {
 		return
 	}
 	l.rtc.made.Add(1)
-	defer func() { _ = pc.GracefulClose() }()
+	var reading <-chan struct{}
+	defer func() {
+		l.end(func() {
+			_ = pc.GracefulClose()
+			if reading != nil {
+				<-reading
+			}
+		})
+	}()
 	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
 		if s == webrtc.PeerConnectionStateFailed || s == webrtc.PeerConnectionStateClosed {
 			l.cancel()
@@ -214,8 +223,34 @@ func (l *link) run(negotiate func(context.Context, *webrtc.PeerConnection) error
 	select {
 	case ch := <-opened:
 		cancel()
-		l.serve(pc, ch)
+		reading = l.serve(pc, ch)
 	case <-ctx.Done():
+	}
+}
+
+// api makes connections whose handshake ends with the link. Without a context of its own pion's would not always: an
+// endpoint that is made just when the connection is being closed is closed by nobody, and who waits on it for the other
+// side's first flight waits for ever, as does the closing for it.
+func (l *link) api() *webrtc.API {
+	s := l.rtc.settings
+	s.SetDTLSConnectContextMaker(func() (context.Context, func()) { return context.WithTimeout(l.ctx, connectTimeout) })
+	return webrtc.NewAPI(webrtc.WithSettingEngine(s))
+}
+
+// end closes the connection, by closing, and returns when it is gone; at the latest after closeTimeout, since a host that
+// never closes is worse than a connection that is left behind.
+func (l *link) end(closing func()) {
+	l.cancel()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		closing()
+	}()
+	limit := time.NewTimer(closeTimeout)
+	defer limit.Stop()
+	select {
+	case <-gone:
+	case <-limit.C:
 	}
 }
 
@@ -293,8 +328,9 @@ func (l *link) remote(sdp string) string {
 	return capCandidates(sdp)
 }
 
-// serve carries a channel until it ends.
-func (l *link) serve(pc *webrtc.PeerConnection, ch *rtcChannel) {
+// serve carries a channel until it ends. What it returns is closed when nobody reads from the channel any more, which closing
+// the connection brings about; nil: nobody ever did.
+func (l *link) serve(pc *webrtc.PeerConnection, ch *rtcChannel) <-chan struct{} {
 	h := l.rtc.host
 	ch.dc.SetBufferedAmountLowThreshold(queueHigh)
 	ch.dc.OnBufferedAmountLow(func() { // called with pion's locks held: must not wait
@@ -309,35 +345,34 @@ func (l *link) serve(pc *webrtc.PeerConnection, ch *rtcChannel) {
 			h.core.connected(l.ref, ch, l.id[:], l.initiator)
 		}
 	}) {
-		return
+		return nil
 	}
-	over := make(chan struct{})
-	go func() { // closing is the only way to end a Read
-		defer close(over)
-		var trips roundTrips
+	reading := make(chan struct{})
+	go func() {
+		defer close(reading)
+		buf := make([]byte, readBuffer)
 		for {
-			select {
-			case <-l.low:
-				h.do(func() { h.core.drained(l.ref) })
-			case <-l.measure:
-				if rtt := trips.measure(pc); rtt > 0 {
-					h.do(func() { h.core.measured(l.ref, rtt) })
-				}
-			case <-l.ctx.Done():
-				_ = pc.GracefulClose()
+			n, err := ch.rw.Read(buf)
+			if err != nil || !h.do(func() { h.core.received(l.ref, buf[:n]) }) {
 				return
 			}
 		}
 	}()
-	buf := make([]byte, readBuffer)
+	var trips roundTrips
 	for {
-		n, err := ch.rw.Read(buf)
-		if err != nil || !h.do(func() { h.core.received(l.ref, buf[:n]) }) {
-			break
+		select {
+		case <-l.low:
+			h.do(func() { h.core.drained(l.ref) })
+		case <-l.measure:
+			if rtt := trips.measure(pc); rtt > 0 {
+				h.do(func() { h.core.measured(l.ref, rtt) })
+			}
+		case <-reading:
+			return reading
+		case <-l.ctx.Done():
+			return reading
 		}
 	}
-	l.cancel()
-	<-over
 }
 
 // roundTrips reads what ICE's checks of the selected pair found, which pion repeats every two seconds. SCTP's own estimate would
