@@ -197,12 +197,18 @@ func socketsPerAddress(proxied bool) int {
 	return 0
 }
 
-// Close closes what openNode opened.
+// Close closes what openNode opened, all of it or as much as it came to.
 func (s *node) Close() {
-	for _, c := range []io.Closer{s.db, s.objects} {
+	closing := func(c io.Closer) {
 		if err := c.Close(); err != nil {
 			s.log.Error("close", "error", err)
 		}
+	}
+	if s.db != nil {
+		closing(s.db)
+	}
+	if s.objects != nil {
+		closing(s.objects)
 	}
 }
 

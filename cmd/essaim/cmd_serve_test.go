@@ -1,13 +1,57 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"essaim/internal/api"
 )
+
+// TestStopOrFaultWhileOpeningIsAnError breaks the opening off at each of its stages.
+func TestStopOrFaultWhileOpeningIsAnError(t *testing.T) {
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	occupied := func(name string) func(t *testing.T, data string) {
+		return func(t *testing.T, data string) {
+			if err := os.WriteFile(filepath.Join(data, name), []byte("no folder, no key, no database"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, x := range []struct {
+		stage string
+		ctx   context.Context
+		spoil func(t *testing.T, data string)
+		demo  func(*node) (*api.Demo, []api.Mount, error)
+	}{
+		{stage: "interrupt before the database", ctx: stopped},
+		{stage: "database", spoil: occupied("essaim.db")},
+		{stage: "objects", spoil: occupied("objects")},
+		{stage: "tickets", spoil: occupied("ticket-key.pem")},
+		{stage: "demonstration", demo: func(*node) (*api.Demo, []api.Mount, error) { return nil, nil, context.Canceled }},
+	} {
+		t.Run(x.stage, func(t *testing.T) {
+			data, ctx := t.TempDir(), x.ctx
+			if ctx == nil {
+				ctx = t.Context()
+			}
+			if x.spoil != nil {
+				x.spoil(t, data)
+			}
+			n, err := openNode(ctx, nodeConfig{data: data, log: slog.New(slog.DiscardHandler), demo: x.demo})
+			if err == nil || n != nil {
+				t.Errorf("node %v, error %v", n, err)
+			}
+		})
+	}
+}
 
 func TestBehindAProxyAllViewersMayReachTheTracker(t *testing.T) {
 	const many = 80
