@@ -55,7 +55,9 @@ func sitNative(ctx context.Context, v *viewer) (seat, error) {
 			t := n.tickets.Load()
 			return native.Tickets{Media: t.Media, Swarm: t.Swarm}
 		},
-		Policy: hostPolicy(v.policy(s.Policy)), LAN: s.Policy.LAN || v.crowd.loopback, Store: v.crowd.shelf.view(),
+		// One machine plays all households: what its processors and its loopback hold up is no call or game of theirs.
+		OwnUplink: true,
+		Policy:    hostPolicy(v.policy(s.Policy)), LAN: s.Policy.LAN || v.crowd.loopback, Store: v.crowd.shelf.view(),
 		Engine: &timed{Stepper: engine.New(), spent: &v.crowd.engine}, Client: n.line.client(),
 	})
 	if err != nil {
