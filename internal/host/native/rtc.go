@@ -25,7 +25,7 @@ const (
 	gatherTimeout  = 1500 * time.Millisecond // a dead STUN server must not hold up an offer
 	connectTimeout = 15 * time.Second
 	closeTimeout   = 3 * time.Second // a connection not gone by then is left to itself
-	readBuffer     = 256 << 10 // pion fails a Read that a message does not fit; peers announce up to 256 KiB
+	readBuffer     = 256 << 10       // pion fails a Read that a message does not fit; peers announce up to 256 KiB
 )
 
 var errRefused = errors.New("peers are not allowed")
@@ -35,10 +35,10 @@ type rtc struct {
 	host     *Host
 	settings webrtc.SettingEngine
 	allowed  bool
-	ids     map[engine.PeerRef]bt.PeerID // introduced, not yet dialled
-	links   map[engine.PeerRef]*link
-	next    engine.PeerRef
-	made    atomic.Int64
+	ids      map[engine.PeerRef]bt.PeerID // introduced, not yet dialled
+	links    map[engine.PeerRef]*link
+	next     engine.PeerRef
+	made     atomic.Int64
 }
 
 // link is one connection, from the first thought of it to its end.
@@ -179,12 +179,15 @@ func (l *link) run(negotiate func(context.Context, *webrtc.PeerConnection) error
 	l.rtc.made.Add(1)
 	var reading <-chan struct{}
 	defer func() {
-		l.end(func() {
+		gone := l.end(func() {
 			_ = pc.GracefulClose()
 			if reading != nil {
 				<-reading
 			}
 		})
+		if !gone { // its sockets and its keepalives shall go all the same
+			l.end(func() { _ = pc.SCTP().Transport().ICETransport().GracefulStop() })
+		}
 	}()
 	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
 		if s == webrtc.PeerConnectionStateFailed || s == webrtc.PeerConnectionStateClosed {
@@ -237,20 +240,23 @@ func (l *link) api() *webrtc.API {
 	return webrtc.NewAPI(webrtc.WithSettingEngine(s))
 }
 
-// end closes the connection, by closing, and returns when it is gone; at the latest after closeTimeout, since a host that
-// never closes is worse than a connection that is left behind.
-func (l *link) end(closing func()) {
+// end closes the connection, by closing, and reports whether it is gone. It waits for closeTimeout at most, since a host that
+// never closes is worse than a connection that is left behind: where the other side closes while SCTP is being set up,
+// pion/sctp 1.11.1 may wait for ever to tell a second time that it is, and closing waits for it, before ICE's turn.
+func (l *link) end(closing func()) (gone bool) {
 	l.cancel()
-	gone := make(chan struct{})
+	closed := make(chan struct{})
 	go func() {
-		defer close(gone)
+		defer close(closed)
 		closing()
 	}()
 	limit := time.NewTimer(closeTimeout)
 	defer limit.Stop()
 	select {
-	case <-gone:
+	case <-closed:
+		return true
 	case <-limit.C:
+		return false
 	}
 }
 

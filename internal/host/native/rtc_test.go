@@ -9,9 +9,9 @@ import (
 	"github.com/pion/webrtc/v4"
 )
 
-// TestClosingEndsAHandshakeThatWouldWaitForEver stops ICE just after the handshake began and before it has its endpoint, as a
-// host that closes may; pion then neither closes that endpoint nor gives it packets.
-func TestClosingEndsAHandshakeThatWouldWaitForEver(t *testing.T) {
+// TestEndOfALinkEndsItsHandshake stops ICE just after the handshake began and before it has its endpoint; pion then neither
+// closes that endpoint nor gives it packets, and the handshake would wait for ever.
+func TestEndOfALinkEndsItsHandshake(t *testing.T) {
 	h := open(t, newPlace(t, newFilm(t, 100_000)).config())
 	newLink := func() *link {
 		l := &link{rtc: h.rtc}
@@ -31,13 +31,16 @@ func TestClosingEndsAHandshakeThatWouldWaitForEver(t *testing.T) {
 	if _, err := a.CreateDataChannel("essaim", nil); err != nil {
 		t.Fatal(err)
 	}
-	stopped := make(chan struct{})
+	stopped, failed := make(chan struct{}), make(chan struct{})
 	dtls := a.SCTP().Transport() // who offers waits for the other side's first flight
 	ice := dtls.ICETransport()
 	dtls.OnStateChange(func(s webrtc.DTLSTransportState) {
-		if s == webrtc.DTLSTransportStateConnecting {
+		switch s {
+		case webrtc.DTLSTransportStateConnecting:
 			_ = ice.Stop()
 			close(stopped)
+		case webrtc.DTLSTransportStateFailed:
+			close(failed)
 		}
 	})
 	settled := func(l *link, pc *webrtc.PeerConnection, d webrtc.SessionDescription, err error) string {
@@ -61,6 +64,8 @@ func TestClosingEndsAHandshakeThatWouldWaitForEver(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, deadline(t), stopped, "the handshake")
+	la.cancel()
+	await(t, deadline(t), failed, "the handshake's end")
 	for _, x := range []struct {
 		link *link
 		pc   *webrtc.PeerConnection
@@ -86,9 +91,9 @@ func TestConnectionThatNeverClosesDoesNotHoldUpTheHost(t *testing.T) {
 		l := &link{}
 		l.ctx, l.cancel = context.WithCancel(t.Context())
 		began := time.Now()
-		l.end(func() { <-never })
-		if took := time.Since(began); took != closeTimeout || l.ctx.Err() == nil {
-			t.Errorf("waited %v, want %v; link %v", took, closeTimeout, l.ctx.Err())
+		gone := l.end(func() { <-never })
+		if took := time.Since(began); gone || took != closeTimeout || l.ctx.Err() == nil {
+			t.Errorf("gone %v, waited %v, want %v; link %v", gone, took, closeTimeout, l.ctx.Err())
 		}
 		close(never)
 	})
