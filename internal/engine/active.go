@@ -35,6 +35,18 @@ type activePiece struct {
 	blocks  []block
 }
 
+func (a *activePiece) ask(b int) { a.blocks[b].asked++ }
+
+// askedAll: of every block that is lacked, some peer owes it.
+func (a *activePiece) askedAll() bool {
+	for i := range a.blocks {
+		if a.blocks[i].state == blockLacked && a.blocks[i].asked == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // mostFrom is who gave most of the piece.
 func (a *activePiece) mostFrom() PeerRef {
 	var best PeerRef
@@ -153,6 +165,9 @@ func (e *Engine) hashed(in *Input) {
 	a.kept++
 	a.moved = e.now
 	e.down.Add(int64(e.now), int64(length))
+	if p := e.peer(in.Peer); p != nil {
+		p.rate.Add(int64(e.now), int64(length)) // what was only begun counts for nothing
+	}
 	e.cancelOthers(in.Piece, b, in.Peer)
 	e.note(NoteBlock, Output{Peer: in.Peer, Piece: in.Piece, Begin: in.Begin, Length: length})
 	if a.kept == len(a.blocks) {

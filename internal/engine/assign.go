@@ -2,33 +2,19 @@ package engine
 
 import (
 	"essaim/internal/bt"
-	"essaim/internal/engine/fetcher"
 	"essaim/internal/engine/picker"
 )
 
-// How long peers may keep the origin waiting, in microseconds.
-const (
-	hedgeUrgent    = 500_000   // an urgent piece of which nothing came
-	hedgeUrgentAll = 1_500_000 // an urgent piece that came, but not whole
-	hedgeFloor     = 1_500_000 // the same two for a piece within the floor
-	hedgeFloorAll  = 4_000_000
+// hedgeUrgent is how long, in microseconds, one peer may keep an urgent block before a second is asked for it.
+const hedgeUrgent = 500_000
 
-	urgentMargin = 1_000     // how long before its time, in milliseconds, peers must have brought an urgent piece
-	floorMargin  = 3_000     // the same for a piece within the floor
-	grace        = 2_500_000 // after opening, for the first neighbours to bring what is not urgent
-)
+// coveredFor is how far ahead, in microseconds, what a fetch will bring is not asked of peers as well.
+const coveredFor = 1_000_000
 
-// The limits of fetches from an HTTP source.
+// What it counts, in microseconds per millisecond of film, that a peer's play head is ahead of ours; and up to where.
 const (
-	fetchBytesMax = 512 << 10
-	fetchesUrgent = 4
-	fetchesFloor  = 2
-	fetchesWindow = 1
-	fetchOverlap  = 250_000   // the next fetch from a file begins so long before the last one ends
-	fetchQuiet    = 1_500_000 // a fetch that brought nothing for so long no longer keeps peers from its blocks
-	fetchTimeout  = 8_000_000 // and is given up after so long
-	fetchSkipMax  = 128 << 10 // bytes that nobody wants any more and that are let come, for the sake of what lies behind them
-	refusalsMax   = 5
+	afarCost = 20
+	afarMax  = 60_000
 )
 
 // plan asks the picker what is wanted, and lets go of what no longer is.
@@ -52,58 +38,105 @@ func (e *Engine) plan() {
 		}
 		a.wanted = true
 	}
+	e.lineUp()
 	e.retryHashes()
 	e.cancelStaleRequests()
 	e.cancelStaleFetches()
 	e.abandon()
 }
 
+// lineUp puts the plan into the order in which peers are asked: by time, and among pieces of the same time from a place of our own
+// on, so that neighbours in step do not all ask for the same ones first and have something to give to one another. While the floor is
+// not full, peers are asked for no more than the floor: what comes of farther pieces would keep nearer ones waiting, ours and the
+// neighbours', where uplinks are what is short.
+func (e *Engine) lineUp() {
+	e.line = e.line[:0]
+	n := len(e.wants)
+	if n > 0 && e.wants[0].Class < picker.Window {
+		for n = 0; n < len(e.wants) && e.wants[n].Class < picker.Window; n++ {
+			continue
+		}
+	}
+	for from := 0; from < n; {
+		to := from + 1
+		for to < n && e.wants[to].AheadMs == e.wants[from].AheadMs && e.wants[to].Class == e.wants[from].Class {
+			to++
+		}
+		shift := int(e.title.Seed % uint64(to-from))
+		for k := range to - from {
+			e.line = append(e.line, int32(from+(k+shift)%(to-from)))
+		}
+		from = to
+	}
+}
+
 func (e *Engine) wanted(piece uint32) bool { return e.stock.wantedIn[piece] == e.plans }
 
-// assign gives every lacked block of the plan to a source: peers first, the origin where they would not make it.
+// toCome: blocks of the piece are neither kept nor on their way nor being judged.
+func (e *Engine) toCome(w *picker.Want, a *activePiece) bool {
+	return e.stock.status[w.Piece] == pieceLacked && (a == nil || !a.leaves && a.kept < len(a.blocks))
+}
+
+// assign gives the blocks of the plan to peers, the most pressing first, and then asks the origin for what they would not bring in time.
 func (e *Engine) assign() {
 	room := 0
 	for _, p := range e.peers {
 		room += p.room(e.now)
 	}
-	_, resting := e.origin.Resting(int64(e.now))
-	rate := e.peersRate()
-	queue := int64(0) // bytes that peers must bring before
 	for i := range e.wants {
-		w := &e.wants[i]
-		if e.stock.status[w.Piece] != pieceLacked {
+		if f, n := e.locate(e.wants[i].Piece); !f.known[n] {
+			e.askLayer(e.wants[i].File, n)
+		}
+	}
+	for i := 0; room > 0 && i < len(e.line); i++ {
+		w := &e.wants[e.line[i]]
+		if e.stock.holders[w.Piece] == 0 {
 			continue
 		}
-		queue += int64(e.title.PieceLength)
-		a := e.findActive(w.Piece)
-		if a != nil && (a.leaves || a.kept == len(a.blocks)) {
-			continue
-		}
-		if f, n := e.locate(w.Piece); !f.known[n] {
-			e.askLayer(w.File, n)
-		}
-		if room > 0 && w.Holders > 0 {
+		if a := e.findActive(w.Piece); e.toCome(w, a) {
 			room -= e.askPeers(w, a)
 		}
-		if !resting && e.originMay(w, e.findActive(w.Piece), queue*1000/rate) && !e.inLine(w) {
-			e.fetch(i, rate, queue)
+	}
+	e.askOrigin()
+}
+
+// refill asks one peer for as much as it has room for: a block came from it, or it has something new.
+func (e *Engine) refill(p *peer) {
+	room := p.room(e.now)
+	for i := 0; room > 0 && i < len(e.line); i++ {
+		w := &e.wants[e.line[i]]
+		if !p.has(w.Piece) {
+			continue
+		}
+		a := e.findActive(w.Piece)
+		if !e.toCome(w, a) || a != nil && a.askedAll() {
+			continue
+		}
+		f, n := e.locate(w.Piece)
+		for b := 0; b < f.blocksIn(n) && room > 0; b++ {
+			if a != nil && (a.blocks[b].state != blockLacked || a.blocks[b].asked > 0) || e.covered(w.File, int64(n*f.blocksPerPiece+b)*bt.BlockSize) {
+				continue
+			}
+			if w.Class != picker.Urgent && e.bestPeer(w.Piece, uint32(b)) != p {
+				break
+			}
+			a = e.request(p, w, a, uint32(b), f.blockLength(n, b))
+			room--
 		}
 	}
 }
 
-// peersRate is what the peers that serve us bring together, in bytes per second; at least 1.
-func (e *Engine) peersRate() int64 {
-	sum := int64(1)
-	for _, p := range e.peers {
-		if p.reliable(e.now) {
-			if r := p.rate.Rate(int64(e.now)); r > 0 {
-				sum += r
-			} else {
-				sum += rateUnknown / 2
-			}
-		}
+// request asks a peer for a block.
+func (e *Engine) request(p *peer, w *picker.Want, a *activePiece, b, length uint32) *activePiece {
+	if a == nil {
+		a = e.activate(w.Piece)
 	}
-	return sum
+	a.ask(int(b))
+	if a.asked == 0 {
+		a.asked = max(e.now, 1)
+	}
+	e.sendRequest(p, w.Piece, b, length)
+	return a
 }
 
 // askPeers asks peers for what nobody owes yet of a piece, and returns how many requests went out.
@@ -112,6 +145,8 @@ func (e *Engine) askPeers(w *picker.Want, a *activePiece) int {
 	most := uint8(1)
 	if w.Class == picker.Urgent && a != nil && a.asked > 0 && e.now-a.asked > hedgeUrgent {
 		most = 2
+	} else if a != nil && a.askedAll() {
+		return 0
 	}
 	sent := 0
 	for b := range f.blocksIn(n) {
@@ -125,303 +160,45 @@ func (e *Engine) askPeers(w *picker.Want, a *activePiece) int {
 		if p == nil {
 			break
 		}
-		if a == nil {
-			a = e.activate(w.Piece)
-		}
-		a.blocks[b].asked++
-		if a.asked == 0 {
-			a.asked = max(e.now, 1)
-		}
-		e.sendRequest(p, w.Piece, uint32(b), f.blockLength(n, b))
+		a = e.request(p, w, a, uint32(b), f.blockLength(n, b))
 		sent++
 	}
 	return sent
 }
 
-// bestPeer is the peer that has the piece, serves us, has room, does not owe the block, and would bring it soonest.
+// bestPeer is the peer that has the piece, serves us, has room, does not owe the block, and would bring it soonest. Those who are
+// far ahead in the film are spared for viewers nearer to them, who can ask nobody else.
 func (e *Engine) bestPeer(piece, block uint32) *peer {
 	var best *peer
 	var bestCost int64
+	head := e.picker.PositionMs(int64(e.now))
 	for _, p := range e.peers {
-		if p.room(e.now) <= 0 || !p.has(piece) || p.owes(piece, block) {
+		if !p.has(piece) || p.room(e.now) <= 0 || p.owes(piece, block) {
 			continue
 		}
-		if cost := p.cost(int64(e.now)); best == nil || cost < bestCost {
+		cost := p.cost(int64(e.now))
+		if p.playing {
+			cost += min(max(p.head(e.now)-head, 0), afarMax) * afarCost
+		}
+		if best == nil || cost < bestCost {
 			best, bestCost = p, cost
 		}
 	}
 	return best
 }
 
-// covered reports whether a fetch that is not stuck will bring the byte.
+// covered reports whether a fetch that is not stuck will bring the byte soon.
 func (e *Engine) covered(file uint32, at int64) bool {
 	all := e.fetches.All()
-	for i := range all {
-		f := &all[i]
-		if f.File == file && at >= f.From+f.Seen && at < f.To && int64(e.now)-f.Moved < fetchQuiet {
-			return true
-		}
-	}
-	return false
-}
-
-// originMay decides whether the origin is asked for a piece now; etaMs is when peers would have brought it, at the rate
-// of the moment, with all that is wanted before it.
-func (e *Engine) originMay(w *picker.Want, a *activePiece, etaMs int64) bool {
-	usable := false
-	for _, p := range e.peers {
-		if p.reliable(e.now) && p.has(w.Piece) {
-			usable = true
-			break
-		}
-	}
-	n := len(e.fetches.All())
-	if a != nil && a.refuted && !usable {
-		return n < fetchesUrgent // what a liar spoilt comes again at once, however far ahead it lies
-	}
-	if e.urgentOnly && w.Class != picker.Urgent {
+	if len(all) == 0 {
 		return false
 	}
-	switch w.Class {
-	case picker.Urgent:
-		return n < fetchesUrgent && (!usable || etaMs > w.AheadMs-urgentMargin || overdue(e.now, a, hedgeUrgent, hedgeUrgentAll))
-	case picker.Floor:
-		switch {
-		case n >= fetchesFloor:
-			return false
-		case usable:
-			return etaMs > w.AheadMs-floorMargin || overdue(e.now, a, hedgeFloor, hedgeFloorAll)
-		}
-		return !e.sharing || e.now-e.openedAt >= grace || w.AheadMs < picker.UrgentMs
-	}
-	return n < fetchesWindow && e.sharing && w.Holders == 0 && w.AheadMs <= e.picker.TimerMs(w.Piece) && e.neighbourLacks(w.Piece)
-}
-
-// inLine: a fetch under way has yet to bring earlier bytes of the file, or what is wanted more badly, and longer to do so than
-// a round trip. Where the source's rate is short, another would only take from it what the player needs sooner.
-func (e *Engine) inLine(w *picker.Want) bool {
-	f, n := e.locate(w.Piece)
-	at := int64(n*f.blocksPerPiece) * bt.BlockSize
-	all := e.fetches.All()
+	reach := e.pace.Rate(int64(e.now), e.fetches.Waiting()) * coveredFor / 1_000_000
 	for i := range all {
-		ft := &all[i]
-		left, age := ft.To-ft.From-ft.Got, int64(e.now)-ft.Began
-		if ft.Got > 0 && left*age <= ft.Got*fetchOverlap || int64(e.now)-ft.Moved >= fetchQuiet {
-			continue
-		}
-		if ft.File == w.File && ft.From+ft.Got <= at {
-			return true
-		}
-		if k := e.wantOf(e.files[ft.File].FirstPiece + uint32((ft.From+ft.Seen)/int64(e.title.PieceLength))); k != nil && k.Class < w.Class {
+		f := &all[i]
+		if f.File == file && at >= f.From+f.Seen && at < f.To && int64(e.now)-f.Moved < fetchQuiet && (reach == 0 || at < f.From+f.Got+reach) {
 			return true
 		}
 	}
 	return false
-}
-
-// overdue: peers had their chance with a piece that was asked of them.
-func overdue(now Instant, a *activePiece, quiet, whole Instant) bool {
-	return a != nil && a.asked > 0 && (now-max(a.asked, a.moved) > quiet || now-a.asked > whole)
-}
-
-// neighbourLacks: somebody near would be spared a fetch by ours.
-func (e *Engine) neighbourLacks(piece uint32) bool {
-	for _, p := range e.peers {
-		if p.ready && !p.has(piece) {
-			return true
-		}
-	}
-	return false
-}
-
-// fetch asks the origin for the i-th want, and with the same request for what follows it in the file and is due as well.
-func (e *Engine) fetch(i int, rate, queue int64) {
-	w := e.wants[i]
-	f, n := e.locate(w.Piece)
-	from, to := e.gap(f, n, w.Piece, 0)
-	if to <= from {
-		return
-	}
-	for next := w.Piece + 1; to == min(int64(n+1)*int64(e.title.PieceLength), int64(f.Size)) && to-from < fetchBytesMax; next++ {
-		n++
-		if n >= f.pieces || !e.wanted(next) || e.stock.status[next] != pieceLacked {
-			break
-		}
-		k := e.wantOf(next)
-		queue += int64(e.title.PieceLength)
-		if k == nil || k.Class > w.Class || !e.originMay(k, e.findActive(next), queue*1000/rate) {
-			break
-		}
-		start, end := e.gap(f, n, next, to)
-		if start != to || end <= start {
-			break
-		}
-		to = end
-	}
-	if w.Class == picker.Urgent {
-		e.note(NoteUrgent, Output{Piece: w.Piece})
-	}
-	e.activate(w.Piece)
-	ft := e.fetches.Begin(int64(e.now), w.File, from, to)
-	e.emit(Output{Kind: FetchRange, Ref: Ref(ft.Ref), File: w.File, From: from, To: to})
-}
-
-func (e *Engine) wantOf(piece uint32) *picker.Want {
-	for i := range e.wants {
-		if e.wants[i].Piece == piece {
-			return &e.wants[i]
-		}
-	}
-	return nil
-}
-
-// gap is the first run of bytes, from the offset `from` of the file on, of a piece's blocks that are lacked, or that a peer
-// has begun to send and is slow to end, and that no fetch will bring.
-func (e *Engine) gap(f *fileState, n int, piece uint32, from int64) (start, end int64) {
-	a := e.findActive(piece)
-	start, end = -1, -1
-	slow := a != nil && e.now-max(a.began, a.moved) > hedgeUrgent
-	for b := range f.blocksIn(n) {
-		at := int64(n*f.blocksPerPiece+b) * bt.BlockSize
-		lacked := a == nil || a.blocks[b].state == blockLacked || slow && a.blocks[b].state == blockHashing && a.blocks[b].from != 0
-		lacked = lacked && at >= from && !e.fetches.Covers(uint32(e.stock.fileOf[piece]), at)
-		if !lacked {
-			if start >= 0 {
-				break
-			}
-			continue
-		}
-		if start < 0 {
-			start = at
-		}
-		end = at + int64(f.blockLength(n, b))
-	}
-	return start, end
-}
-
-// fetched takes the blocks that have come whole.
-func (e *Engine) fetched(in *Input) {
-	ft := e.fetches.Find(uint32(in.Ref))
-	if ft == nil {
-		return
-	}
-	size := ft.To - ft.From
-	got := min(int64(in.Length), size)
-	if in.Kind == FetchDone {
-		got = size
-	}
-	if got > ft.Got {
-		ft.Got, ft.Moved = got, int64(e.now)
-		e.origin.Worked()
-		e.refused = 0
-	}
-	e.takeBlocks(ft)
-	if in.Kind == FetchDone {
-		e.fetches.End(ft.Ref)
-	}
-}
-
-func (e *Engine) takeBlocks(ft *fetcher.Fetch) {
-	f := &e.files[ft.File]
-	for ft.Seen < ft.To-ft.From {
-		at := ft.From + ft.Seen
-		b := int(at / bt.BlockSize)
-		n := b / f.blocksPerPiece
-		b %= f.blocksPerPiece
-		length := f.blockLength(n, b)
-		if ft.Seen+int64(length) > ft.Got {
-			return
-		}
-		ft.Seen += int64(length)
-		piece := f.FirstPiece + uint32(n)
-		if e.stock.status[piece] != pieceLacked {
-			e.note(NoteWasted, Output{Length: length})
-			continue
-		}
-		a := e.activate(piece)
-		// What a peer has only begun to send does not count: it may never end. The host keeps whichever is whole first.
-		if bl := &a.blocks[b]; bl.state == blockKept || bl.state == blockHashing && bl.from == 0 {
-			e.note(NoteWasted, Output{Length: length})
-			continue
-		}
-		e.comes(a, b, 0)
-		e.emit(Output{Kind: Hash, Ref: Ref(ft.Ref), File: ft.File, Piece: piece, Begin: uint32(b) * bt.BlockSize, Length: length})
-	}
-}
-
-func (e *Engine) fetchFailed(in *Input) {
-	if i := e.findHashes(in.Ref); i >= 0 {
-		e.hashesFailed(i)
-		return
-	}
-	ft, ok := e.fetches.End(uint32(in.Ref))
-	if !ok {
-		return
-	}
-	e.origin.Failed(int64(e.now), e.next())
-	e.refused = in.Reason
-	e.stale = true
-	if e.origin.Failures() >= refusalsMax && (in.Reason == 403 || in.Reason == 404 || in.Reason == 410) {
-		e.giveUp(ft.File)
-	}
-}
-
-// giveUp fails the readers of a file that the origin refuses and no peer has.
-func (e *Engine) giveUp(file uint32) {
-	for _, p := range e.peers {
-		if p.usable(e.now) && p.useful > 0 {
-			return
-		}
-	}
-	for {
-		var ref uint32
-		e.picker.WaitingFor(func(r, f uint32) {
-			if f == file {
-				ref = r
-			}
-		})
-		if ref == 0 {
-			return
-		}
-		e.picker.Cancel(ref)
-		e.emit(Output{Kind: RangeFailed, Ref: Ref(ref), Reason: ReasonUnavailable})
-	}
-}
-
-// expireFetches gives up fetches that have brought nothing for too long.
-func (e *Engine) expireFetches() {
-	for i := 0; i < len(e.fetches.All()); {
-		f := &e.fetches.All()[i]
-		if int64(e.now)-f.Moved < fetchTimeout {
-			i++
-			continue
-		}
-		ref := f.Ref
-		e.fetches.End(ref)
-		e.emit(Output{Kind: CancelFetch, Ref: Ref(ref)})
-		e.origin.Failed(int64(e.now), e.next())
-		e.stale = true
-	}
-}
-
-// cancelStaleFetches stops fetches of which nothing to come is wanted any more, or only after much that is not: a new
-// one is quicker then.
-func (e *Engine) cancelStaleFetches() {
-	for i := 0; i < len(e.fetches.All()); {
-		ft := &e.fetches.All()[i]
-		f := &e.files[ft.File]
-		useful := false
-		for at := ft.From + ft.Seen; at < ft.To && at-ft.From-ft.Got <= fetchSkipMax && !useful; {
-			piece := f.FirstPiece + uint32(at/int64(e.title.PieceLength))
-			useful = e.wanted(piece) && e.stock.status[piece] == pieceLacked
-			at += int64(e.title.PieceLength) - at%int64(e.title.PieceLength)
-		}
-		if useful {
-			i++
-			continue
-		}
-		ref := ft.Ref
-		e.fetches.End(ref)
-		e.emit(Output{Kind: CancelFetch, Ref: Ref(ref)})
-	}
 }

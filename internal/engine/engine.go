@@ -29,19 +29,28 @@ type Engine struct {
 	active []activePiece // pieces of which something was asked or kept
 	picker picker.Picker
 	wants  []picker.Want // the plan of plannedAt
+	line   []int32       // those of them that peers are asked for, in order
 	// stale: the plan must be made anew before the next assignment; idle: nothing changed since the last one.
 	stale, idle bool
 	plannedAt   Instant
 	plans       uint32
 	expiredAt   Instant // when time-outs were last looked at
 
-	peers   []*peer
-	trust   trust.Book
-	origin  fetcher.Source
-	refused Reason // the status with which the origin last refused, 0 since it last worked
-	fetches fetcher.Table
-	hashes  []hashRequest
-	down    ledger.Meter // all useful bytes
+	peers    []*peer
+	trust    trust.Book
+	bites    int     // neighbours' faults, and
+	bittenAt Instant // the last one
+	origin   fetcher.Source
+	refused  Reason // the status with which the origin last refused, 0 since it last worked
+	fetches  fetcher.Table
+	pace     fetcher.Pace
+	members  uint32  // viewers in the swarm, ourselves among them, by the tracker's count; 0: unknown
+	crowded  bool    // neighbours in this part of the film are known
+	crowdAt  Instant // since then
+	crowdMs  int64   // our play head when timers began
+	told     told
+	hashes   []hashRequest
+	down     ledger.Meter // all useful bytes
 
 	sharing  bool // peers allowed
 	uploads  bool // may serve
@@ -100,9 +109,9 @@ func (e *Engine) Deadline() (Instant, bool) {
 	}
 	pace := Instant(paceIdle)
 	switch {
-	case e.picker.Waiting() || len(e.fetches.All()) > 0 || len(e.active) > 0 || len(e.hashes) > 0:
+	case e.picker.Waiting() || e.pressing() || len(e.hashes) > 0:
 		pace = paceBusy
-	case len(e.wants) > 0:
+	case len(e.wants) > 0 || len(e.active) > 0 || len(e.fetches.All()) > 0:
 		pace = pacePlaying
 	}
 	at := e.now + pace
@@ -113,6 +122,19 @@ func (e *Engine) Deadline() (Instant, bool) {
 		at = t
 	}
 	return max(at, e.now+1_000), true
+}
+
+// pressing: something is lacked that the player will ask for soon.
+func (e *Engine) pressing() bool {
+	for i := range e.wants {
+		if e.wants[i].Class == picker.Window {
+			return false
+		}
+		if e.stock.status[e.wants[i].Piece] == pieceLacked {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *Engine) openTitle(data []byte) {
@@ -137,7 +159,6 @@ func (e *Engine) openTitle(data []byte) {
 }
 
 func (e *Engine) apply(in *Input) {
-	e.idle = false
 	switch in.Kind {
 	case IndexLoaded:
 		if x, err := index.Parse(in.Data); err == nil && int(in.File) < len(e.files) {
@@ -186,17 +207,23 @@ func (e *Engine) apply(in *Input) {
 	case Evicted:
 		e.evicted(in.Piece)
 	case PlaybackMoved:
+		defer e.tellPlaying(in.Flags&FlagPaused != 0)
 		e.picker.Moved(int64(e.now), in.From, in.To, int64(in.Length), in.Flags&FlagPaused != 0)
 		e.stale = true
 	case Seeked:
 		e.picker.Seeked(int64(e.now), in.From)
+		e.crowded = false
 		e.stale = true
+		e.tellPlaying(true)
 	case RenditionChosen:
 		e.choose(in.File)
 	case PolicyChanged:
 		e.policy(in)
 	case Tick:
-		e.stale = true
+		e.stale = e.stale || e.now-e.plannedAt >= paceBusy
+		e.idle = false
+	case SwarmCounted:
+		e.members = in.Length
 	}
 }
 
@@ -217,7 +244,7 @@ func (e *Engine) settle(kind InputKind) {
 		e.expireFetches()
 		e.expireHashes()
 	}
-	if e.stale || e.now-e.plannedAt > paceBusy {
+	if e.stale || e.now-e.plannedAt > pacePlaying {
 		e.plan()
 	}
 	if !e.idle {
@@ -274,6 +301,7 @@ func (e *Engine) policy(in *Input) {
 const (
 	announceFirst  = 10_000_000
 	announceSteady = 30_000_000
+	neighboursGoal = 10 // up to where others are asked for; as newcomers find us too, the mean comes to twice this
 )
 
 func (e *Engine) announce() {
@@ -290,7 +318,7 @@ func (e *Engine) announce() {
 		wait = announceFirst
 	}
 	e.announceAt = e.now + wait
-	e.emit(Output{Kind: Announce, Flags: flags, From: e.picker.PositionMs(int64(e.now)), File: e.rendition})
+	e.emit(Output{Kind: Announce, Flags: flags, From: e.picker.PositionMs(int64(e.now)), File: e.rendition, Length: uint32(max(neighboursGoal-len(e.peers), 0))})
 }
 
 func (e *Engine) emit(o Output) { e.out = append(e.out, o) }

@@ -5,8 +5,11 @@ import (
 	"essaim/internal/bt/wire"
 )
 
-// extDontHave is the number under which we want to receive BEP 54's message.
-const extDontHave = 1
+// The numbers under which we want to receive extensions' messages (BEP 10).
+const (
+	extDontHave = 1
+	extEssaim   = 2
+)
 
 // keepalive is BEP 3's empty message.
 var keepalive = [4]byte{}
@@ -33,7 +36,7 @@ func (e *Engine) greet(p *peer, extended bool) {
 	if extended {
 		at := len(e.arena)
 		e.arena = wire.AppendExtHandshake(e.arena, wire.ExtHandshake{
-			Extensions: []wire.Extension{{Name: wire.ExtDontHave, ID: extDontHave}}, RequestQueue: servedQueueMax,
+			Extensions: []wire.Extension{{Name: wire.ExtEssaim, ID: extEssaim}, {Name: wire.ExtDontHave, ID: extDontHave}}, RequestQueue: servedQueueMax,
 		})
 		e.sendFrom(p, at)
 	}
@@ -75,6 +78,9 @@ func (e *Engine) sendDontHave(p *peer, piece uint32) {
 func (e *Engine) sendRequest(p *peer, piece, block, length uint32) {
 	if p.owedLive == 0 {
 		p.moved = e.now
+	}
+	if p.asked == 0 {
+		p.asked = e.now
 	}
 	p.owed = append(p.owed, request{piece: piece, block: block, at: e.now})
 	p.owedLive++
@@ -128,6 +134,9 @@ func (e *Engine) tellInterest(p *peer) {
 // received judges one message of a peer.
 func (e *Engine) received(p *peer, in *Input) {
 	p.heard = e.now
+	if len(in.Data) == 0 && p.ready {
+		return // BEP 3's keepalive
+	}
 	if in.Flags&FlagHandshake != 0 {
 		e.handshake(p, in.Data)
 		return
@@ -199,6 +208,7 @@ func (e *Engine) hear(p *peer, m *wire.Message, payload uint32) bool {
 		e.choked(p)
 	case wire.Unchoke:
 		p.peerChoking = false
+		e.refill(p)
 	case wire.Interested, wire.NotInterested:
 		if want := m.ID == wire.Interested; want != p.peerInterest {
 			p.peerInterest = want
@@ -210,6 +220,9 @@ func (e *Engine) hear(p *peer, m *wire.Message, payload uint32) bool {
 		}
 		e.learn(p, m.Request.Piece)
 		e.tellInterest(p)
+		if e.wanted(m.Request.Piece) && e.stock.status[m.Request.Piece] == pieceLacked {
+			e.refill(p)
+		}
 	case wire.Bitfield, wire.HaveAll, wire.HaveNone:
 		return e.lists(p, m)
 	case wire.RequestBlock:
@@ -264,7 +277,7 @@ func (e *Engine) lists(p *peer, m *wire.Message) bool {
 
 // choked: with BEP 6 every request outstanding will be rejected one by one; without, all are gone.
 func (e *Engine) choked(p *peer) {
-	p.peerChoking = true
+	p.peerChoking, e.idle = true, false
 	if p.fast {
 		return
 	}
@@ -315,8 +328,8 @@ func (e *Engine) pieceComes(p *peer, m *wire.Message, payload uint32) bool {
 	}
 	e.settleOwed(p, i)
 	p.moved, p.snubs = e.now, 0
-	p.rate.Add(int64(e.now), int64(payload))
 	a := e.findActive(r.piece)
+	defer e.refill(p)
 	if e.stock.status[r.piece] != pieceLacked || a == nil || a.leaves || a.blocks[r.block].state != blockLacked {
 		e.emit(Output{Kind: Discard, Peer: p.ref, Piece: r.piece, Begin: m.Request.Begin})
 		e.note(NoteWasted, Output{Peer: p.ref, Length: payload})
@@ -333,6 +346,7 @@ func (e *Engine) rejected(p *peer, r wire.Request) bool {
 	if i < 0 {
 		return false
 	}
+	e.idle = false
 	if cancelled := e.settleOwed(p, i); !cancelled && !p.peerChoking {
 		p.snubbed = e.now + snubAfter/4
 		e.stale = true
@@ -347,7 +361,13 @@ func (e *Engine) extended(p *peer, m *wire.Message) {
 			if id, listed := h.Lookup(wire.ExtDontHave); listed {
 				p.dontHave = id
 			}
+			if id, listed := h.Lookup(wire.ExtEssaim); listed && id != p.essaim {
+				p.essaim = id
+				e.meetEssaim(p)
+			}
 		}
+	case extEssaim:
+		e.essaim(p, m.Payload)
 	case extDontHave:
 		if piece, err := wire.ParseDontHave(m.Payload); err == nil && e.stock.valid(piece) {
 			e.unlearn(p, piece)

@@ -13,6 +13,7 @@ const (
 	pipelineTimeUs  = 1_000_000 // a pipeline holds about a second of the peer's rate
 	rateUnknown     = 256 << 10 // bytes per second assumed of a peer that has not sent yet
 	handshakeLimit  = 15_000_000
+	firstBlock      = 600_000   // within which a peer must have brought its first block to be waited for
 	snubAfter       = 2_000_000 // silence with requests outstanding
 	snubbedFor      = 5_000_000
 	snubsMax        = 4
@@ -60,6 +61,7 @@ type peer struct {
 	handedAt     Instant // when that last grew
 	rate         ledger.Meter
 	sent         ledger.Meter
+	asked        Instant // it was first asked for something
 	moved        Instant // it last brought a block, or the first request went out
 	heard        Instant // it last said anything
 	told         Instant // we last said anything
@@ -97,7 +99,12 @@ func (p *peer) has(piece uint32) bool {
 func (p *peer) usable(now Instant) bool { return p.ready && !p.peerChoking && now >= p.snubbed }
 
 // reliable: it is usable, and the last that was asked of it came. The origin waits for no others.
-func (p *peer) reliable(now Instant) bool { return p.usable(now) && p.snubs == 0 }
+func (p *peer) reliable(now Instant) bool {
+	if p.rate.Total() == 0 && p.owedLive > 0 && now-p.asked > firstBlock {
+		return false // it has never brought anything
+	}
+	return p.usable(now) && p.snubs == 0
+}
 
 // room is how many more requests it may be given.
 func (p *peer) room(now Instant) int {
@@ -152,7 +159,7 @@ func (e *Engine) unwelcome(id bt.PeerID) Reason {
 		return ReasonWrongPeer
 	case e.trust.Banned(id):
 		return ReasonBadData
-	case len(e.peers) >= peersMax:
+	case len(e.peers) >= peersMax || e.trust.Shunned(id):
 		return ReasonUseless
 	}
 	for _, p := range e.peers {
@@ -205,11 +212,26 @@ func (e *Engine) drop(p *peer, reason Reason) {
 
 // ban drops a peer that lied, for good, with all that it gave and nobody has proven.
 func (e *Engine) ban(p *peer) {
+	e.bitten()
 	e.trust.Convict(p.id)
 	e.note(NoteBanned, Output{Peer: p.ref, Reason: ReasonBadData})
 	e.drop(p, ReasonBadData)
 	e.disown(p.ref)
 }
+
+// wary is how long neighbours are trusted less after one was silent, lied or broke its word, in microseconds.
+const wary = 60_000_000
+
+// bitten notes that a neighbour kept us waiting or lied. With the second in a while, the origin is asked earlier.
+func (e *Engine) bitten() {
+	if e.bites > 0 && e.now-e.bittenAt > wary {
+		e.bites = 0
+	}
+	e.bites++
+	e.bittenAt = e.now
+}
+
+func (e *Engine) shy() bool { return e.bites > 1 && e.now-e.bittenAt <= wary }
 
 // forget removes a peer: what it owed is anyone's again.
 func (e *Engine) forget(p *peer, reason Reason) {
@@ -223,6 +245,7 @@ func (e *Engine) forget(p *peer, reason Reason) {
 		e.release(&p.owed[i])
 	}
 	e.unhashFrom(p.ref)
+	e.disclaim(p)
 	for n := range e.stock.holders {
 		if p.has(uint32(n)) {
 			e.stock.holders[n]--
@@ -299,7 +322,10 @@ func (e *Engine) learn(p *peer, piece uint32) {
 	if e.stock.Lacks(piece) {
 		p.useful++
 	}
-	e.idle = false
+	if e.stock.claimBy[piece] == p.ref {
+		e.unclaim(p, piece)
+		p.kept++
+	}
 }
 
 // unlearn records that a peer no longer has a piece (BEP 54).
@@ -330,7 +356,9 @@ func (e *Engine) expirePeers() {
 			continue
 		case e.now-p.moved > snubAfter && (p.owedLive > 0 || e.hashingFrom(p.ref)):
 			p.snubs++
+			e.bitten()
 			if p.snubs > snubsMax {
+				e.trust.Shun(p.id)
 				e.drop(p, ReasonTimeout)
 				continue
 			}

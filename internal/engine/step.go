@@ -92,7 +92,7 @@ const (
 	Dial
 	// ClosePeer: Peer, Reason.
 	ClosePeer
-	// Announce: From = play head in ms, File = rendition, Flags&FlagStarted / FlagCompleted / FlagStopped.
+	// Announce: From = play head in ms, File = rendition, Length = how many introductions are wanted, Flags&FlagStarted / FlagCompleted / FlagStopped.
 	Announce
 	// SendMessage: Peer, Data = the bytes to send, framed already.
 	SendMessage

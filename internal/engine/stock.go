@@ -66,7 +66,10 @@ type stock struct {
 	// activeAt is the piece's place among the constructions, plus one; wantedIn the number of the last plan that wants it.
 	activeAt []uint32
 	wantedIn []uint32
-	count    uint32 // of stored pieces
+	// claimBy is the neighbour that says it fetches the piece, 0: none does; claimUntil is for how long it is believed.
+	claimBy    []PeerRef
+	claimUntil []Instant
+	count      uint32 // of stored pieces
 }
 
 func (s *stock) open(pieces uint32, files []fileState) {
@@ -75,6 +78,8 @@ func (s *stock) open(pieces uint32, files []fileState) {
 	s.fileOf = make([]uint16, pieces)
 	s.activeAt = make([]uint32, pieces)
 	s.wantedIn = make([]uint32, pieces)
+	s.claimBy = make([]PeerRef, pieces)
+	s.claimUntil = make([]Instant, pieces)
 	for i := range files {
 		f := &files[i]
 		for n := range f.pieces {
@@ -127,7 +132,6 @@ func (e *Engine) stored(piece uint32) {
 	}
 	e.dropActive(piece)
 	e.hold(piece)
-	e.stale = true
 }
 
 // hold counts the piece as ours and tells the peers.

@@ -86,6 +86,17 @@ func (t *Table) End(ref uint32) (Fetch, bool) {
 // All is the table itself, valid until the next Begin or End.
 func (t *Table) All() []Fetch { return t.list }
 
+// Waiting is since when the fetch that has waited longest for bytes has done so, 0 where there is none.
+func (t *Table) Waiting() int64 {
+	oldest := int64(0)
+	for i := range t.list {
+		if m := t.list[i].Moved; oldest == 0 || m < oldest {
+			oldest = m
+		}
+	}
+	return oldest
+}
+
 // Covers reports whether a fetch will still bring byte at of the file.
 func (t *Table) Covers(file uint32, at int64) bool {
 	for i := range t.list {

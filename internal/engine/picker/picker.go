@@ -3,7 +3,12 @@
 // the past at once when the viewer seeks. It knows bytes and film time, never peers or sockets.
 package picker
 
-import "essaim/internal/cmaf/index"
+import (
+	"cmp"
+	"slices"
+
+	"essaim/internal/cmaf/index"
+)
 
 // The horizons, in milliseconds of film from the play head.
 const (
@@ -14,9 +19,9 @@ const (
 	FloorMs = 13_000
 	// SpreadMs: from here on down to the floor, a piece that no neighbour has is fetched from the origin by
 	// whoever's timer runs out first.
-	SpreadMs = 40_000
+	SpreadMs = 52_000
 	// WindowMs: farther ahead nothing is asked of anybody.
-	WindowMs = 60_000
+	WindowMs = 64_000
 )
 
 // Class says how badly a piece is wanted.
@@ -68,6 +73,8 @@ type Picker struct {
 	tracks      []track
 	readers     []reader
 	seed        uint64
+	planned     []uint32 // by piece: the last plan that holds it
+	plan        uint32
 
 	positionMs int64 // at movedAt
 	bufferedMs int64 // end of the player's buffer
@@ -82,6 +89,9 @@ func (p *Picker) Open(pieceLength int64, files []File, seed uint64) {
 	p.tracks = make([]track, len(files))
 	for i, f := range files {
 		p.tracks[i].File = f
+		if n := f.FirstPiece + uint32((f.Size+pieceLength-1)/pieceLength); int(n) > len(p.planned) {
+			p.planned = make([]uint32, n)
+		}
 	}
 }
 
@@ -107,6 +117,33 @@ func (p *Picker) Choose(file uint32, alternative func(other uint32) bool) {
 			p.tracks[i].chosen = false
 		}
 	}
+}
+
+// Playing is the play head at now, in ms of film, and how fast it moves, in thousandths.
+func (p *Picker) Playing(now int64) (ms, rate int64) {
+	ms = p.PositionMs(now)
+	if p.paused || ms >= max(p.bufferedMs, p.positionMs) {
+		return ms, 0
+	}
+	return ms, p.rate
+}
+
+// BytesPerSecond is what the chosen renditions need on average; 0 while that is unknown.
+func (p *Picker) BytesPerSecond() int64 {
+	sum := int64(0)
+	for i := range p.tracks {
+		if t := &p.tracks[i]; t.chosen && len(t.index) > 0 {
+			first, last := t.index[0], t.index[len(t.index)-1]
+			sum += int64(last.To-first.From) * 1000 / max(int64(last.StartMs+last.DurationMs-first.StartMs), 1)
+		}
+	}
+	return sum
+}
+
+// Pieces is the first and the last piece of a range of bytes of a file. The range must not be empty.
+func (p *Picker) Pieces(file uint32, from, to int64) (first, last uint32) {
+	r := reader{file: file, from: from, to: to}
+	return p.pieces(&r)
 }
 
 // Chosen reports whether a file is among those now played.
@@ -178,20 +215,32 @@ func (p *Picker) Plan(dst []Want, now int64, s Stock) []Want {
 				if ahead < UrgentMs {
 					class = Urgent
 				}
-				dst = insert(dst, base, Want{Piece: n, File: r.file, Class: class, AheadMs: min(ahead, FloorMs), Holders: uint16(s.Holders(n))})
+				dst = append(dst, Want{Piece: n, File: r.file, Class: class, AheadMs: min(ahead, FloorMs), Holders: uint16(s.Holders(n))})
 			}
 		}
 	}
 	for f := range p.tracks {
 		if p.tracks[f].chosen {
-			dst = p.ahead(dst, base, uint32(f), pos, s)
+			dst = p.ahead(dst, uint32(f), pos, s)
 		}
 	}
-	return dst
+	list := dst[base:]
+	slices.SortFunc(list, compare)
+	// The more pressing of two wants for a piece stands.
+	p.plan++
+	kept := 0
+	for i := range list {
+		if seen := &p.planned[list[i].Piece]; *seen != p.plan {
+			*seen = p.plan
+			list[kept] = list[i]
+			kept++
+		}
+	}
+	return dst[:base+kept]
 }
 
 // ahead adds what the chosen file lacks from the end of the player's own buffer to the end of the window.
-func (p *Picker) ahead(dst []Want, base int, file uint32, pos int64, s Stock) []Want {
+func (p *Picker) ahead(dst []Want, file uint32, pos int64, s Stock) []Want {
 	t := &p.tracks[file]
 	last := t.FirstPiece + uint32((t.Size-1)/p.pieceLength)
 	scale := max(p.rate, 1000)
@@ -214,64 +263,60 @@ func (p *Picker) ahead(dst []Want, base int, file uint32, pos int64, s Stock) []
 			case ahead < FloorMs:
 				class = Floor
 			}
-			dst = insert(dst, base, Want{Piece: n, File: file, Class: class, AheadMs: ahead, Holders: uint16(s.Holders(n))})
+			dst = append(dst, Want{Piece: n, File: file, Class: class, AheadMs: ahead, Holders: uint16(s.Holders(n))})
 		}
 	}
-	return dst
-}
-
-// insert keeps dst[base:] ordered and free of repetitions: the more pressing of two wants for a piece stands.
-func insert(dst []Want, base int, w Want) []Want {
-	for i := base; i < len(dst); i++ {
-		if dst[i].Piece == w.Piece {
-			if !before(&w, &dst[i]) {
-				return dst
-			}
-			dst = append(dst[:i], dst[i+1:]...)
-			break
-		}
-	}
-	i := len(dst)
-	for i > base && before(&w, &dst[i-1]) {
-		i--
-	}
-	dst = append(dst, Want{})
-	copy(dst[i+1:], dst[i:])
-	dst[i] = w
 	return dst
 }
 
 // rarityMs is the width of a stretch of the window within which the rarer piece comes first.
 const rarityMs = 8_000
 
-func before(a, b *Want) bool {
+// compare orders wants by class; within the window by stretch, then rarity; then by time, then by place.
+func compare(a, b Want) int {
 	if a.Class != b.Class {
-		return a.Class < b.Class
+		return int(a.Class) - int(b.Class)
 	}
 	if a.Class == Window {
 		if x, y := a.AheadMs/rarityMs, b.AheadMs/rarityMs; x != y {
-			return x < y
+			return cmp.Compare(x, y)
 		}
 		if a.Holders != b.Holders {
-			return a.Holders < b.Holders
+			return cmp.Compare(a.Holders, b.Holders)
 		}
 	}
 	if a.AheadMs != b.AheadMs {
-		return a.AheadMs < b.AheadMs
+		return cmp.Compare(a.AheadMs, b.AheadMs)
 	}
-	return a.Piece < b.Piece
+	return cmp.Compare(a.Piece, b.Piece)
 }
 
 // TimerMs is how far ahead of the play head a piece that no neighbour has is fetched from the origin by this viewer:
-// a truncated exponential between floor and SpreadMs, drawn from hash(piece, viewer), as in the feedback-suppression
+// a truncated exponential between the floor and SpreadMs, drawn from hash(piece, viewer), as in the feedback-suppression
 // timers of reliable multicast (Nonnenmacher and Biersack, 1999). Most timers fire late; the few early ones spare
-// the rest.
-func (p *Picker) TimerMs(piece uint32) int64 {
-	// -ln(u)/9 in 1/65536, u in (0,1]; 45426 = ln 2 · 65536.
+// the rest. The more viewers there are (0: unknown), the steeper, so that about one is early whatever their number. Where
+// viewers came together when their play head was at sinceMs, what lay nearer than SpreadMs then is spread over what was left.
+func (p *Picker) TimerMs(piece uint32, sinceMs int64, viewers uint32) int64 {
+	// -ln(u) in 1/65536, u in (0,1]; 45426 = ln 2 · 65536.
 	h := mix(p.seed ^ uint64(piece)*0x9e3779b97f4a7c15)
 	e := (int64(32<<16) - log2(uint32(h>>32)|1)) * 45426 >> 16
-	x := min(e/9, 65536)
-	return FloorMs + (SpreadMs-FloorMs)*x>>16
+	steep := int64(9 << 16)
+	if viewers > 0 {
+		steep = max(log2(2*min(viewers, 1<<20)), 1<<16) * 45426 >> 16
+	}
+	x := min(e<<16/steep, 65536)
+	file := p.fileOf(piece)
+	spread := min(p.pieceMs(file, piece)-sinceMs, SpreadMs)
+	return FloorMs + max(spread-FloorMs, 0)*x>>16
+}
+
+func (p *Picker) fileOf(piece uint32) uint32 {
+	for f := len(p.tracks) - 1; f > 0; f-- {
+		if piece >= p.tracks[f].FirstPiece {
+			return uint32(f)
+		}
+	}
+	return 0
 }
 
 // log2 is the binary logarithm of v in 1/65536, by repeated squaring: no floats, so equal on every processor.

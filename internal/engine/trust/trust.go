@@ -14,6 +14,7 @@ type entry struct {
 	id      bt.PeerID
 	strikes uint8
 	banned  bool
+	idle    bool
 }
 
 // Book is the memory of one engine. The zero value is ready.
@@ -29,6 +30,15 @@ func (b *Book) Banned(id bt.PeerID) bool {
 
 // Convict bans id at once: a leaf hash refuted what it sent.
 func (b *Book) Convict(id bt.PeerID) { b.get(id).banned = true }
+
+// Shun remembers that id kept us waiting until it was dropped: it is no liar, and yet not worth another connection.
+func (b *Book) Shun(id bt.PeerID) { b.get(id).idle = true }
+
+// Shunned reports whether id kept us waiting before.
+func (b *Book) Shunned(id bt.PeerID) bool {
+	e := b.find(id)
+	return e != nil && e.idle
+}
 
 // Suspect counts one failed piece that id had a part in, and reports whether it is banned by now.
 func (b *Book) Suspect(id bt.PeerID) bool {

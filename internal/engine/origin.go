@@ -1,0 +1,555 @@
+package engine
+
+import (
+	"essaim/internal/bt"
+	"essaim/internal/bt/wire"
+	"essaim/internal/engine/fetcher"
+	"essaim/internal/engine/picker"
+)
+
+// How long peers may keep the origin waiting. In microseconds:
+const (
+	hedgeBegun    = 200_000    // a block that a peer has begun to send
+	hedgeFloor    = 1_500_000  // a piece within the floor of which nothing came
+	hedgeFloorAll = 4_000_000  // one that came, but not whole
+	grace         = 1_300_000  // after opening, for the first neighbours to bring what is not urgent
+	crowdTime     = 15_000_000 // neighbours who have just met fill their floors before timers begin
+	meeting       = 250_000    // from the first neighbour to the last of those who come together
+	listing       = 500_000    // after the handshake, to say what one has
+)
+
+// And in milliseconds of film:
+const (
+	safetyMs      = 700    // how long before the last moment at which the origin would still make it
+	safetyShyMs   = 4_000  // the same after neighbours' faults
+	safetyCrowdMs = 450    // the same in a crowd, where much is about to come
+	aloneMs       = 500    // a fetch that takes longer brings nothing of a later time: another file may need the source first
+	peersMs       = 300    // how long before its time peers must have brought a piece
+	reserveMs     = 3_500  // what a viewer fetches by itself at the start before it waits for the few neighbours there are
+	crowdMs       = 20_000 // of film ahead of where neighbours met, for which there are no timers
+	meetingMs     = 2_000  // ahead of the play head, there is no time to wait until all have met
+	fewMax        = 16     // how many are few
+)
+
+// The limits of fetches from an HTTP source.
+const (
+	fetchBytesMax = 512 << 10
+	fetchesLate   = 4
+	fetchesAhead  = 2
+	fetchOverlap  = 250_000   // the next fetch from a file begins so long before the last one ends
+	fetchQuiet    = 1_500_000 // a fetch that brought nothing for so long no longer keeps peers from its blocks
+	fetchStuck    = 5_000_000 // the same where nothing else came from the source either
+	fetchTimeout  = 8_000_000 // and is given up after so long
+	fetchSkipMax  = 128 << 10 // bytes that nobody wants any more and that are let come, for the sake of what lies behind them
+	refusalsMax   = 5
+	rateGuess     = 500_000 // bytes per second assumed of an origin that has not sent yet
+)
+
+// verdict is what the origin is asked for.
+type verdict uint8
+
+const (
+	leave verdict = iota
+	late          // it would not come in time otherwise: with all that is due with it
+	ahead         // it is our turn, or our timer, to fetch it for ourselves and our neighbours
+)
+
+// survey is what askOrigin finds out on its way through the plan.
+type survey struct {
+	short   bool            // the origin is too slow for everyone to take all from it
+	few     bool            // neighbours there may be, but not many
+	rate    int64           // the origin's, in bytes per second
+	due     int64           // bytes lacked whose time is not after that of the piece looked at
+	next    int             // the first want that due leaves out
+	load    [peersMax]int64 // by peer: bytes that it must bring before, as far as nobody else could
+	holders int64           // what those who have the piece looked at bring together, in bytes per second
+	eta     int64           // when peers will have brought the piece looked at, in ms
+	skip    int             // wants to leave to others whose turn is before ours; -1: not known yet
+}
+
+// askOrigin asks the origin for what peers would not bring in time, for what is ours to fetch ahead, and for nothing else.
+func (e *Engine) askOrigin() {
+	now := int64(e.now)
+	if _, resting := e.origin.Resting(now); resting {
+		return
+	}
+	s := survey{short: e.short(), few: e.members > 0 && e.members <= fewMax && len(e.peers) <= fewMax, rate: e.pace.Rate(now, e.fetches.Waiting()), skip: -1}
+	if s.rate == 0 {
+		s.rate = rateGuess
+	}
+	for i := range e.wants {
+		w := &e.wants[i]
+		a := e.findActive(w.Piece)
+		if !e.toCome(w, a) {
+			continue
+		}
+		v := e.judge(&s, w, a)
+		if v == leave {
+			continue
+		}
+		limit := fetchesLate
+		if v == ahead {
+			limit = fetchesAhead
+			if s.short {
+				limit = 1
+			}
+		}
+		if len(e.fetches.All()) >= limit {
+			if v == ahead {
+				return
+			}
+			continue
+		}
+		if !e.inLine(w) {
+			e.fetch(&s, i, v)
+		}
+	}
+}
+
+// missing is what is still to come of a piece, in bytes.
+func (e *Engine) missing(w *picker.Want) int64 {
+	if e.stock.status[w.Piece] != pieceLacked {
+		return 0
+	}
+	n := int64(e.pieceBytes(w.Piece))
+	if a := e.findActive(w.Piece); a != nil {
+		n -= int64(a.kept) * bt.BlockSize
+	}
+	return max(n, 0)
+}
+
+// judge decides whether the origin is asked for a piece now. It must be called for the plan's pieces in their order.
+func (e *Engine) judge(s *survey, w *picker.Want, a *activePiece) verdict {
+	for ; s.next < len(e.wants) && e.wants[s.next].Class < picker.Window && e.wants[s.next].AheadMs <= w.AheadMs; s.next++ {
+		s.due += e.missing(&e.wants[s.next])
+	}
+	if w.Class == picker.Window && !(a != nil && a.refuted) {
+		return e.judgeWindow(s, w)
+	}
+	held := e.stock.holders[w.Piece] > 0 && e.burden(s, w)
+	if a != nil && a.refuted && !held {
+		return late // what a liar spoilt comes again at once, however far ahead it lies
+	}
+	mates := 0
+	if e.sharing {
+		mates = e.mates(w, picker.WindowMs)
+	}
+	claimed := mates > 0 && e.claimStands(w.Piece)
+	if s.short && (mates > 0 || held) && !e.urgentOnly {
+		switch {
+		case held:
+			if e.overdue(a) || s.holders < s.rate/2 && !s.comes(w) {
+				return late
+			}
+			return leave
+		case claimed:
+			return leave
+		}
+		return e.takeTurn(s, w)
+	}
+	safety := int64(safetyMs)
+	if e.shy() {
+		safety = safetyShyMs
+	} else if mates > fewMax {
+		safety = safetyCrowdMs
+	}
+	if w.AheadMs <= e.pace.LatencyMs()+s.due*1000/s.rate+safety {
+		if held && s.comes(w) {
+			return leave
+		}
+		return late
+	}
+	switch {
+	case e.urgentOnly:
+		return leave
+	case held:
+		switch {
+		case s.comes(w):
+			return leave
+		case w.Class == picker.Floor && e.overdue(a) && (e.shy() || e.down.Rate(int64(e.now)) < e.picker.BytesPerSecond()):
+			return late
+		case w.Class == picker.Urgent && mates > 0 && !s.short:
+			return e.takeTurn(s, w) // those who have it have too many to give it to
+		}
+		return leave
+	case claimed:
+		return leave
+	case mates == 0:
+		if e.expecting() {
+			if s.short {
+				return late // every second counts
+			}
+			if s.few && w.AheadMs < reserveMs {
+				return ahead
+			}
+			return leave
+		}
+		return late
+	}
+	return e.takeTurn(s, w)
+}
+
+// comes: at the rate of the moment, peers bring the piece in time, with all that they must bring before.
+func (s *survey) comes(w *picker.Want) bool { return s.eta+peersMs < w.AheadMs }
+
+// burden shares what is to come of a piece out among the peers that have it and serve us, and reckons when they will have brought it,
+// after all that only they can bring before. It reports whether there are any.
+func (e *Engine) burden(s *survey, w *picker.Want) bool {
+	missing := e.missing(w)
+	n, soonest := int64(0), int64(0)
+	s.holders = 0
+	for i, p := range e.peers {
+		if !p.has(w.Piece) || !p.reliable(e.now) {
+			continue
+		}
+		rate := p.rate.Rate(int64(e.now))
+		if rate == 0 && (p.owedLive == 0 || e.now-p.moved < hedgeUrgent) {
+			rate = rateUnknown / 4
+		}
+		if at := (s.load[i] + missing) * 1000 / max(rate, 1); n == 0 || at < soonest {
+			soonest = at
+		}
+		n++
+		s.holders += rate
+	}
+	if n == 0 {
+		return false
+	}
+	for i, p := range e.peers {
+		if p.has(w.Piece) && p.reliable(e.now) {
+			s.load[i] += missing / n
+		}
+	}
+	s.eta = soonest
+	if n > 1 {
+		s.eta = soonest / min(n, int64(4)) // its blocks come from several at once
+	}
+	return true
+}
+
+// takeTurn: nobody has the piece and several want it. Those who are free take one each, in turn.
+func (e *Engine) takeTurn(s *survey, w *picker.Want) verdict {
+	within := int64(picker.FloorMs)
+	if s.short {
+		within = picker.SpreadMs
+	}
+	if e.now-e.crowdAt < meeting && w.AheadMs > meetingMs {
+		return leave // others are about to join; all must see the same neighbours to share the work
+	}
+	if !s.short {
+		if e.ours(w, within) {
+			return ahead
+		}
+		return leave
+	}
+	if s.skip < 0 {
+		s.skip = e.turnOf(w, within)
+	}
+	if s.skip > 0 {
+		s.skip--
+		return leave
+	}
+	return ahead
+}
+
+// judgeWindow: beyond the floor there is time, and the origin is asked by whoever's timer runs out first.
+func (e *Engine) judgeWindow(s *survey, w *picker.Want) verdict {
+	if e.urgentOnly || !e.sharing || e.stock.holders[w.Piece] > 0 || w.AheadMs > picker.SpreadMs {
+		return leave
+	}
+	if !s.short {
+		if !e.crowded || e.now-e.crowdAt < crowdTime {
+			e.crowdMs, _ = e.picker.Playing(int64(e.now))
+			return leave
+		}
+		if e.picker.FilmMs(w.File, w.Piece)-e.crowdMs < crowdMs {
+			return leave // when they met there was no time for timers to spread over: those within the floor take turns
+		}
+		if w.AheadMs > e.picker.TimerMs(w.Piece, e.crowdMs, max(e.members, uint32(len(e.peers)+1))) {
+			return leave
+		}
+	}
+	if e.mates(w, picker.WindowMs) == 0 || e.claimStands(w.Piece) {
+		return leave
+	}
+	if s.short {
+		return e.takeTurn(s, w)
+	}
+	return ahead
+}
+
+// short: if everyone took all from the origin it would not do. Its own rate is less than twice the film's.
+func (e *Engine) short() bool {
+	rate := e.pace.Rate(int64(e.now), e.fetches.Waiting())
+	return rate > 0 && rate < 2*e.picker.BytesPerSecond()
+}
+
+// expecting: neighbours may still come who would spare the origin.
+func (e *Engine) expecting() bool {
+	if !e.sharing {
+		return false
+	}
+	if e.now-e.openedAt < grace && e.members != 1 {
+		return true
+	}
+	for _, p := range e.peers {
+		if p.ready && !p.listed && e.now-p.since < listing {
+			return true
+		}
+	}
+	return false
+}
+
+// inLine: a fetch under way has yet to bring earlier bytes of the file, or what is wanted more badly, and longer to do so than
+// a round trip. Where the source's rate is short, another would only take from it what the player needs sooner.
+func (e *Engine) inLine(w *picker.Want) bool {
+	f, n := e.locate(w.Piece)
+	at := int64(n*f.blocksPerPiece) * bt.BlockSize
+	all := e.fetches.All()
+	for i := range all {
+		ft := &all[i]
+		left, age := ft.To-ft.From-ft.Got, int64(e.now)-ft.Began
+		if ft.Got > 0 && left*age <= ft.Got*fetchOverlap {
+			continue
+		}
+		if silent := int64(e.now) - ft.Moved; silent >= fetchQuiet && (e.pace.Last() > ft.Moved || silent >= fetchStuck) {
+			continue // it is this fetch that is stuck, and not the source
+		}
+		if ft.File == w.File && ft.From+ft.Got <= at {
+			return true
+		}
+		if k := e.wantOf(e.files[ft.File].FirstPiece + uint32((ft.From+ft.Seen)/int64(e.title.PieceLength))); k != nil && (k.Class < w.Class || k.AheadMs < w.AheadMs) {
+			return true
+		}
+	}
+	return false
+}
+
+// overdue: peers had their chance with a piece that was asked of them.
+func (e *Engine) overdue(a *activePiece) bool {
+	return a != nil && a.asked > 0 && (e.now-max(a.asked, a.moved) > hedgeFloor || e.now-a.asked > hedgeFloorAll)
+}
+
+// fetch asks the origin for the i-th want, and with the same request for what follows it in the file and is late as well.
+func (e *Engine) fetch(s *survey, i int, v verdict) {
+	w := e.wants[i]
+	f, n := e.locate(w.Piece)
+	from, to := e.gap(f, n, w.Piece, 0)
+	if to <= from {
+		return
+	}
+	look := *s
+	for next := w.Piece + 1; v == late && to == min(int64(n+1)*int64(e.title.PieceLength), int64(f.Size)) && to-from < fetchBytesMax; next++ {
+		n++
+		if n >= f.pieces || !e.wanted(next) || e.stock.status[next] != pieceLacked {
+			break
+		}
+		k := e.wantOf(next)
+		if k == nil || k.AheadMs > w.AheadMs && (s.short || (to-from)*1000/s.rate > aloneMs) || e.judge(&look, k, e.findActive(next)) != late {
+			break
+		}
+		start, end := e.gap(f, n, next, to)
+		if start != to || end <= start {
+			break
+		}
+		to = end
+	}
+	if v == late {
+		e.note(NoteUrgent, Output{Piece: w.Piece})
+	}
+	e.activate(w.Piece)
+	ft := e.fetches.Begin(int64(e.now), w.File, from, to)
+	e.emit(Output{Kind: FetchRange, Ref: Ref(ft.Ref), File: w.File, From: from, To: to})
+	e.claim(wire.EssaimFetching, w.File, from, to)
+}
+
+func (e *Engine) wantOf(piece uint32) *picker.Want {
+	for i := range e.wants {
+		if e.wants[i].Piece == piece {
+			return &e.wants[i]
+		}
+	}
+	return nil
+}
+
+// gap is the first run of bytes, from the offset `from` of the file on, of a piece's blocks that are lacked, or that a peer
+// has begun to send and is slow to end, and that no fetch will bring.
+func (e *Engine) gap(f *fileState, n int, piece uint32, from int64) (start, end int64) {
+	a := e.findActive(piece)
+	start, end = -1, -1
+	slow := a != nil && e.now-max(a.began, a.moved) > hedgeBegun
+	for b := range f.blocksIn(n) {
+		at := int64(n*f.blocksPerPiece+b) * bt.BlockSize
+		lacked := a == nil || a.blocks[b].state == blockLacked || slow && a.blocks[b].state == blockHashing && a.blocks[b].from != 0
+		lacked = lacked && at >= from && !e.fetches.Covers(uint32(e.stock.fileOf[piece]), at)
+		if !lacked {
+			if start >= 0 {
+				break
+			}
+			continue
+		}
+		if start < 0 {
+			start = at
+		}
+		end = at + int64(f.blockLength(n, b))
+	}
+	return start, end
+}
+
+// fetched takes the blocks that have come whole.
+func (e *Engine) fetched(in *Input) {
+	ft := e.fetches.Find(uint32(in.Ref))
+	if ft == nil {
+		return
+	}
+	size := ft.To - ft.From
+	got := min(int64(in.Length), size)
+	if in.Kind == FetchDone {
+		got = size
+	}
+	if got > ft.Got {
+		if ft.Got == 0 {
+			e.pace.First(int64(e.now), ft.Began)
+		} else {
+			e.pace.Got(int64(e.now), ft.Moved, got-ft.Got)
+		}
+		ft.Got, ft.Moved = got, int64(e.now)
+		e.origin.Worked()
+		e.refused = 0
+	}
+	e.takeBlocks(ft)
+	if in.Kind == FetchDone {
+		e.fetches.End(ft.Ref)
+		e.idle = false
+	}
+}
+
+func (e *Engine) takeBlocks(ft *fetcher.Fetch) {
+	f := &e.files[ft.File]
+	for ft.Seen < ft.To-ft.From {
+		at := ft.From + ft.Seen
+		b := int(at / bt.BlockSize)
+		n := b / f.blocksPerPiece
+		b %= f.blocksPerPiece
+		length := f.blockLength(n, b)
+		if ft.Seen+int64(length) > ft.Got {
+			return
+		}
+		ft.Seen += int64(length)
+		piece := f.FirstPiece + uint32(n)
+		if e.stock.status[piece] != pieceLacked {
+			e.note(NoteWasted, Output{Length: length})
+			continue
+		}
+		a := e.activate(piece)
+		// What a peer has only begun to send does not count: it may never end. The host keeps whichever is whole first.
+		if bl := &a.blocks[b]; bl.state == blockKept || bl.state == blockHashing && bl.from == 0 {
+			e.note(NoteWasted, Output{Length: length})
+			continue
+		}
+		e.comes(a, b, 0)
+		e.emit(Output{Kind: Hash, Ref: Ref(ft.Ref), File: ft.File, Piece: piece, Begin: uint32(b) * bt.BlockSize, Length: length})
+	}
+}
+
+func (e *Engine) fetchFailed(in *Input) {
+	if i := e.findHashes(in.Ref); i >= 0 {
+		e.hashesFailed(i)
+		return
+	}
+	ft, ok := e.fetches.End(uint32(in.Ref))
+	if !ok {
+		return
+	}
+	e.claim(wire.EssaimUnfetching, ft.File, ft.From+ft.Seen, ft.To)
+	e.origin.Failed(int64(e.now), e.next())
+	e.refused = in.Reason
+	e.stale = true
+	if e.origin.Failures() >= refusalsMax && (in.Reason == 403 || in.Reason == 404 || in.Reason == 410) {
+		e.giveUp(ft.File)
+	}
+}
+
+// giveUp fails the readers of a file that the origin refuses and no peer has.
+func (e *Engine) giveUp(file uint32) {
+	for _, p := range e.peers {
+		if p.usable(e.now) && p.useful > 0 {
+			return
+		}
+	}
+	for {
+		var ref uint32
+		e.picker.WaitingFor(func(r, f uint32) {
+			if f == file {
+				ref = r
+			}
+		})
+		if ref == 0 {
+			return
+		}
+		e.picker.Cancel(ref)
+		e.emit(Output{Kind: RangeFailed, Ref: Ref(ref), Reason: ReasonUnavailable})
+	}
+}
+
+// expireFetches gives up fetches that have brought nothing for too long.
+func (e *Engine) expireFetches() {
+	for i := 0; i < len(e.fetches.All()); {
+		f := &e.fetches.All()[i]
+		if int64(e.now)-f.Moved < fetchTimeout {
+			i++
+			continue
+		}
+		e.cancelFetch(f)
+		e.origin.Failed(int64(e.now), e.next())
+		e.stale = true
+	}
+}
+
+// sharesWork: there are neighbours with whom to share what a short origin can give.
+func (e *Engine) sharesWork() bool {
+	for i := range e.wants {
+		if w := &e.wants[i]; e.stock.status[w.Piece] == pieceLacked {
+			rate := int64(0)
+			for _, p := range e.peers {
+				if p.has(w.Piece) && p.reliable(e.now) {
+					rate += p.rate.Rate(int64(e.now))
+				}
+			}
+			if rate > e.pace.Rate(int64(e.now), e.fetches.Waiting()) {
+				return true
+			}
+			return e.mates(w, picker.WindowMs) > 0
+		}
+	}
+	return false
+}
+
+// cancelStaleFetches stops fetches of which nothing to come is wanted any more, or only after much that is not: a new
+// one is quicker then. And where the origin is short and neighbours have come, those that are more than our share.
+func (e *Engine) cancelStaleFetches() {
+	share := e.short() && e.sharesWork()
+	for i := 0; i < len(e.fetches.All()); {
+		ft := &e.fetches.All()[i]
+		f := &e.files[ft.File]
+		useful := false
+		for at := ft.From + ft.Seen; at < ft.To && at-ft.From-ft.Got <= fetchSkipMax && !useful; {
+			piece := f.FirstPiece + uint32(at/int64(e.title.PieceLength))
+			useful = e.wanted(piece) && e.stock.status[piece] == pieceLacked
+			at += int64(e.title.PieceLength) - at%int64(e.title.PieceLength)
+		}
+		if useful && !(share && ft.To-ft.From-ft.Got > 2*int64(e.title.PieceLength)) {
+			i++
+			continue
+		}
+		e.cancelFetch(ft)
+	}
+}
+
+func (e *Engine) cancelFetch(f *fetcher.Fetch) {
+	ft, _ := e.fetches.End(f.Ref)
+	e.emit(Output{Kind: CancelFetch, Ref: Ref(ft.Ref)})
+	if ft.From+ft.Seen < ft.To {
+		e.claim(wire.EssaimUnfetching, ft.File, ft.From+ft.Seen, ft.To)
+	}
+}
