@@ -6,7 +6,7 @@ import "time"
 func plain(name, doc string, viewers int, change func(*Scene)) Scene {
 	s := Scene{
 		name: name, doc: doc, Viewers: viewers, Arrival: "flash", Spread: 500 * time.Millisecond,
-		Film: 180 * time.Second, Bitrate: 2_000_000, Piece: 64, Titles: 1, Zipf: 0.8,
+		Film: 180 * time.Second, Bitrate: 2_000_000, Piece: 32, Titles: 1, Zipf: 0.8,
 		Down: 20_000_000, Up: 4_000_000, Limit: 4_000_000, Delay: 40 * time.Millisecond, Setup: 100 * time.Millisecond, Consent: 1,
 		Policy: "essaim", Requests: "block",
 	}
@@ -23,7 +23,7 @@ func capped(s *Scene) { s.Origin = 2_600_000 }
 
 func evening(consent float64) func(*Scene) {
 	return func(s *Scene) {
-		s.Arrival, s.Spread, s.Film, s.Titles, s.Piece = "uniform", time.Hour, 30*time.Minute, 200, 128
+		s.Arrival, s.Spread, s.Film, s.Titles, s.Piece = "uniform", time.Hour, 30*time.Minute, 200, 64
 		s.Cache, s.Consent = 1, consent
 	}
 }

@@ -308,13 +308,8 @@ func (s *seat) wake(at instant) {
 	s.step(engine.Input{Kind: engine.Tick})
 }
 
-var trace func(s *seat, o *engine.Output)
-
 func (s *seat) do(o *engine.Output) {
 	d := s.d
-	if trace != nil {
-		trace(s, o)
-	}
 	switch o.Kind {
 	case engine.RangeReady:
 		d.player.ready(d, int64(o.Ref))
@@ -478,7 +473,7 @@ func (s *seat) announce(o *engine.Output) {
 	if o.Flags&engine.FlagStopped != 0 {
 		flags |= announceStopped
 	}
-	d.to(event{at: max(d.now(), d.doorAt) + d.w.delay, dst: trackerActor, kind: evAnnounce, seat: s.n, a: o.From, b: flags, c: int64(s.film.number)})
+	d.to(event{at: max(d.now(), d.doorAt) + d.w.delay, dst: trackerActor, kind: evAnnounce, seat: s.n, a: o.From, b: flags, c: int64(s.film.number), conn: o.Length})
 }
 
 func (s *seat) introduce(id bt.PeerID) {

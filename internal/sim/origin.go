@@ -242,8 +242,6 @@ func slowStartRoom(sent, window int64) int64 {
 	return allowed - sent
 }
 
-var dupTrace func(o *origin, at, n int64)
-
 // sentToSeveral stands in film.sent for more than one viewer.
 const sentToSeveral = math.MaxUint32
 
@@ -262,9 +260,6 @@ func (o *origin) count(i uint32, s *stream, n int64) {
 		b := at / blockSize
 		if first := f.sent[b]; first != 0 && first != to {
 			o.by[i].duplicate += next - at
-			if dupTrace != nil {
-				dupTrace(o, at, next-at)
-			}
 		}
 		if next%blockSize == 0 || next == f.size {
 			switch f.sent[b] {

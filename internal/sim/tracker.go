@@ -46,7 +46,7 @@ func (t *tracker) handle(e *event) {
 		d := t.w.devices[e.src-firstViewer]
 		r, err := t.set.Announce(now, &swarm.Announce{
 			Swarm: hash, Peer: id, Socket: socket, Kind: swarm.Viewer, Seed: e.b&announceSeed != 0, Started: e.b&announceStarted != 0,
-			PositionMs: e.a, UplinkKbps: int(d.up * 8 / 1000), Want: -1, // as many as the service thinks right
+			PositionMs: e.a, UplinkKbps: int(d.up * 8 / 1000), Want: int(e.conn), // as many as the service thinks right
 		})
 		if err != nil {
 			return

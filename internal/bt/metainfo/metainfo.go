@@ -85,13 +85,18 @@ func (f *File) PieceCount(pieceLength uint32) uint32 {
 	return uint32((f.Size + int64(pieceLength) - 1) / int64(pieceLength))
 }
 
-// ChoosePieceLength is the piece length for a torrent of so many bytes in all: 32 KiB up to 12 MB, so that a short
-// film has enough pieces to share; 256 KiB up to 12 GB; then 512 KiB, which keeps have messages and bitfields small.
+// ChoosePieceLength is the piece length for a torrent of so many bytes in all. A piece is what can be passed on once it is whole, so
+// that small ones spread sooner through a crowd that starts together: 32 KiB up to 64 MB, doubling at 512 MB, 4 GB and 24 GB up to
+// 512 KiB, which keeps have messages, bitfields and v1's list of hashes below 70,000 entries for films of any usual length.
 func ChoosePieceLength(total int64) uint32 {
 	switch {
-	case total <= 12e6:
+	case total <= 64e6:
 		return 32 << 10
-	case total <= 12e9:
+	case total <= 512e6:
+		return 64 << 10
+	case total <= 4e9:
+		return 128 << 10
+	case total <= 24e9:
 		return 256 << 10
 	}
 	return 512 << 10

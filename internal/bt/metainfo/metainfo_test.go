@@ -134,10 +134,12 @@ func TestPieceLengthFollowsTheTotalSize(t *testing.T) {
 		want  uint32
 	}{
 		{1, 32 << 10},
-		{12e6, 32 << 10},
-		{12e6 + 1, 256 << 10},
-		{12e9, 256 << 10},
-		{12e9 + 1, 512 << 10},
+		{64e6, 32 << 10},
+		{64e6 + 1, 64 << 10},
+		{512e6 + 1, 128 << 10},
+		{4e9 + 1, 256 << 10},
+		{24e9, 256 << 10},
+		{24e9 + 1, 512 << 10},
 		{1 << 44, 512 << 10},
 	} {
 		if got := ChoosePieceLength(c.total); got != c.want {
