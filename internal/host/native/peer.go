@@ -106,6 +106,7 @@ func (c *core) takeHead(p *peer, b []byte) []byte {
 		c.run()
 	case more == 0: // keepalive
 		p.rest = p.rest[:0]
+		c.step(engine.Input{Kind: engine.MessageReceived, Peer: p.ref})
 	case more == len(p.rest):
 		msg := p.rest
 		p.rest = nil

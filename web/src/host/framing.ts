@@ -17,7 +17,7 @@ const pieceHead = 9;
 export interface FramerEvents {
   /** The first 68 bytes. */
   handshake(data: Bytes): void;
-  /** A whole message without its length. The bytes hold until the call returns. */
+  /** A whole message without its length; a keepalive is empty. The bytes hold until the call returns. */
   message(data: Bytes): void;
   /** A piece message's id, index and begin came; says whether to collect the payload of `length` bytes. */
   pieceHead(head: Bytes, length: number): boolean;
@@ -103,6 +103,7 @@ export class Framer {
         this.length = uint32(got, 0);
         if (this.length > messageMax) this.violate();
         else if (this.length > 0) this.expect("id", 1);
+        else this.finish(new Uint8Array(0)); // a keepalive
         return;
       case "id":
         this.id = got[0]!;
