@@ -138,7 +138,7 @@ func (e *Engine) judge(s *survey, w *picker.Want, a *activePiece) verdict {
 	if s.short && (mates > 0 || held) && !e.urgentOnly {
 		switch {
 		case held:
-			if e.overdue(a) || s.holders < s.rate/2 && !s.comes(w) {
+			if e.overdue(a) || mates == 0 && s.holders < e.picker.BytesPerSecond()/4 && !s.comes(w) {
 				return late
 			}
 			return leave
