@@ -7,10 +7,7 @@ import (
 )
 
 // silent is the world of a core that has a peer and nothing to do: it announces and fetches into the void.
-type silent struct {
-	outside
-	at *engine.Instant
-}
+type silent struct{ at *engine.Instant }
 
 func (s silent) now() engine.Instant                { return *s.at }
 func (silent) announce(int64, uint32, engine.Flags) {}
