@@ -8,7 +8,7 @@ func plain(name, doc string, viewers int, change func(*Scene)) Scene {
 		name: name, doc: doc, Viewers: viewers, Arrival: "flash", Spread: 500 * time.Millisecond,
 		Film: 180 * time.Second, Bitrate: 2_000_000, Piece: 32, Titles: 1, Zipf: 0.8,
 		Down: 20_000_000, Up: 4_000_000, Limit: 4_000_000, Delay: 40 * time.Millisecond, Setup: 100 * time.Millisecond, Consent: 1,
-		Policy: "essaim", Requests: "block",
+		Policy: "essaim",
 	}
 	if change != nil {
 		change(&s)
@@ -55,9 +55,6 @@ var scenes = []Scene{
 	}),
 	plain("restless", "40 viewers within a minute who seek, pause and leave, some behind NATs, with loss", 40, func(s *Scene) {
 		s.Arrival, s.Spread, s.Seeks, s.Pauses, s.Leave, s.NAT, s.Loss, s.Jitter = "uniform", time.Minute, 40, 20, 0.3, 0.2, 0.002, 5*time.Millisecond
-	}),
-	plain("crowd-10000", "10,000 viewers within five minutes, 10 min of one film, whole pieces at a time", 10_000, func(s *Scene) {
-		s.Arrival, s.Spread, s.Film, s.Piece, s.Requests = "uniform", 5*time.Minute, 10*time.Minute, 256, "piece"
 	}),
 	plain("rehearsal-8", "the rehearsal's 8 at once: no delay, 60 s of film", 8, rehearsal),
 	plain("rehearsal-stagger-8", "the rehearsal's 8, one every 5 s: no delay, 60 s of film", 8, func(s *Scene) {

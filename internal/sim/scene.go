@@ -49,8 +49,7 @@ type Scene struct {
 	Claimers   float64 `set:"claimers" doc:"share who say that they fetch, and never do"`
 	Silent     float64 `set:"silent" doc:"share who connect and say nothing"`
 
-	Policy   string `set:"policy" doc:"essaim; urgent: the origin is asked only for what is urgent; http: no peers at all"`
-	Requests string `set:"requests" doc:"block: 16 KiB as in earnest; piece: a whole piece at a time, for crowds above 2,000"`
+	Policy string `set:"policy" doc:"essaim; urgent: the origin is asked only for what is urgent; http: no peers at all"`
 }
 
 // Rate is in bits per second; Set takes 4M, 800k or a number.
@@ -174,9 +173,6 @@ func (s *Scene) check() error {
 		return err
 	}
 	if err := oneOf("policy", s.Policy, "essaim", "urgent", "http"); err != nil {
-		return err
-	}
-	if err := oneOf("requests", s.Requests, "block", "piece"); err != nil {
 		return err
 	}
 	for _, share := range []struct {
