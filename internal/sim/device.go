@@ -27,6 +27,10 @@ func (m manner) String() string {
 	return [...]string{"", "polluter", "free rider", "stalled", "claimer", "silent"}[m]
 }
 
+// attacks: it is no viewer whose fare counts. What such a one fetches for itself, having been shut out of the swarm, is its own affair; the
+// harm that it does is measured in what happens to the others. Who serves nobody, or says nothing, is a viewer.
+func (m manner) attacks() bool { return m == polluter || m == stalled || m == claimer }
+
 // cached is a film that a device holds at arrival, from a piece on.
 type cached struct{ film, from int }
 

@@ -29,7 +29,7 @@ type origin struct {
 	hashesSent  int64
 }
 
-type originCount struct{ sent, duplicate int64 }
+type originCount struct{ sent, after20, duplicate int64 }
 
 type originConn struct {
 	streams []stream
@@ -254,6 +254,7 @@ func (o *origin) count(i uint32, s *stream, n int64) {
 	to := i + 1
 	o.sentBytes += n
 	o.by[i].sent += n
+	o.by[i].after20 += max(0, s.from+n-max(s.from, f.after20))
 	o.sentAfter20 += max(0, s.from+n-max(s.from, f.after20))
 	for at := s.from; at < s.from+n; {
 		next := min(at-at%blockSize+blockSize, s.from+n)

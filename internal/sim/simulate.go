@@ -69,9 +69,6 @@ func compare(w *world, r *Result) []Extra {
 	worse := 0.0
 	for i := range r.Run.Viewers {
 		a, b := &r.Run.Viewers[i], &r.Twin.Viewers[i]
-		if w.devices[i].manner != honest && w.devices[i].manner != silent {
-			continue
-		}
 		x, y := a.Startup-b.Startup, a.Stalled-b.Stalled
 		switch {
 		case a.Startup < 0 && b.Startup >= 0:

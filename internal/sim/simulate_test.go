@@ -249,7 +249,6 @@ func TestSimulateRefusesWhatCannotBePlayed(t *testing.T) {
 		{"viewers=200001", "viewers"},
 		{"arrival=never", "arrival"},
 		{"policy=torrent", "policy"},
-		{"requests=byte", "requests"},
 		{"consent=1.1", "consent"},
 		{"polluters=2", "polluters"},
 		{"titles=0", "titles"},

@@ -320,6 +320,11 @@ func (w *world) result() *audience.Run {
 	watched := make([][]instant, len(w.films)) // by film and segment: not 0 if somebody watched it
 	for _, d := range w.devices {
 		d.player.settle(w.ended)
+		if d.manner.attacks() {
+			r.OriginBytes -= w.origin.by[d.id-firstViewer].sent
+			r.OriginBytesAfter20s -= w.origin.by[d.id-firstViewer].after20
+			continue
+		}
 		v := d.stats
 		if d.manner != honest {
 			v.Name = strconv.Itoa(int(d.id)-firstViewer+1) + ", " + d.manner.String()
