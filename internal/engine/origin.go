@@ -168,6 +168,8 @@ func (e *Engine) judge(s *survey, w *picker.Want, a *activePiece) verdict {
 			return leave
 		case w.Class == picker.Floor && e.overdue(a) && (e.shy() || e.down.Rate(int64(e.now)) < e.picker.BytesPerSecond()):
 			return late
+		case w.Class == picker.Urgent && e.now-e.crowdAt > crowdTime:
+			return late // neighbours cannot keep the floor full
 		case w.Class == picker.Urgent && mates > 0 && !s.short:
 			return e.takeTurn(s, w) // those who have it have too many to give it to
 		}

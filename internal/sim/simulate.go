@@ -55,7 +55,9 @@ func Simulate(ctx context.Context, s Scene, o Options) (*Result, error) {
 		return nil, err
 	}
 	r := &Result{Run: w.result(), Twin: twin.result()}
-	r.Run.OffloadBound = offloadBound(twin)
+	if s.Polluters+s.Stalled+s.Claimers == 0 { // who attacks is not counted in the offload, and would be in the bound
+		r.Run.OffloadBound = offloadBound(twin)
+	}
 	r.Extra = compare(w, r)
 	return r, nil
 }
