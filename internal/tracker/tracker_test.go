@@ -266,6 +266,25 @@ func TestTwoViewersMeetByOneOfferAndOneAnswer(t *testing.T) {
 	}
 }
 
+func TestViewerIsToldOfAsManyPeersAsItAsksFor(t *testing.T) {
+	_, url := serve(t, Config{LAN: true})
+	for i := range 4 {
+		r := ours(goodTicket)
+		r.NumWant = 0
+		if got := dial(t, url, 1+i).reply(r); len(got.Viewer.Meet) != 0 {
+			t.Errorf("who asks for nobody is told %+v", got.Viewer)
+		}
+	}
+	last := dial(t, url, 5)
+	for _, c := range []struct{ want, met int }{{0, 0}, {3, 3}, {3, 1}} { // of four others, none twice
+		r := ours(goodTicket)
+		r.NumWant = c.want
+		if got := last.reply(r); len(got.Viewer.Meet) != c.met {
+			t.Errorf("who asks for %d is told %+v, want %d", c.want, got.Viewer, c.met)
+		}
+	}
+}
+
 func TestWebTorrentOffersAreRelayedOneToEach(t *testing.T) {
 	_, url := serve(t, Config{LAN: true})
 	seed, viewer, third := dial(t, url, 1), dial(t, url, 2), dial(t, url, 3)

@@ -111,6 +111,7 @@ type Effect struct {
 	Failed     bool
 	PositionMs int64
 	Rendition  uint32
+	Want       uint32 // of announce: how many introductions
 	Event      string
 }
 

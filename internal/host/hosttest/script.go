@@ -135,6 +135,7 @@ type effectEntry struct {
 	Failed     bool              `json:"failed"`
 	PositionMs int64             `json:"position_ms"`
 	Rendition  uint32            `json:"rendition"`
+	Want       uint32            `json:"want"`
 	Event      string            `json:"event"`
 }
 

@@ -288,8 +288,8 @@ func (w *world) find(x *effectEntry) int {
 	for j := range w.did {
 		d := &w.did[j]
 		if d.Type != x.Type || d.Peer != x.Peer || d.Piece != x.Piece || !bytes.Equal(d.Data, x.Data) || d.URL != x.URL ||
-			d.Read != x.Read || d.Failed != x.Failed || d.PositionMs != x.PositionMs || d.Rendition != x.Rendition || d.Event != x.Event ||
-			!maps.Equal(d.Headers, x.Headers) {
+			d.Read != x.Read || d.Failed != x.Failed || d.PositionMs != x.PositionMs || d.Rendition != x.Rendition || d.Want != x.Want ||
+			d.Event != x.Event || !maps.Equal(d.Headers, x.Headers) {
 			continue
 		}
 		switch x.Type {
@@ -306,7 +306,8 @@ func (w *world) find(x *effectEntry) int {
 }
 
 func describe(x *effectEntry) string {
-	return fmt.Sprintf("%s peer=%d piece=%d url=%q read=%q failed=%t data=%s", x.Type, x.Peer, x.Piece, x.URL, x.Read, x.Failed, short(x.Data))
+	return fmt.Sprintf("%s peer=%d piece=%d url=%q read=%q failed=%t position=%d rendition=%d want=%d event=%q data=%s", x.Type, x.Peer, x.Piece, x.URL, x.Read, x.Failed,
+		x.PositionMs, x.Rendition, x.Want, x.Event, short(x.Data))
 }
 
 func list(es []Effect) string {
@@ -316,7 +317,8 @@ func list(es []Effect) string {
 	s := ""
 	for i := range es {
 		e := &es[i]
-		s += fmt.Sprintf("[%s peer=%d piece=%d url=%q %v read=%q failed=%t data=%s]", e.Type, e.Peer, e.Piece, e.URL, e.Headers, e.Read, e.Failed, short(e.Data))
+		s += fmt.Sprintf("[%s peer=%d piece=%d url=%q %v read=%q failed=%t position=%d rendition=%d want=%d event=%q data=%s]", e.Type, e.Peer, e.Piece, e.URL, e.Headers, e.Read, e.Failed,
+			e.PositionMs, e.Rendition, e.Want, e.Event, short(e.Data))
 	}
 	return s
 }

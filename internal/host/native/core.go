@@ -34,7 +34,8 @@ type outside interface {
 	dial(p engine.PeerRef)
 	// undial forgets a peer that was introduced, and gives up a dial of which nothing came yet.
 	undial(p engine.PeerRef)
-	announce(positionMs int64, rendition uint32, flags engine.Flags)
+	// announce tells the tracker; want is how many introductions we ask for.
+	announce(positionMs int64, rendition, want uint32, flags engine.Flags)
 	// answer ends a read: with data, or with an error.
 	answer(r engine.Ref, data []byte, err error)
 	// noted passes on a Note; the output's Data holds during the call only.
@@ -173,7 +174,11 @@ func (c *core) do(o *engine.Output) {
 			c.out.undial(o.Peer)
 		}
 	case engine.Announce:
-		c.out.announce(o.From, o.File, o.Flags)
+		want := o.Length
+		if o.Flags&engine.FlagStopped != 0 {
+			want = 0 // who leaves meets nobody
+		}
+		c.out.announce(o.From, o.File, want, o.Flags)
 	case engine.SendMessage:
 		if p := c.peers[o.Peer]; p != nil {
 			c.send(p, o.Data)

@@ -87,8 +87,8 @@ func (s *scripted) measure(p engine.PeerRef) {
 
 func (s *scripted) undial(engine.PeerRef) {}
 
-func (s *scripted) announce(ms int64, rendition uint32, flags engine.Flags) {
-	e := hosttest.Effect{Type: hosttest.EffectAnnounce, PositionMs: ms, Rendition: rendition}
+func (s *scripted) announce(ms int64, rendition, want uint32, flags engine.Flags) {
+	e := hosttest.Effect{Type: hosttest.EffectAnnounce, PositionMs: ms, Rendition: rendition, Want: want}
 	switch {
 	case flags&engine.FlagStarted != 0:
 		e.Event = "started"

@@ -9,15 +9,15 @@ import (
 // silent is the world of a core that has a peer and nothing to do: it announces and fetches into the void.
 type silent struct{ at *engine.Instant }
 
-func (s silent) now() engine.Instant                { return *s.at }
-func (silent) announce(int64, uint32, engine.Flags) {}
-func (silent) get(*fetch)                           {}
-func (silent) abort(*fetch)                         {}
-func (silent) dial(engine.PeerRef)                  {}
-func (silent) undial(engine.PeerRef)                {}
-func (silent) measure(engine.PeerRef)               {}
-func (silent) answer(engine.Ref, []byte, error)     {}
-func (silent) noted(*engine.Output)                 {}
+func (s silent) now() engine.Instant                        { return *s.at }
+func (silent) announce(int64, uint32, uint32, engine.Flags) {}
+func (silent) get(*fetch)                                   {}
+func (silent) abort(*fetch)                                 {}
+func (silent) dial(engine.PeerRef)                          {}
+func (silent) undial(engine.PeerRef)                        {}
+func (silent) measure(engine.PeerRef)                       {}
+func (silent) answer(engine.Ref, []byte, error)             {}
+func (silent) noted(*engine.Output)                         {}
 
 // wire is one direction of a channel; what is sent waits until the other side takes it.
 type wire struct {

@@ -349,8 +349,8 @@ func (h *Host) measure(p engine.PeerRef) {
 }
 func (h *Host) dial(p engine.PeerRef)   { h.rtc.dial(p) }
 func (h *Host) undial(p engine.PeerRef) { h.rtc.undial(p) }
-func (h *Host) announce(positionMs int64, rendition uint32, flags engine.Flags) {
-	h.door.announce(positionMs, rendition, flags)
+func (h *Host) announce(positionMs int64, rendition, want uint32, flags engine.Flags) {
+	h.door.announce(positionMs, rendition, want, flags)
 }
 
 // prefix joins an origin's prefix and a path that begins with a slash.

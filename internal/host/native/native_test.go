@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"runtime"
 	"strings"
@@ -177,6 +178,9 @@ func TestPolicySwitchClosesPeersAtOnce(t *testing.T) {
 		select {
 		case r := <-p.meeting.seen:
 			if r.PeerID == b.PeerID() && r.Event == announce.EventStopped {
+				if r.NumWant != 0 {
+					t.Errorf("the goodbye asks for %d introductions", r.NumWant)
+				}
 				return
 			}
 		case <-ctx.Done():
@@ -212,6 +216,40 @@ func TestTicketsTravelInHeadersAndAnnounces(t *testing.T) {
 		}
 	case <-ctx.Done():
 		t.Fatal("no announce")
+	}
+}
+
+// asking is an engine that asks for so many introductions, whatever it would.
+type asking struct {
+	Stepper
+	want uint32
+}
+
+func (a *asking) Step(now engine.Instant, in engine.Input, out []engine.Output) []engine.Output {
+	out = a.Stepper.Step(now, in, out)
+	for i := range out {
+		if out[i].Kind == engine.Announce {
+			out[i].Length = a.want
+		}
+	}
+	return out
+}
+
+func TestAnnounceAsksForAsManyIntroductionsAsTheEngineWants(t *testing.T) {
+	for want, numWant := range map[uint32]int{0: 0, 3: 3, math.MaxUint32: math.MaxInt32} {
+		p := newPlace(t, newFilm(t, 100_000))
+		cfg := p.config()
+		cfg.Engine = &asking{newEngine(), want}
+		ctx := deadline(t)
+		open(t, cfg).Moved(inNoHurry)
+		select {
+		case r := <-p.meeting.seen:
+			if r.NumWant != numWant {
+				t.Errorf("for %d asks for %d, want %d", want, r.NumWant, numWant)
+			}
+		case <-ctx.Done():
+			t.Fatal("no announce")
+		}
 	}
 }
 

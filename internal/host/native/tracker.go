@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -67,12 +68,12 @@ func (t *tracker) allow(peers bool, uplinkKbps int) {
 }
 
 // announce is outside's: it is sent now, or when there is a socket.
-func (t *tracker) announce(positionMs int64, rendition uint32, flags engine.Flags) {
+func (t *tracker) announce(positionMs int64, rendition, want uint32, flags engine.Flags) {
 	title := &t.host.cfg.Title
 	s := t.host.core.stats.taken()
 	t.last = announce.Request{
 		InfoHash: title.InfoHash, PeerID: title.PeerID,
-		Uploaded: s.SentBytes, Downloaded: s.PeerBytes, Left: t.host.core.left(), NumWant: announce.Unknown,
+		Uploaded: s.SentBytes, Downloaded: s.PeerBytes, Left: t.host.core.left(), NumWant: int(min(want, math.MaxInt32)),
 		Viewer: &announce.Viewer{PositionMs: max(positionMs, 0), Rendition: int(rendition), UplinkKbps: t.uplink},
 	}
 	switch {
@@ -95,6 +96,9 @@ func (t *tracker) announce(positionMs int64, rendition uint32, flags engine.Flag
 func (t *tracker) message(event announce.Event) []byte {
 	r := t.last
 	r.Event = event
+	if event == announce.EventStopped {
+		r.NumWant = 0 // also where it is not the engine that leaves
+	}
 	v := *r.Viewer
 	v.Ticket = t.host.cfg.Tickets().Swarm
 	r.Viewer = &v

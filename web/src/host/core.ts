@@ -506,10 +506,11 @@ export class Core implements FetchOwner {
   }
 
   private announce(o: Output): void {
-    const a: Announce = { positionMs: o.from, rendition: o.file };
+    const a: Announce = { positionMs: o.from, rendition: o.file, want: o.length };
     if (o.flags & Flags.Started) a.event = "started";
     else if (o.flags & Flags.Completed) a.event = "completed";
     else if (o.flags & Flags.Stopped) a.event = "stopped";
+    if (a.event === "stopped") a.want = 0; // who leaves meets nobody
     this.parts.net.announce(a);
   }
 

@@ -62,6 +62,7 @@ type Effect = {
   failed?: boolean;
   position_ms?: number;
   rendition?: number;
+  want?: number;
   event?: string;
 };
 type EffectSpec = Omit<Effect, "data" | "handle"> & { data?: Part[]; as?: string; fetch?: string };
@@ -171,7 +172,7 @@ class World {
         close: (peer) => this.did.push({ type: "closed", peer }),
         dial: (peer) => this.did.push({ type: "dial", peer }),
         announce: (a: Announce) => {
-          const effect: Effect = { type: "announce", position_ms: a.positionMs, rendition: a.rendition };
+          const effect: Effect = { type: "announce", position_ms: a.positionMs, rendition: a.rendition, want: a.want };
           if (a.event) effect.event = a.event;
           this.did.push(effect);
         },
@@ -371,7 +372,7 @@ class World {
   }
 
   private is(x: EffectSpec, d: Effect): boolean {
-    for (const key of ["type", "peer", "piece", "url", "read", "position_ms", "rendition", "event"] as const) {
+    for (const key of ["type", "peer", "piece", "url", "read", "position_ms", "rendition", "want", "event"] as const) {
       if (x[key] !== d[key]) return false;
     }
     if ((x.failed ?? false) !== (d.failed ?? false)) return false;

@@ -37,5 +37,7 @@ export interface Announce {
   positionMs: number;
   /** Index of the file that plays. */
   rendition: number;
+  /** How many introductions we ask for. */
+  want: number;
   event?: "started" | "completed" | "stopped";
 }

@@ -74,7 +74,7 @@ const reply = (essaim: object = { meet: [], revoked: [] }) => ({
 });
 
 function open(): FakeSocket {
-  tracker.announce({ positionMs: 1234.5, rendition: 1, event: "started" });
+  tracker.announce({ positionMs: 1234.5, rendition: 1, want: 7, event: "started" });
   const socket = sockets.at(-1)!;
   socket.onopen!({} as Event);
   return socket;
@@ -89,6 +89,7 @@ test("an announce carries the swarm, ourselves and our extension, and no offers"
       uploaded: 1,
       downloaded: 2,
       left: 3,
+      numwant: 7,
       event: "started",
       essaim: { v: 1, ticket: "jwt", pos_ms: 1234, rendition: 1, up_kbps: 8000 },
     },
@@ -160,7 +161,7 @@ test("offers and answers go out to one peer, and only while there is a tracker",
 });
 
 test("a lost tracker is tried again, the next one first, after waits that double up to two minutes", () => {
-  tracker.announce({ positionMs: 0, rendition: 0, event: "started" });
+  tracker.announce({ positionMs: 0, rendition: 0, want: 10, event: "started" });
   const waits: number[] = [];
   for (let i = 0; i < 6; i++) {
     sockets.at(-1)!.onclose!({} as CloseEvent);
@@ -182,7 +183,7 @@ test("two unanswered announces of fifteen seconds each give the tracker up", () 
   expect(timers.map((t) => t.ms)).toEqual([15000]);
   timers.pop()!.due();
   expect(socket.closed).toBe(false);
-  tracker.announce({ positionMs: 1, rendition: 0 });
+  tracker.announce({ positionMs: 1, rendition: 0, want: 0 });
   timers.pop()!.due();
   expect(socket.closed).toBe(true);
   expect(timers.map((t) => t.ms)).toEqual([8000]);
@@ -190,10 +191,10 @@ test("two unanswered announces of fifteen seconds each give the tracker up", () 
 
 test("stopped is said, the socket closed, and nothing tried again until the next announce", () => {
   const socket = open();
-  tracker.announce({ positionMs: 5, rendition: 0, event: "stopped" });
-  expect(socket.sent.at(-1)).toMatchObject({ event: "stopped" });
+  tracker.announce({ positionMs: 5, rendition: 0, want: 0, event: "stopped" });
+  expect(socket.sent.at(-1)).toMatchObject({ event: "stopped", numwant: 0 });
   expect(socket.closed).toBe(true);
   expect(timers).toEqual([]);
-  tracker.announce({ positionMs: 5, rendition: 0, event: "started" });
+  tracker.announce({ positionMs: 5, rendition: 0, want: 10, event: "started" });
   expect(sockets).toHaveLength(2);
 });

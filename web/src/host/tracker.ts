@@ -86,7 +86,7 @@ export class Tracker {
       this.disconnect();
       return;
     }
-    this.last = { positionMs: a.positionMs, rendition: a.rendition };
+    this.last = { positionMs: a.positionMs, rendition: a.rendition, want: a.want };
     if (this.open) this.sendAnnounce(a);
     else this.connect();
   }
@@ -181,6 +181,7 @@ export class Tracker {
       uploaded,
       downloaded,
       left,
+      numwant: a.want,
       ...(a.event && { event: a.event }),
       essaim: {
         v: 1,
