@@ -56,6 +56,10 @@ func (e *Engine) lineUp() {
 		for n = 0; n < len(e.wants) && e.wants[n].Class < picker.Window; n++ {
 			continue
 		}
+	} else if far := e.horizonMs(); far < picker.WindowMs {
+		for n = 0; n < len(e.wants) && e.wants[n].AheadMs < far; n++ {
+			continue
+		}
 	}
 	for from := 0; from < n; {
 		to := from + 1
@@ -68,6 +72,15 @@ func (e *Engine) lineUp() {
 		}
 		from = to
 	}
+}
+
+// horizonMs is how far ahead of the play head peers are asked, and timers may run out. It grows by half of the time since neighbours met:
+// a crowd that filled its windows at once would leave no uplink for what spreads new pieces.
+func (e *Engine) horizonMs() int64 {
+	if !e.crowded || e.short() {
+		return picker.WindowMs
+	}
+	return min(picker.FloorMs+int64(e.now-e.crowdAt)/2_000, picker.WindowMs)
 }
 
 func (e *Engine) wanted(piece uint32) bool { return e.stock.wantedIn[piece] == e.plans }

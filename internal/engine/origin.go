@@ -267,7 +267,17 @@ func (e *Engine) judgeWindow(s *survey, w *picker.Want) verdict {
 		if e.picker.FilmMs(w.File, w.Piece)-e.crowdMs < crowdMs {
 			return leave // when they met there was no time for timers to spread over: those within the floor take turns
 		}
-		if w.AheadMs > e.picker.TimerMs(w.Piece, e.crowdMs, max(e.members, uint32(len(e.peers)+1))) {
+		if w.AheadMs > e.horizonMs() {
+			return leave
+		}
+		timer := e.picker.TimerMs(w.Piece, e.crowdMs, max(e.members, uint32(len(e.peers)+1)))
+		mine := false
+		if s.few && uint32(len(e.peers)+1) >= e.members { // all know one another: timers are for when the one whose it is does not fetch it
+			if mine = e.ours(w, picker.WindowMs); !mine {
+				timer = (timer + picker.FloorMs) / 2
+			}
+		}
+		if !mine && w.AheadMs > timer {
 			return leave
 		}
 	}

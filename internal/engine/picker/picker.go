@@ -295,7 +295,8 @@ func compare(a, b Want) int {
 // a truncated exponential between the floor and SpreadMs, drawn from hash(piece, viewer), as in the feedback-suppression
 // timers of reliable multicast (Nonnenmacher and Biersack, 1999). Most timers fire late; the few early ones spare
 // the rest. The more viewers there are (0: unknown), the steeper, so that about one is early whatever their number. Where
-// viewers came together when their play head was at sinceMs, what lay nearer than SpreadMs then is spread over what was left.
+// viewers came together when their play head was at sinceMs, a piece is spread over a third of what lay between then and the floor: their
+// horizon grows by half of the time that passes, and so a piece comes into it when two thirds of that are over.
 func (p *Picker) TimerMs(piece uint32, sinceMs int64, viewers uint32) int64 {
 	// -ln(u) in 1/65536, u in (0,1]; 45426 = ln 2 · 65536.
 	h := mix(p.seed ^ uint64(piece)*0x9e3779b97f4a7c15)
@@ -306,8 +307,8 @@ func (p *Picker) TimerMs(piece uint32, sinceMs int64, viewers uint32) int64 {
 	}
 	x := min(e<<16/steep, 65536)
 	file := p.fileOf(piece)
-	spread := min(p.pieceMs(file, piece)-sinceMs, SpreadMs)
-	return FloorMs + max(spread-FloorMs, 0)*x>>16
+	spread := max(min((p.pieceMs(file, piece)-sinceMs-FloorMs)/3, SpreadMs-FloorMs), 0)
+	return FloorMs + spread*x>>16
 }
 
 func (p *Picker) fileOf(piece uint32) uint32 {

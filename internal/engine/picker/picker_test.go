@@ -166,7 +166,7 @@ func TestTimersAreTruncatedExponentials(t *testing.T) {
 	const n = 100_000
 	sum := 0.0
 	for i := range uint32(n) {
-		ms := p.TimerMs(i, -60_000, 0)
+		ms := p.TimerMs(i, -200_000, 0)
 		if ms < FloorMs || ms > SpreadMs {
 			t.Fatalf("timer of %d ms", ms)
 		}
@@ -182,7 +182,7 @@ func TestTimersDifferFromViewerToViewer(t *testing.T) {
 	b.seed = 2
 	same := 0
 	for i := range uint32(1000) {
-		if a.TimerMs(i, -60_000, 0) == b.TimerMs(i, -60_000, 0) {
+		if a.TimerMs(i, -200_000, 0) == b.TimerMs(i, -200_000, 0) {
 			same++
 		}
 	}
