@@ -12,7 +12,7 @@ import (
 
 // The horizons, in milliseconds of film from the play head.
 const (
-	// UrgentMs: for what is lacked nearer than this, the fastest source is asked at once.
+	// UrgentMs: what is lacked nearer than this is about to be missed; two peers may be asked for it.
 	UrgentMs = 5_000
 	// FloorMs: what lies nearer is refilled from the origin when peers do not deliver. The player's own goal
 	// of 10 s and one segment more, so that what the player asks for is there already.

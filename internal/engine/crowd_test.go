@@ -1,0 +1,123 @@
+package engine_test
+
+import (
+	"testing"
+
+	"essaim/internal/bt/wire"
+	"essaim/internal/engine"
+)
+
+// newCrowd is a viewer with eight seconds in the player's buffer and one neighbour in step with it, who has nothing. Both lack what
+// lies beyond, which is not late yet. It is given as a function that says an ExtEssaim message and one that lets time pass and returns the
+// pieces that the origin was asked for meanwhile; before its first call nothing is wanted.
+func newCrowd(t *testing.T) (s *stepper, say func(wire.Essaim), fetched func(d engine.Instant) map[uint32]bool) {
+	s = newStepper(t, "film 60s 20000 piece=32768", "policy peers upload", "moved 0s buffered=8s", "at 3s", "connect 1 alice", "say 1 handshake alice", "say 1 have-none")
+	step := func(in engine.Input) {
+		for _, o := range s.engine.Step(s.now, in, nil) {
+			s.out = append(s.out, o)
+		}
+	}
+	hear := func(message []byte) { step(engine.Input{Kind: engine.MessageReceived, Peer: 1, Data: message[4:]}) }
+	hear(wire.AppendExtHandshake(nil, wire.ExtHandshake{Extensions: []wire.Extension{{Name: wire.ExtEssaim, ID: 9}}}))
+	step(engine.Input{Kind: engine.SwarmCounted, Length: 2})
+	step(engine.Input{Kind: engine.PlaybackMoved, To: 8_000, Length: 1000, Flags: engine.FlagPaused})
+	chosen := false
+	say = func(m wire.Essaim) { hear(wire.AppendEssaim(nil, 2, m)) }
+	fetched = func(d engine.Instant) map[uint32]bool {
+		pieces := map[uint32]bool{}
+		if !chosen {
+			chosen = true
+			step(engine.Input{Kind: engine.RenditionChosen})
+		}
+		for end := s.now + d; s.now < end; {
+			s.now += 100_000
+			step(engine.Input{Kind: engine.Tick})
+			var done []engine.Ref
+			for _, o := range s.out {
+				if o.Kind != engine.FetchRange || o.File != 0 {
+					continue
+				}
+				for at := o.From; at < o.To; at += 32 << 10 {
+					pieces[uint32(at>>15)] = true
+				}
+				done = append(done, o.Ref)
+			}
+			s.out = nil
+			for _, ref := range done { // its bytes come, and nobody says what they are: it is not asked for again
+				step(engine.Input{Kind: engine.FetchDone, Ref: ref})
+			}
+		}
+		return pieces
+	}
+	return s, say, fetched
+}
+
+// floor are the pieces between eight and thirteen seconds of that film.
+const (
+	floorFirst = 5
+	floorLast  = 7
+)
+
+func TestNeighboursInStepShareThePiecesOfTheFloor(t *testing.T) {
+	_, say, fetched := newCrowd(t)
+	say(wire.Essaim{Kind: wire.EssaimPlaying, Rate: 0})
+	got := fetched(2_500_000)
+	ours := 0
+	for n := uint32(floorFirst); n <= floorLast; n++ {
+		if got[n] {
+			ours++
+		}
+	}
+	if all := floorLast - floorFirst + 1; ours == 0 || ours == all {
+		t.Errorf("%d of %d pieces were fetched by one of two viewers: %v", ours, all, got)
+	}
+}
+
+func TestAClaimHoldsTheOriginBackForItsTimeOnly(t *testing.T) {
+	_, say, fetched := newCrowd(t)
+	say(wire.Essaim{Kind: wire.EssaimPlaying})
+	say(wire.Essaim{Kind: wire.EssaimFetching, Pieces: 30, WithinMs: 2_000})
+	if got := fetched(3_000_000); len(got) > 0 {
+		t.Errorf("fetched %v though a neighbour says that it does", got)
+	}
+	if got := fetched(4_000_000); len(got) == 0 {
+		t.Error("nothing was fetched after the claim's time")
+	}
+}
+
+func TestWhoBreaksItsWordIsBelievedNoMore(t *testing.T) {
+	_, say, fetched := newCrowd(t)
+	say(wire.Essaim{Kind: wire.EssaimPlaying})
+	say(wire.Essaim{Kind: wire.EssaimFetching, Pieces: 30, WithinMs: 500})
+	got := fetched(5_000_000) // in which the claims lapse
+	for n := uint32(floorFirst); n <= floorLast; n++ {
+		if !got[n] {
+			t.Errorf("piece %d is still left to a neighbour who did not keep its word: %v", n, got)
+		}
+	}
+}
+
+func TestUnfetchingTakesAClaimBack(t *testing.T) {
+	_, say, fetched := newCrowd(t)
+	say(wire.Essaim{Kind: wire.EssaimPlaying})
+	say(wire.Essaim{Kind: wire.EssaimFetching, Pieces: 30, WithinMs: 6_000})
+	if got := fetched(1_000_000); len(got) > 0 {
+		t.Fatalf("fetched %v though a neighbour says that it does", got)
+	}
+	say(wire.Essaim{Kind: wire.EssaimUnfetching, Pieces: 30})
+	if got := fetched(2_500_000); len(got) == 0 {
+		t.Error("nothing was fetched after the claim was taken back")
+	}
+}
+
+func TestAClaimDoesNotHoldBackWhatIsLate(t *testing.T) {
+	s, say, fetched := newCrowd(t)
+	say(wire.Essaim{Kind: wire.EssaimPlaying})
+	say(wire.Essaim{Kind: wire.EssaimFetching, Pieces: 30, WithinMs: 6_000})
+	for _, o := range s.engine.Step(s.now, engine.Input{Kind: engine.PlaybackMoved, From: 7_900, To: 8_000, Length: 1000, Flags: engine.FlagPaused}, nil) {
+		s.out = append(s.out, o)
+	}
+	if got := fetched(1_500_000); len(got) == 0 {
+		t.Error("the player was left to stall for a claim")
+	}
+}
