@@ -11,13 +11,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/mattn/go-isatty"
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"essaim/internal/audience"
 	"essaim/internal/rehearse"
@@ -273,33 +268,12 @@ func rateText(r bitRate) string {
 	return fmt.Sprintf("%g Mbit/s", float64(r)/1e6)
 }
 
-// rehearseProgress draws a bar on a terminal, and otherwise writes a line every few seconds.
+// rehearseProgress tells how far the crowd is, and its end at once.
 func rehearseProgress(to *os.File) (show func(rehearse.Progress), done func()) {
-	if !isatty.IsTerminal(to.Fd()) {
-		const every = 5 * time.Second
-		var last time.Time
-		return func(p rehearse.Progress) {
-			if time.Since(last) < every && p.Ended < p.Viewers {
-				return
-			}
-			last = time.Now()
-			fmt.Fprintln(to, rehearseLine(p))
-		}, func() {}
-	}
-	bars := mpb.New(mpb.WithOutput(to), mpb.WithWidth(40))
-	var line atomic.Value
-	line.Store("")
-	bar := bars.AddBar(1, mpb.BarRemoveOnComplete(), mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
-		return line.Load().(string)
-	})))
+	draw, done := drawProgress(to)
 	return func(p rehearse.Progress) {
-			line.Store(rehearseLine(p))
-			bar.SetTotal(max(int64(p.Total), 1), false)
-			bar.SetCurrent(min(int64(p.Played), int64(p.Total)-1)) // a bar that is full ends; this one ends with the command
-		}, func() {
-			bar.Abort(true)
-			bars.Wait()
-		}
+		draw(rehearseLine(p), int64(p.Played), int64(p.Total), p.Ended >= p.Viewers)
+	}, done
 }
 
 func rehearseLine(p rehearse.Progress) string {

@@ -10,13 +10,9 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/mattn/go-isatty"
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
 	"essaim/internal/vod"
@@ -129,34 +125,14 @@ func readPassword(ctx context.Context, in *os.File, ask io.Writer) (string, erro
 	return strings.TrimRight(line, "\r\n"), nil
 }
 
-// watchProgress draws a bar on a terminal, and otherwise writes a line every few seconds.
+// watchProgress tells how far a viewer is, and each new phase at once.
 func watchProgress(to *os.File) (show func(watch.Progress), done func()) {
-	if !isatty.IsTerminal(to.Fd()) {
-		const every = 5 * time.Second
-		var last time.Time
-		var phase watch.Phase
-		return func(p watch.Progress) {
-			if time.Since(last) < every && p.Phase == phase {
-				return
-			}
-			last, phase = time.Now(), p.Phase
-			fmt.Fprintln(to, watchLine(p))
-		}, func() {}
-	}
-	bars := mpb.New(mpb.WithOutput(to), mpb.WithWidth(40))
-	var line atomic.Value
-	line.Store("")
-	bar := bars.AddBar(1, mpb.BarRemoveOnComplete(), mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
-		return line.Load().(string)
-	})))
+	draw, done := drawProgress(to)
+	var phase watch.Phase
 	return func(p watch.Progress) {
-			line.Store(watchLine(p))
-			bar.SetTotal(max(p.Total, 1), false)
-			bar.SetCurrent(min(p.Bytes, p.Total-1)) // a bar that is full ends; this one ends with the command
-		}, func() {
-			bar.Abort(true)
-			bars.Wait()
-		}
+		draw(watchLine(p), p.Bytes, p.Total, p.Phase != phase)
+		phase = p.Phase
+	}, done
 }
 
 func watchLine(p watch.Progress) string {
