@@ -13,9 +13,7 @@ import (
 func newCrowd(t *testing.T) (s *stepper, say func(wire.Essaim), fetched func(d engine.Instant) map[uint32]bool) {
 	s = newStepper(t, "film 60s 20000 piece=32768", "policy peers upload", "moved 0s buffered=8s", "at 3s", "connect 1 alice", "say 1 handshake alice", "say 1 have-none")
 	step := func(in engine.Input) {
-		for _, o := range s.engine.Step(s.now, in, nil) {
-			s.out = append(s.out, o)
-		}
+		s.out = append(s.out, s.engine.Step(s.now, in, nil)...)
 	}
 	hear := func(message []byte) { step(engine.Input{Kind: engine.MessageReceived, Peer: 1, Data: message[4:]}) }
 	hear(wire.AppendExtHandshake(nil, wire.ExtHandshake{Extensions: []wire.Extension{{Name: wire.ExtEssaim, ID: 9}}}))
@@ -114,9 +112,7 @@ func TestAClaimDoesNotHoldBackWhatIsLate(t *testing.T) {
 	s, say, fetched := newCrowd(t)
 	say(wire.Essaim{Kind: wire.EssaimPlaying})
 	say(wire.Essaim{Kind: wire.EssaimFetching, Pieces: 30, WithinMs: 6_000})
-	for _, o := range s.engine.Step(s.now, engine.Input{Kind: engine.PlaybackMoved, From: 7_900, To: 8_000, Length: 1000, Flags: engine.FlagPaused}, nil) {
-		s.out = append(s.out, o)
-	}
+	s.out = append(s.out, s.engine.Step(s.now, engine.Input{Kind: engine.PlaybackMoved, From: 7_900, To: 8_000, Length: 1000, Flags: engine.FlagPaused}, nil)...)
 	if got := fetched(1_500_000); len(got) == 0 {
 		t.Error("the player was left to stall for a claim")
 	}
