@@ -4,7 +4,7 @@ import (
 	"essaim/internal/bt"
 )
 
-// block is one 16 KiB block of a piece under construction.
+// block is one block of a piece under construction.
 type block struct {
 	state  blockState
 	proven bool    // its digest equals the true leaf
@@ -128,7 +128,7 @@ func (e *Engine) abandon() {
 		}
 		for b := range a.blocks {
 			if a.blocks[b].state == blockKept {
-				e.emit(Output{Kind: Discard, Piece: a.piece, Begin: uint32(b) * bt.BlockSize})
+				e.emit(Output{Kind: Discard, Piece: a.piece, Begin: uint32(b) * e.unit})
 			}
 		}
 		e.dropActive(a.piece)
@@ -142,7 +142,7 @@ func (e *Engine) hashed(in *Input) {
 		return
 	}
 	a := e.findActive(in.Piece)
-	b := in.Begin / bt.BlockSize
+	b := in.Begin / e.unit
 	if a == nil || e.stock.status[in.Piece] != pieceLacked || int(b) >= len(a.blocks) || a.blocks[b].state == blockKept {
 		if a == nil {
 			e.emit(Output{Kind: Discard, Piece: in.Piece, Begin: in.Begin}) // it came too late to be of use
@@ -254,7 +254,7 @@ const maxFold = 32
 func (e *Engine) refute(a *activePiece, b int) {
 	bl := &a.blocks[b]
 	from := bl.from
-	e.note(NoteBadBlock, Output{Peer: from, Piece: a.piece, Begin: uint32(b) * bt.BlockSize})
+	e.note(NoteBadBlock, Output{Peer: from, Piece: a.piece, Begin: uint32(b) * e.unit})
 	e.lose(a, b)
 	a.refuted = true
 	if from == 0 {
@@ -273,7 +273,7 @@ func (e *Engine) lose(a *activePiece, b int) {
 	}
 	a.blocks[b].state = blockLacked
 	a.kept--
-	e.emit(Output{Kind: Discard, Piece: a.piece, Begin: uint32(b) * bt.BlockSize})
+	e.emit(Output{Kind: Discard, Piece: a.piece, Begin: uint32(b) * e.unit})
 	e.stale = true
 }
 

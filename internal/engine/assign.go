@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"essaim/internal/bt"
 	"essaim/internal/engine/picker"
 )
 
@@ -127,7 +126,7 @@ func (e *Engine) refill(p *peer) {
 		}
 		f, n := e.locate(w.Piece)
 		for b := 0; b < f.blocksIn(n) && room > 0; b++ {
-			if a != nil && (a.blocks[b].state != blockLacked || a.blocks[b].asked > 0) || e.covered(w.File, int64(n*f.blocksPerPiece+b)*bt.BlockSize) {
+			if a != nil && (a.blocks[b].state != blockLacked || a.blocks[b].asked > 0) || e.covered(w.File, f.blockAt(n, b)) {
 				continue
 			}
 			if w.Class != picker.Urgent && e.bestPeer(w.Piece, uint32(b)) != p {
@@ -166,7 +165,7 @@ func (e *Engine) askPeers(w *picker.Want, a *activePiece) int {
 		if a != nil && (a.blocks[b].state != blockLacked || a.blocks[b].asked >= most) {
 			continue
 		}
-		if e.covered(w.File, int64(n*f.blocksPerPiece+b)*bt.BlockSize) {
+		if e.covered(w.File, f.blockAt(n, b)) {
 			continue
 		}
 		p := e.bestPeer(w.Piece, uint32(b))

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"essaim/internal/bt"
 	"essaim/internal/bt/wire"
 )
 
@@ -85,14 +84,14 @@ func (e *Engine) sendRequest(p *peer, piece, block, length uint32) {
 	p.owed = append(p.owed, request{piece: piece, block: block, at: e.now})
 	p.owedLive++
 	at := len(e.arena)
-	e.arena = wire.AppendRequest(e.arena, wire.Request{Piece: piece, Begin: block * bt.BlockSize, Length: length})
+	e.arena = wire.AppendRequest(e.arena, wire.Request{Piece: piece, Begin: block * e.unit, Length: length})
 	e.sendFrom(p, at)
 }
 
 func (e *Engine) sendCancel(p *peer, r *request) {
 	f, n := e.locate(r.piece)
 	at := len(e.arena)
-	e.arena = wire.AppendCancel(e.arena, wire.Request{Piece: r.piece, Begin: r.block * bt.BlockSize, Length: f.blockLength(n, int(r.block))})
+	e.arena = wire.AppendCancel(e.arena, wire.Request{Piece: r.piece, Begin: r.block * e.unit, Length: f.blockLength(n, int(r.block))})
 	e.sendFrom(p, at)
 }
 
@@ -293,7 +292,7 @@ func (p *peer) findOwed(piece, begin uint32, cancelled bool) int {
 	found := -1
 	for i := range p.owed {
 		r := &p.owed[i]
-		if r.piece != piece || r.block*bt.BlockSize != begin {
+		if r.piece != piece || r.block*p.unit != begin {
 			continue
 		}
 		if r.cancelled == cancelled {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"essaim/internal/bt"
 	"essaim/internal/bt/wire"
 	"essaim/internal/engine/fetcher"
 	"essaim/internal/engine/picker"
@@ -113,7 +112,7 @@ func (e *Engine) missing(w *picker.Want) int64 {
 	}
 	n := int64(e.pieceBytes(w.Piece))
 	if a := e.findActive(w.Piece); a != nil {
-		n -= int64(a.kept) * bt.BlockSize
+		n -= int64(a.kept) * int64(e.unit)
 	}
 	return max(n, 0)
 }
@@ -135,7 +134,7 @@ func (e *Engine) judge(s *survey, w *picker.Want, a *activePiece) verdict {
 		mates = e.mates(w, picker.WindowMs)
 	}
 	claimed := mates > 0 && e.claimStands(w.Piece)
-	if s.short && (mates > 0 || held) && !e.urgentOnly {
+	if s.short && (mates > 0 || held) && !e.options.UrgentOnly {
 		switch {
 		case held:
 			if e.overdue(a) || mates == 0 && s.holders < e.picker.BytesPerSecond()/4 && !s.comes(w) {
@@ -160,7 +159,7 @@ func (e *Engine) judge(s *survey, w *picker.Want, a *activePiece) verdict {
 		return late
 	}
 	switch {
-	case e.urgentOnly:
+	case e.options.UrgentOnly:
 		return leave
 	case held:
 		switch {
@@ -256,7 +255,7 @@ func (e *Engine) takeTurn(s *survey, w *picker.Want) verdict {
 
 // judgeWindow: beyond the floor there is time, and the origin is asked by whoever's timer runs out first.
 func (e *Engine) judgeWindow(s *survey, w *picker.Want) verdict {
-	if e.urgentOnly || !e.sharing || e.stock.holders[w.Piece] > 0 || w.AheadMs > picker.SpreadMs {
+	if e.options.UrgentOnly || !e.sharing || e.stock.holders[w.Piece] > 0 || w.AheadMs > picker.SpreadMs {
 		return leave
 	}
 	if !s.short {
@@ -316,7 +315,7 @@ func (e *Engine) expecting() bool {
 // a round trip. Where the source's rate is short, another would only take from it what the player needs sooner.
 func (e *Engine) inLine(w *picker.Want) bool {
 	f, n := e.locate(w.Piece)
-	at := int64(n*f.blocksPerPiece) * bt.BlockSize
+	at := f.blockAt(n, 0)
 	all := e.fetches.All()
 	for i := range all {
 		ft := &all[i]
@@ -391,7 +390,7 @@ func (e *Engine) gap(f *fileState, n int, piece uint32, from int64) (start, end 
 	start, end = -1, -1
 	slow := a != nil && e.now-max(a.began, a.moved) > hedgeBegun
 	for b := range f.blocksIn(n) {
-		at := int64(n*f.blocksPerPiece+b) * bt.BlockSize
+		at := f.blockAt(n, b)
 		lacked := a == nil || a.blocks[b].state == blockLacked || slow && a.blocks[b].state == blockHashing && a.blocks[b].from != 0
 		lacked = lacked && at >= from && !e.fetches.Covers(uint32(e.stock.fileOf[piece]), at)
 		if !lacked {
@@ -440,7 +439,7 @@ func (e *Engine) takeBlocks(ft *fetcher.Fetch) {
 	f := &e.files[ft.File]
 	for ft.Seen < ft.To-ft.From {
 		at := ft.From + ft.Seen
-		b := int(at / bt.BlockSize)
+		b := int(at / int64(e.unit))
 		n := b / f.blocksPerPiece
 		b %= f.blocksPerPiece
 		length := f.blockLength(n, b)
@@ -460,7 +459,7 @@ func (e *Engine) takeBlocks(ft *fetcher.Fetch) {
 			continue
 		}
 		e.comes(a, b, 0)
-		e.emit(Output{Kind: Hash, Ref: Ref(ft.Ref), File: ft.File, Piece: piece, Begin: uint32(b) * bt.BlockSize, Length: length})
+		e.emit(Output{Kind: Hash, Ref: Ref(ft.Ref), File: ft.File, Piece: piece, Begin: uint32(b) * e.unit, Length: length})
 	}
 }
 

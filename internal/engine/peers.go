@@ -8,8 +8,9 @@ import (
 // The limits of what one engine keeps up with.
 const (
 	peersMax        = 24
-	pipelineMin     = 4
-	pipelineMax     = 64
+	pipelineMin     = 4         // requests, of blocks of bt.BlockSize
+	pipelineMax     = 64        // the same
+	pipelineLeast   = 2         // requests, however long a block is, so that none waits for the path
 	pipelineTimeUs  = 1_000_000 // a pipeline holds about a second of the peer's rate
 	rateUnknown     = 256 << 10 // bytes per second assumed of a peer that has not sent yet
 	handshakeLimit  = 15_000_000
@@ -21,6 +22,7 @@ const (
 	silenceMax      = 150_000_000 // BEP 3: keepalives come every two minutes
 	keepaliveEvery  = 55_000_000
 	servedQueueMax  = 512        // requests kept for one peer; our reqq
+	requestMax      = 128 << 10  // bytes that one request may ask for
 	sendQueueStuck  = 30_000_000 // a peer that takes nothing of what is queued for so long is dropped
 	rejectsFlood    = 200        // requests out of place, in ten seconds, before the peer is dropped
 	messagesPerTurn = 4_000      // small messages a peer may send per ten seconds
@@ -39,9 +41,10 @@ type peer struct {
 	id        bt.PeerID
 	idKnown   bool // signalling promised it
 	connected bool
-	ready     bool // the handshake came and was right
-	listed    bool // its bitfield, have-all or have-none came, or another message instead
-	fast      bool // both sides know BEP 6
+	ready     bool   // the handshake came and was right
+	listed    bool   // its bitfield, have-all or have-none came, or another message instead
+	fast      bool   // both sides know BEP 6
+	unit      uint32 // bytes of a block
 	since     Instant
 
 	bits         []uint64
@@ -111,11 +114,15 @@ func (p *peer) room(now Instant) int {
 	if !p.usable(now) {
 		return 0
 	}
-	limit := int64(pipelineMin) + p.rate.Rate(int64(now))*pipelineTimeUs/1_000_000/bt.BlockSize
+	least, most := int64(pipelineMin), int64(pipelineMax)
+	if p.unit > bt.BlockSize {
+		least, most = max(least*bt.BlockSize/int64(p.unit), pipelineLeast), max(most*bt.BlockSize/int64(p.unit), pipelineLeast)
+	}
+	limit := least + p.rate.Rate(int64(now))*pipelineTimeUs/1_000_000/int64(p.unit)
 	if p.snubs > 0 {
 		limit = 1
 	}
-	return int(min(limit, pipelineMax)) - p.owedLive
+	return int(min(limit, most)) - p.owedLive
 }
 
 // cost is the time, in microseconds, after which one more block would come from it.
@@ -124,7 +131,7 @@ func (p *peer) cost(now int64) int64 {
 	if rate == 0 {
 		rate = rateUnknown
 	}
-	return int64(p.owedLive+1) * bt.BlockSize * 1_000_000 / max(rate, 1024)
+	return int64(p.owedLive+1) * int64(p.unit) * 1_000_000 / max(rate, 1024)
 }
 
 func (p *peer) owes(piece, block uint32) bool {
@@ -146,7 +153,7 @@ func (e *Engine) introduced(in *Input) {
 		e.emit(Output{Kind: ClosePeer, Peer: in.Peer, Reason: reason})
 		return
 	}
-	e.peers = append(e.peers, &peer{ref: in.Peer, id: id, idKnown: true, since: e.now, amChoking: true, peerChoking: true})
+	e.peers = append(e.peers, &peer{ref: in.Peer, id: id, idKnown: true, since: e.now, unit: e.unit, amChoking: true, peerChoking: true})
 	e.emit(Output{Kind: Dial, Peer: in.Peer})
 }
 
@@ -177,7 +184,7 @@ func (e *Engine) connected(in *Input) {
 		if in.Peer == 0 {
 			return
 		}
-		p = &peer{ref: in.Peer, amChoking: true, peerChoking: true}
+		p = &peer{ref: in.Peer, unit: e.unit, amChoking: true, peerChoking: true}
 		if len(in.Data) == 20 {
 			p.id, p.idKnown = bt.PeerID(in.Data), true
 		}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"essaim/internal/bt"
 	"essaim/internal/bt/wire"
 	"essaim/internal/engine/choker"
 	"essaim/internal/engine/ledger"
@@ -70,7 +69,7 @@ func (e *Engine) rechoke() {
 
 // wished records a peer's request, or refuses it (BEP 3, BEP 6).
 func (e *Engine) wished(p *peer, w wire.Request) {
-	bad := !e.stock.valid(w.Piece) || w.Length == 0 || w.Length > 128<<10 || uint64(w.Begin)+uint64(w.Length) > uint64(e.title.PieceLength)
+	bad := !e.stock.valid(w.Piece) || w.Length == 0 || w.Length > max(requestMax, e.unit) || uint64(w.Begin)+uint64(w.Length) > uint64(e.title.PieceLength)
 	if bad {
 		e.drop(p, ReasonProtocol)
 		return
@@ -171,7 +170,7 @@ func (e *Engine) hands(settled bool) (share, equal int64, full bool) {
 		}
 	}
 	most := e.uplink.Hands(int64(e.now))
-	share, equal = max(most/2, bt.BlockSize), max(most/max(active, 1), bt.BlockSize)
+	share, equal = max(most/2, int64(e.unit)), max(most/max(active, 1), int64(e.unit))
 	held := int64(0)
 	for _, p := range e.peers {
 		if p.still(e.now) {

@@ -9,17 +9,18 @@ import (
 // fileState is what the engine knows of one file's shape and hashes.
 type fileState struct {
 	*TitleFile
-	pieces         int // at least 1
+	pieces         int    // at least 1
+	unit           uint32 // bytes of a block
 	blocks         int
 	blocksPerPiece int
 	layer          []bt.Digest // piece hashes, as far as known
 	known          []bool
 }
 
-func (f *fileState) open(t *TitleFile, pieceLength uint32) {
-	f.TitleFile = t
-	f.blocks = bt.Blocks(int64(t.Size))
-	f.blocksPerPiece = int(pieceLength / bt.BlockSize)
+func (f *fileState) open(t *TitleFile, pieceLength, unit uint32) {
+	f.TitleFile, f.unit = t, unit
+	f.blocks = int((t.Size-1)/uint64(unit) + 1)
+	f.blocksPerPiece = int(pieceLength / unit)
 	f.pieces = (f.blocks + f.blocksPerPiece - 1) / f.blocksPerPiece
 	f.layer = make([]bt.Digest, f.pieces)
 	f.known = make([]bool, f.pieces)
@@ -43,10 +44,12 @@ func (f *fileState) width() int {
 	return w
 }
 
-// blockLength is the length of block b of the file's n-th piece: 16 KiB but for the file's last.
+// blockAt is where in the file block b of its n-th piece begins.
+func (f *fileState) blockAt(n, b int) int64 { return int64(n*f.blocksPerPiece+b) * int64(f.unit) }
+
+// blockLength is the length of block b of the file's n-th piece: a whole one but for the file's last.
 func (f *fileState) blockLength(n, b int) uint32 {
-	at := (uint64(n)*uint64(f.blocksPerPiece) + uint64(b)) * bt.BlockSize
-	return uint32(min(bt.BlockSize, f.Size-at))
+	return uint32(min(uint64(f.unit), f.Size-uint64(f.blockAt(n, b))))
 }
 
 // pieceStatus is where a piece stands.

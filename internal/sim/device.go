@@ -529,8 +529,5 @@ func (s *seat) blockCame(c *conn, e *event) {
 }
 
 func (w *world) newEngine() *engine.Engine {
-	if w.policy == "urgent" {
-		return engine.NewUrgentOnly()
-	}
-	return engine.New()
+	return engine.NewWith(engine.Options{UrgentOnly: w.policy == "urgent"})
 }
