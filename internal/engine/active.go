@@ -235,7 +235,7 @@ func (e *Engine) verify(a *activePiece) {
 		root = bt.Fold(all, w)
 	}
 	if root == f.layer[n] {
-		e.stock.status[a.piece] = pieceStoring
+		e.setStatus(a.piece, pieceStoring)
 		e.emit(Output{Kind: Store, Piece: a.piece})
 		return
 	}

@@ -46,6 +46,8 @@ type audit struct {
 	stock     []bool // pieces that the engine was told it has
 	held      int
 	storing   []bool
+	checking  []bool                       // Check was said, and not answered
+	accepted  []bool                       // the piece that is to be stored is what was found
 	arrivedAt map[[2]uint32]engine.Instant // blocks that the origin brought, and no cause since to ask for them again
 	ticks     []engine.Instant             // idle ones of the last second
 	spoken    []engine.Instant             // announces of the last minute
@@ -72,7 +74,7 @@ func newAudit(h *chaosHost) *audit {
 	n := h.w.film.pieces()
 	return &audit{
 		h: h, peers: map[engine.PeerRef]*auditPeer{}, readers: map[engine.Ref]*auditReader{}, usedRef: map[engine.Ref]bool{},
-		stock: make([]bool, n), storing: make([]bool, n), gets: map[engine.Ref]*auditGet{}, arrivedAt: map[[2]uint32]engine.Instant{}, latest: -1 << 62,
+		stock: make([]bool, n), storing: make([]bool, n), checking: make([]bool, n), accepted: make([]bool, n), gets: map[engine.Ref]*auditGet{}, arrivedAt: map[[2]uint32]engine.Instant{}, latest: -1 << 62,
 	}
 }
 
@@ -135,6 +137,8 @@ func (a *audit) before(now engine.Instant, in *engine.Input) {
 		if a.h.w.film.tainted(in) {
 			a.excuse(in.Piece) // a wrong block makes every block of its piece suspect
 		}
+	case engine.Checked:
+		a.checking[in.Piece] = false
 	case engine.Stored:
 		a.have(in.Piece)
 	case engine.Evicted:
@@ -157,6 +161,7 @@ func (a *audit) outputsBound(in *engine.Input) int {
 	if in.Kind == engine.StoreRestored {
 		n += len(in.Data) / 4 * (2 + a.count)
 	}
+	n += 20 * (2 + a.count) // what is put out at once, and who is told
 	return n
 }
 
@@ -360,7 +365,18 @@ func (a *audit) judge(in *engine.Input, o *engine.Output) {
 		a.peerOf(o)
 	case engine.Hash:
 		a.hash(in, o)
+	case engine.Evict:
+		if a.stock[o.Piece] {
+			a.stock[o.Piece] = false
+			a.held--
+		}
+	case engine.Check:
+		if a.stock[o.Piece] || a.storing[o.Piece] || a.checking[o.Piece] {
+			a.fail("piece %d is to be looked at, which is stored, or being looked at", o.Piece)
+		}
+		a.checking[o.Piece] = true
 	case engine.Store:
+		a.accepted[o.Piece] = in.Kind == engine.Checked && in.Piece == o.Piece
 		if a.stock[o.Piece] || a.storing[o.Piece] {
 			a.fail("piece %d is to be stored twice", o.Piece)
 		}

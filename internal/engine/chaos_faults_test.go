@@ -59,6 +59,8 @@ const (
 	diskFull    fault = "full"    // Store is answered by Evicted
 	diskSlow    fault = "disk"    // Stored comes late
 	diskEvict   fault = "evict"   // pieces vanish
+	diskRot     fault = "rot"     // what an earlier visit left is torn, or another piece's
+	diskHang    fault = "deaf"    // Check is answered late or never
 	hostDigest  fault = "digest"  // digests come late
 	hostRoom    fault = "room"    // blocks that are to be digested are dropped in silence, for want of room
 	hostCount   fault = "count"   // the tracker's and the clock's measures (swarm, round trips) are wild
@@ -79,7 +81,7 @@ var allFaults = []fault{
 	peerLie, peerStall, peerHalf, peerFlood, peerClaim, peerFlap, peerUnasked, peerReject, peerNoise, peerAbuse, peerPlain, peerShake,
 	peerLeave, peerGreedy, peerForget, peerPromise,
 	originError, originRefuse, originHang, originSlow, originShort, originWrong, originHashes,
-	diskFull, diskSlow, diskEvict, hostDigest, hostRoom, hostCount, clockJump, clockRepeat, clockBack, clockTardy,
+	diskFull, diskSlow, diskEvict, diskRot, diskHang, hostDigest, hostRoom, hostCount, clockJump, clockRepeat, clockBack, clockTardy,
 	userSeek, userSwitch, userRead, userPolicy, userRevoke, userPause,
 }
 
@@ -87,7 +89,7 @@ var allFaults = []fault{
 // network and the neighbours do, and every range must come in bounded time.
 var passing = []fault{
 	originError, originRefuse, originHang, originSlow, originShort, originWrong, originHashes,
-	diskFull, diskSlow, diskEvict, hostDigest, hostRoom, clockJump, clockRepeat, clockBack, clockTardy,
+	diskFull, diskSlow, diskEvict, diskHang, hostDigest, hostRoom, clockJump, clockRepeat, clockBack, clockTardy,
 	userSeek, userSwitch, userPolicy, userRevoke, userPause,
 }
 

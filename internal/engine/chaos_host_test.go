@@ -39,7 +39,8 @@ type chaosHost struct {
 	kept    map[[2]uint32]*keptBlock
 	keptLen int
 	store   map[uint32][]byte
-	stored  []uint32 // in the order of storing
+	found   map[uint32][]byte // of an earlier visit, some of it wrong
+	stored  []uint32          // in the order of storing
 	player  *chaosPlayer
 }
 
@@ -70,6 +71,7 @@ func newChaosHost(w *chaos, n int) *chaosHost {
 	h := &chaosHost{
 		w: w, r: stream(w.seed, fmt.Sprintf("host %d", n)), engine: engine.New(), dialing: map[engine.PeerRef]end{}, conns: map[engine.PeerRef]*conn{},
 		byLink: map[*chaosLink]engine.PeerRef{}, fetches: map[engine.Ref]*get{}, kept: map[[2]uint32]*keptBlock{}, store: map[uint32][]byte{},
+		found: map[uint32][]byte{},
 	}
 	h.audit = newAudit(h)
 	copy(h.id[:], fmt.Sprintf("-ES0001-%012d", n))
@@ -93,6 +95,7 @@ func newChaosHost(w *chaos, n int) *chaosHost {
 		h.step(engine.Input{Kind: engine.StoreRestored, Data: data})
 	}
 	h.player = newChaosPlayer(h)
+	h.remember(n)
 	w.after(ms(h.r, 0, 1000), h.mishap)
 	return h
 }
@@ -198,7 +201,10 @@ func (h *chaosHost) do(o *engine.Output, in *engine.Input) {
 	case engine.Store:
 		h.storePiece(o.Piece)
 	case engine.Evict:
+		delete(h.found, o.Piece)
 		h.lose(o.Piece)
+	case engine.Check:
+		h.check(o.Piece)
 	}
 }
 
@@ -450,8 +456,80 @@ func (h *chaosHost) dropKept(piece, begin uint32) {
 	}
 }
 
+// remember is what earlier visits left, told at once or late, and a bound on the store, in some runs.
+func (h *chaosHost) remember(n int) {
+	w, r := h.w, stream(h.w.seed, fmt.Sprintf("found %d", n))
+	if r.IntN(3) == 0 {
+		limit := int64(len(w.film.files[0])) * int64(5+r.IntN(90)) / 100
+		in := engine.Input{Kind: engine.StoreBounded, From: limit, To: limit * int64(r.IntN(2))}
+		in.Data = engine.AppendShelf(nil, []engine.Shelved{{Ref: 1, Members: r.Uint32(), Copies: r.Uint32(), Idle: r.Uint32(), Bytes: uint64(r.IntN(int(limit)))}})
+		h.step(in)
+	}
+	if r.IntN(3) > 0 {
+		return
+	}
+	late, share, verified := ms(r, 0, 12_000)*engine.Instant(r.IntN(2)), r.Float64(), r.IntN(4) == 0
+	w.after(late, func() {
+		in := engine.Input{Kind: engine.StoreFound}
+		if verified {
+			in.Kind = engine.StoreRestored
+		}
+		for piece := range uint32(w.film.pieces()) {
+			if r.Float64() >= share || h.store[piece] != nil || h.audit.storing[piece] {
+				continue
+			}
+			data := bytes.Clone(w.film.piece(piece))
+			in.Data = binary.BigEndian.AppendUint32(in.Data, piece)
+			if verified {
+				h.store[piece] = data
+				h.stored = append(h.stored, piece)
+				continue
+			}
+			if w.faults.hits(r, diskRot, 0.5) {
+				switch r.IntN(3) {
+				case 0:
+					data[r.IntN(len(data))] ^= 1
+				case 1:
+					data = data[:r.IntN(len(data))]
+				default:
+					data = bytes.Clone(w.film.piece(uint32(r.IntN(w.film.pieces()))))
+				}
+			}
+			h.found[piece] = data
+		}
+		h.step(in)
+	})
+}
+
+// check digests what is there of a piece from an earlier visit.
+func (h *chaosHost) check(piece uint32) {
+	d := ms(h.r, 0, 20)
+	if !h.w.healed && h.w.faults.hits(h.r, diskHang, 0.3) {
+		if h.r.IntN(2) == 0 {
+			return
+		}
+		d = ms(h.r, 0, 14_000)
+	}
+	h.w.after(d, func() {
+		var leaves []byte
+		for rest := h.found[piece]; len(rest) > 0; rest = rest[min(bt.BlockSize, len(rest)):] {
+			sum := sha256.Sum256(rest[:min(bt.BlockSize, len(rest))])
+			leaves = append(leaves, sum[:]...)
+		}
+		h.step(engine.Input{Kind: engine.Checked, Piece: piece, Data: leaves})
+	})
+}
+
 func (h *chaosHost) storePiece(piece uint32) {
 	var data []byte
+	if h.audit.accepted[piece] {
+		data = h.found[piece]
+		if !bytes.Equal(data, h.w.film.piece(piece)) {
+			h.w.fail("wrong bytes of piece %d, found in the store, were taken for right", piece)
+		}
+		h.putPiece(piece, data)
+		return
+	}
 	for at := 0; at < h.w.film.pieceSize(piece); at += bt.BlockSize {
 		key := [2]uint32{piece, uint32(at)}
 		k := h.kept[key]
@@ -464,6 +542,11 @@ func (h *chaosHost) storePiece(piece uint32) {
 	if !bytes.Equal(data, h.w.film.piece(piece)) {
 		h.w.fail("wrong bytes of piece %d were stored", piece)
 	}
+	h.putPiece(piece, data)
+}
+
+func (h *chaosHost) putPiece(piece uint32, data []byte) {
+	delete(h.found, piece)
 	d := ms(h.r, 0, 10)
 	if !h.w.healed && h.w.faults.hits(h.r, diskSlow, 0.3) {
 		d = ms(h.r, 0, 6000)

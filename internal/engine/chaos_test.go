@@ -228,6 +228,7 @@ func inputLine(now engine.Instant, in *engine.Input) string {
 		engine.FetchDone: "done", engine.FetchFailed: "failed", engine.Hashed: "hashed", engine.HashesReceived: "hashes", engine.Stored: "stored",
 		engine.Evicted: "evicted", engine.PlaybackMoved: "moved", engine.Seeked: "seeked", engine.RenditionChosen: "chosen",
 		engine.PolicyChanged: "policy", engine.Tick: "tick", engine.SwarmCounted: "count", engine.PathMeasured: "path",
+		engine.StoreFound: "found", engine.Checked: "checked", engine.StoreBounded: "bounded",
 	}
 	name := fmt.Sprint("input ", in.Kind)
 	if int(in.Kind) < len(names) {
@@ -243,6 +244,7 @@ func outputLine(o *engine.Output) string {
 		engine.RangeReady: "ready", engine.RangeFailed: "fail", engine.FetchRange: "fetch", engine.CancelFetch: "cancelfetch", engine.Dial: "dial",
 		engine.ClosePeer: "close", engine.Announce: "announce", engine.SendMessage: "send", engine.SendBlock: "block", engine.Discard: "discard",
 		engine.Hash: "hash", engine.RequestHashes: "askhashes", engine.Store: "store", engine.Evict: "evict", engine.Note: "note",
+		engine.Check: "check", engine.EvictFile: "evictfile", engine.Mark: "mark",
 	}
 	name := fmt.Sprint("output ", o.Kind)
 	if int(o.Kind) < len(names) {

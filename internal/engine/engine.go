@@ -27,6 +27,7 @@ type Engine struct {
 
 	files  []fileState
 	stock  stock
+	cache  cache
 	active []activePiece // pieces of which something was asked or kept
 	picker picker.Picker
 	wants  []picker.Want // the plan of plannedAt
@@ -120,7 +121,7 @@ func (e *Engine) Deadline() (Instant, bool) {
 	}
 	pace := Instant(paceIdle)
 	switch {
-	case e.picker.Waiting() || e.pressing() || len(e.hashes) > 0:
+	case e.picker.Waiting() || e.pressing() || len(e.hashes) > 0 || len(e.cache.checks) > 0:
 		pace = paceBusy
 	case len(e.wants) > 0 || len(e.active) > 0 || len(e.fetches.All()) > 0:
 		pace = pacePlaying
@@ -128,6 +129,9 @@ func (e *Engine) Deadline() (Instant, bool) {
 	at := e.now + pace
 	if e.sharing && e.announceAt < at {
 		at = e.announceAt
+	}
+	if t, ok := e.sweepAt(); ok && t < at {
+		at = t
 	}
 	if t, ok := e.serveAt(); ok && t < at {
 		at = t
@@ -181,6 +185,12 @@ func (e *Engine) apply(in *Input) {
 		}
 	case StoreRestored:
 		e.restored(in.Data)
+	case StoreFound:
+		e.foundStored(in.Data)
+	case Checked:
+		e.checked(in)
+	case StoreBounded:
+		e.storeBounded(in)
 	case RangeWanted:
 		e.rangeWanted(in)
 	case RangeCancelled:
@@ -257,10 +267,13 @@ func (e *Engine) settle(kind InputKind) {
 		e.expireBlocks()
 		e.expireFetches()
 		e.expireHashes()
+		e.expireChecks()
 	}
 	if e.stale || e.now-e.plannedAt > pacePlaying {
 		e.plan()
 	}
+	e.check()
+	e.makeRoom()
 	if !e.idle {
 		e.assign()
 		e.idle = true

@@ -170,6 +170,23 @@ func (e *Engine) flood(p *peer, request bool) bool {
 	return p.turnMessages > messagesPerTurn+len(e.stock.status) // a store filled at once announces every piece
 }
 
+// The token bucket of have and lt_donthave: it holds a store that is filled at once and then some, and fills up at the rate
+// of a viewer who caches what a fast line brings.
+const (
+	newsEvery = 5_000 // microseconds: 200 a second
+	newsBurst = 1_000 // beside one for each piece
+)
+
+// heedNews takes a token for a have or a lt_donthave; false: the peer has spent all of them, and was dropped.
+func (e *Engine) heedNews(p *peer) bool {
+	p.newsDue = max(p.newsDue, e.now) + newsEvery
+	if p.newsDue-e.now <= Instant(newsBurst+len(e.stock.status))*newsEvery {
+		return true
+	}
+	e.drop(p, ReasonFlood)
+	return false
+}
+
 func (e *Engine) handshake(p *peer, data []byte) {
 	h, err := wire.ParseHandshake(data)
 	reason := ReasonNone
@@ -216,6 +233,9 @@ func (e *Engine) hear(p *peer, m *wire.Message, payload uint32) bool {
 	case wire.Have:
 		if !e.stock.valid(m.Request.Piece) {
 			return false
+		}
+		if !e.heedNews(p) {
+			return true
 		}
 		e.learn(p, m.Request.Piece)
 		e.tellInterest(p)
@@ -368,7 +388,7 @@ func (e *Engine) extended(p *peer, m *wire.Message) {
 	case extEssaim:
 		e.essaim(p, m.Payload)
 	case extDontHave:
-		if piece, err := wire.ParseDontHave(m.Payload); err == nil && e.stock.valid(piece) {
+		if piece, err := wire.ParseDontHave(m.Payload); err == nil && e.stock.valid(piece) && e.heedNews(p) {
 			e.unlearn(p, piece)
 			e.tellInterest(p)
 		}

@@ -82,6 +82,7 @@ type peer struct {
 	kept         int
 	turn         Instant // of the flood count
 	turnMessages int
+	newsDue      Instant // when its bucket of haves and lt_donthaves is full again
 }
 
 func (e *Engine) peer(ref PeerRef) *peer {
@@ -345,6 +346,7 @@ func (e *Engine) unlearn(p *peer, piece uint32) {
 	if e.stock.Lacks(piece) {
 		p.useful--
 	}
+	e.cancelOwed(p, func(r *request) bool { return r.piece == piece }) // others may have what it owes of it
 	e.idle = false
 }
 

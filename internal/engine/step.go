@@ -15,7 +15,8 @@ const (
 	TitleOpened
 	// IndexLoaded: File, Data = AppendIndex. Where a file's segments lie in time.
 	IndexLoaded
-	// StoreRestored: Data = big-endian uint32 piece numbers that the host's store already holds, verified.
+	// StoreRestored: Data = big-endian uint32 piece numbers that the host's store already holds, verified. At any time: what
+	// was kept of them meanwhile is discarded.
 	StoreRestored
 	// RangeWanted: Ref = reader, File, From, To (bytes of the file, To exclusive). One range per reader and time.
 	RangeWanted
@@ -49,7 +50,7 @@ const (
 	HashesReceived
 	// Stored: Piece. It can be read and served from now on.
 	Stored
-	// Evicted: Piece. It no longer can.
+	// Evicted: Piece. It no longer can: the host lost it, or did what Evict said.
 	Evicted
 	// PlaybackMoved: From = position, To = end of the player's own contiguous buffer (both ms of film),
 	// Length = playback rate in thousandths, Flags&FlagPaused.
@@ -67,6 +68,15 @@ const (
 	// PathMeasured: Peer, Length = the smoothed round-trip time to it in microseconds, 0 for unknown. Said about once a
 	// second of each peer that SendBlocks go to, where the host can measure it.
 	PathMeasured
+	// StoreFound: Data = big-endian uint32 piece numbers that the host's store may hold from earlier visits. Nothing vouches for
+	// them: each is digested (Check) before it counts, those first that are needed first.
+	StoreFound
+	// Checked: Piece, Data = the concatenated SHA-256 digests of its blocks as they are stored, in order, answering Check. No
+	// Data: it cannot be read.
+	Checked
+	// StoreBounded: From = how many bytes the store may hold, To = how many of them ahead of the play head (0: no bound), Data =
+	// AppendShelf of what it holds of other files. At any time; the last one holds.
+	StoreBounded
 	inputKinds
 )
 
@@ -106,12 +116,21 @@ const (
 	Hash
 	// RequestHashes: Ref, Source, File, Index, Base, Length, Proof: BEP 52's hash request, over HTTP.
 	RequestHashes
-	// Store: Piece. Verified: move its kept blocks to the store, then say Stored; or, if that cannot be, drop them and say Evicted.
+	// Store: Piece. Verified: move its kept blocks to the store, in place of whatever is there of it; or, after Check, count
+	// what is there as the piece. Then say Stored; or, if that cannot be, drop them and say Evicted.
 	Store
-	// Evict: Piece, then say Evicted.
+	// Evict: Piece, verified or found, then say Evicted.
 	Evict
 	// Note: Note = what, and the fields that its own line names. For logs, reports and drawings; nothing depends on it.
 	Note
+	// Check: Piece, which was StoreFound. Digest its blocks as they are stored, and say Checked. Until Store nothing of it may be
+	// read or served.
+	Check
+	// EvictFile: Ref = one of the other files that StoreBounded listed. Remove all that is stored of it.
+	EvictFile
+	// Mark: File, Length = how many viewers its swarm has, Index = how many copies of a piece they hold, in sixteenths. To be
+	// written down beside the file's pieces: it comes back in a later visit's StoreBounded.
+	Mark
 	outputKinds
 )
 

@@ -56,10 +56,17 @@ func (f *fileState) blockLength(n, b int) uint32 {
 type pieceStatus uint8
 
 const (
-	pieceLacked  pieceStatus = iota
-	pieceStoring             // verified, on its way into the store
+	pieceLacked   pieceStatus = iota
+	pieceFound                // the store may hold it from an earlier visit: cache.go
+	pieceChecking             // what was found is being digested
+	pieceAccepted             // and is right; the host has yet to say Stored
+	pieceStoring              // verified, on its way into the store
 	pieceStored
+	pieceLeaving // on its way out of it
 )
+
+// takesRoom: the piece is in the store, and is to stay.
+func (s pieceStatus) takesRoom() bool { return s != pieceLacked && s != pieceLeaving }
 
 // stock is what the host's store holds, and what the peers have.
 type stock struct {
@@ -73,6 +80,8 @@ type stock struct {
 	claimBy    []PeerRef
 	claimUntil []Instant
 	count      uint32 // of stored pieces
+	found      uint32 // of those found and not looked at
+	used       int64  // bytes that the store holds of the title, as far as the engine knows
 }
 
 func (s *stock) open(pieces uint32, files []fileState) {
@@ -112,11 +121,37 @@ func (e *Engine) pieceBytes(piece uint32) uint32 {
 	return uint32(min(uint64(e.title.PieceLength), f.Size-from))
 }
 
+// setStatus moves a piece on, and keeps the counts.
+func (e *Engine) setStatus(piece uint32, to pieceStatus) {
+	was := e.stock.status[piece]
+	e.stock.status[piece] = to
+	bytes := int64(e.pieceBytes(piece))
+	if was.takesRoom() {
+		e.stock.used -= bytes
+	}
+	if to.takesRoom() {
+		e.stock.used += bytes
+	}
+	if was == pieceFound {
+		e.stock.found--
+	}
+	if to == pieceFound {
+		e.stock.found++
+	}
+	if was == pieceStored {
+		e.stock.count--
+	}
+	if to == pieceStored {
+		e.stock.count++
+	}
+}
+
+// restored takes the host's word for pieces that it holds. What was kept of them meanwhile goes.
 func (e *Engine) restored(data []byte) {
 	for ; len(data) >= 4; data = data[4:] {
 		piece := binary.BigEndian.Uint32(data)
 		if e.stock.valid(piece) && e.stock.Lacks(piece) {
-			e.dropActive(piece)
+			e.discardKept(piece)
 			e.hold(piece)
 			e.note(NoteRestored, Output{Piece: piece, Length: e.pieceBytes(piece)})
 		}
@@ -124,14 +159,46 @@ func (e *Engine) restored(data []byte) {
 	e.stale = true
 }
 
-// stored: the host can read and serve the piece from now on.
-func (e *Engine) stored(piece uint32) {
-	if !e.stock.valid(piece) || e.stock.status[piece] != pieceStoring {
+// discardKept ends a lacked piece's construction, and has the host drop what it keeps of it.
+func (e *Engine) discardKept(piece uint32) {
+	if a := e.findActive(piece); a != nil && e.stock.status[piece] == pieceLacked {
+		for b := range a.blocks {
+			if a.blocks[b].state == blockKept {
+				e.emit(Output{Kind: Discard, Piece: piece, Begin: uint32(b) * bt.BlockSize})
+			}
+		}
+	}
+	e.endActive(piece)
+}
+
+// endActive ends a piece's construction; peers need send no more of it.
+func (e *Engine) endActive(piece uint32) {
+	if e.findActive(piece) == nil {
 		return
 	}
-	a := e.findActive(piece)
-	if a != nil {
-		e.note(NotePiece, Output{Piece: piece, Peer: a.mostFrom(), Length: e.pieceBytes(piece)})
+	for _, p := range e.peers {
+		if p.owedLive > 0 {
+			e.cancelOwed(p, func(r *request) bool { return r.piece == piece })
+		}
+	}
+	e.dropActive(piece)
+}
+
+// stored: the host can read and serve the piece from now on.
+func (e *Engine) stored(piece uint32) {
+	if !e.stock.valid(piece) {
+		return
+	}
+	switch e.stock.status[piece] {
+	case pieceStoring:
+		if a := e.findActive(piece); a != nil {
+			e.note(NotePiece, Output{Piece: piece, Peer: a.mostFrom(), Length: e.pieceBytes(piece)})
+		}
+	case pieceAccepted:
+		e.note(NoteRestored, Output{Piece: piece, Length: e.pieceBytes(piece)})
+		e.stale = true
+	default:
+		return
 	}
 	e.dropActive(piece)
 	e.hold(piece)
@@ -139,8 +206,7 @@ func (e *Engine) stored(piece uint32) {
 
 // hold counts the piece as ours and tells the peers.
 func (e *Engine) hold(piece uint32) {
-	e.stock.status[piece] = pieceStored
-	e.stock.count++
+	e.setStatus(piece, pieceStored)
 	for _, p := range e.peers {
 		if p.ready {
 			e.sendHave(p, piece)
@@ -152,25 +218,31 @@ func (e *Engine) hold(piece uint32) {
 	}
 }
 
-// evicted: the host no longer has it. Peers that know BEP 54 are told.
+// unhold makes a stored piece no longer ours: it is refused from now on, and peers that know BEP 54 are told.
+func (e *Engine) unhold(piece uint32, to pieceStatus) {
+	held := e.stock.status[piece] == pieceStored
+	e.setStatus(piece, to)
+	if !held {
+		return
+	}
+	for _, p := range e.peers {
+		if p.ready {
+			e.sendDontHave(p, piece)
+			if p.has(piece) {
+				p.useful++
+				e.tellInterest(p)
+			}
+		}
+	}
+}
+
+// evicted: the host no longer has it.
 func (e *Engine) evicted(piece uint32) {
 	if !e.stock.valid(piece) || e.stock.status[piece] == pieceLacked {
 		return
 	}
-	if e.stock.status[piece] == pieceStored {
-		e.stock.count--
-		for _, p := range e.peers {
-			if p.ready {
-				e.sendDontHave(p, piece)
-				if p.has(piece) {
-					p.useful++
-					e.tellInterest(p)
-				}
-			}
-		}
-	}
-	e.stock.status[piece] = pieceLacked
-	e.dropActive(piece)
+	e.unhold(piece, pieceLacked)
+	e.endActive(piece)
 	e.note(NoteEvicted, Output{Piece: piece})
 	e.stale = true
 }

@@ -137,17 +137,23 @@ func (w *world) run(until engine.Instant) {
 
 // viewer is a player, an engine and its host.
 type viewer struct {
-	w      *world
-	id     bt.PeerID
-	engine *engine.Engine
-	met    map[engine.PeerRef]bt.PeerID
-	flight []byte // recorded when not nil
-	links  map[engine.PeerRef]*link
-	refs   engine.PeerRef
-	kept   map[[2]uint32][]byte
-	store  map[uint32][]byte
-	fetch  map[engine.Ref]bool
-	tick   engine.Instant
+	w        *world
+	id       bt.PeerID
+	engine   *engine.Engine
+	met      map[engine.PeerRef]bt.PeerID
+	flight   []byte // recorded when not nil
+	links    map[engine.PeerRef]*link
+	refs     engine.PeerRef
+	kept     map[[2]uint32][]byte
+	store    map[uint32][]byte
+	found    map[uint32][]byte // from an earlier visit
+	hung     bool              // the store answers no Check
+	left     []engine.Ref      // EvictFile
+	marks    []engine.Output
+	most     int64 // bytes stored at most
+	tookBack int   // messages of lt_donthave sent
+	fetch    map[engine.Ref]bool
+	tick     engine.Instant
 
 	lie        bool
 	mute       bool // accepts requests and never answers
@@ -176,7 +182,7 @@ type link struct {
 
 func (w *world) join() *viewer {
 	v := &viewer{
-		w: w, engine: engine.New(), met: map[engine.PeerRef]bt.PeerID{}, links: map[engine.PeerRef]*link{}, kept: map[[2]uint32][]byte{}, store: map[uint32][]byte{},
+		w: w, engine: engine.New(), met: map[engine.PeerRef]bt.PeerID{}, links: map[engine.PeerRef]*link{}, kept: map[[2]uint32][]byte{}, store: map[uint32][]byte{}, found: map[uint32][]byte{},
 		fetch: map[engine.Ref]bool{}, readers: map[engine.Ref]func(){}, began: w.now, started: -1,
 	}
 	copy(v.id[:], fmt.Sprintf("-ES0001-%012d", len(w.viewers)))
@@ -295,6 +301,9 @@ func (v *viewer) do(o engine.Output) {
 		v.closed = append(v.closed, o.Reason)
 		v.close(o.Peer)
 	case engine.SendMessage:
+		if m, err := wire.Parse(o.Data[min(4, len(o.Data)):]); err == nil && m.ID == wire.Extended && m.ExtID == 1 && len(o.Data) == 10 {
+			v.tookBack++
+		}
 		v.carry(o.Peer, len(o.Data), func(to *viewer, theirs engine.PeerRef) { to.hear(theirs, o.Data) })
 	case engine.SendBlock:
 		v.sendBlock(o)
@@ -323,13 +332,36 @@ func (v *viewer) do(o engine.Output) {
 			piece = append(piece, b...)
 			delete(v.kept, [2]uint32{o.Piece, at})
 		}
+		if piece == nil {
+			piece = v.found[o.Piece]
+		}
+		delete(v.found, o.Piece)
 		v.checkPiece(o.Piece, piece)
 		v.store[o.Piece] = piece
+		v.most = max(v.most, v.holds())
 		w.after(500, func() { v.step(engine.Input{Kind: engine.Stored, Piece: o.Piece}) })
 	case engine.Discard:
 		if o.Peer == 0 {
 			delete(v.kept, [2]uint32{o.Piece, o.Begin})
 		}
+	case engine.Check:
+		if v.hung {
+			return
+		}
+		var leaves []byte
+		for rest := v.found[o.Piece]; len(rest) > 0; rest = rest[min(bt.BlockSize, len(rest)):] {
+			sum := sha256.Sum256(rest[:min(bt.BlockSize, len(rest))])
+			leaves = append(leaves, sum[:]...)
+		}
+		w.after(1000, func() { v.step(engine.Input{Kind: engine.Checked, Piece: o.Piece, Data: leaves}) })
+	case engine.Evict:
+		delete(v.store, o.Piece)
+		delete(v.found, o.Piece)
+		w.after(0, func() { v.step(engine.Input{Kind: engine.Evicted, Piece: o.Piece}) })
+	case engine.EvictFile:
+		v.left = append(v.left, o.Ref)
+	case engine.Mark:
+		v.marks = append(v.marks, o)
 	case engine.RangeReady:
 		f := v.readers[o.Ref]
 		delete(v.readers, o.Ref)
@@ -346,6 +378,17 @@ func (v *viewer) do(o engine.Output) {
 			v.banned = append(v.banned, o.Peer)
 		}
 	}
+}
+
+// holds is how many bytes the store has.
+func (v *viewer) holds() (n int64) {
+	for _, b := range v.store {
+		n += int64(len(b))
+	}
+	for _, b := range v.found {
+		n += int64(len(b))
+	}
+	return n
 }
 
 // checkPiece is the taint check: nothing but the film's own bytes may be stored.

@@ -146,6 +146,32 @@ func (p *Picker) Pieces(file uint32, from, to int64) (first, last uint32) {
 	return p.pieces(&r)
 }
 
+// Around is the first piece of a file and the one after the last that hold film from fromMs to toMs, both counted from
+// the play head at now in ms of film. Empty for a file without an index.
+func (p *Picker) Around(file uint32, now, fromMs, toMs int64) (first, end uint32) {
+	t := &p.tracks[file]
+	pos := p.PositionMs(now)
+	a, b := t.segmentAt(max(pos+fromMs, 0)), t.segmentAt(max(pos+toMs, 0))
+	if a == len(t.index) {
+		return 0, 0
+	}
+	b = min(b, len(t.index)-1)
+	first, end = p.Pieces(file, int64(t.index[a].From), min(int64(t.index[b].To), t.Size))
+	return first, end + 1
+}
+
+// Waited reports whether a reader waits for a piece of a file.
+func (p *Picker) Waited(file, piece uint32) bool {
+	for i := range p.readers {
+		if r := &p.readers[i]; r.file == file {
+			if first, last := p.pieces(r); piece >= first && piece <= last {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Chosen reports whether a file is among those now played.
 func (p *Picker) Chosen(file uint32) bool { return p.tracks[file].chosen }
 

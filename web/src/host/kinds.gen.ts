@@ -27,6 +27,9 @@ export const InputKind = {
   Tick: 23,
   SwarmCounted: 24,
   PathMeasured: 25,
+  StoreFound: 26,
+  Checked: 27,
+  StoreBounded: 28,
 } as const;
 
 /** What the host must do: the kinds of engine outputs. */
@@ -46,6 +49,9 @@ export const OutputKind = {
   Store: 13,
   Evict: 14,
   Note: 15,
+  Check: 16,
+  EvictFile: 17,
+  Mark: 18,
 } as const;
 
 /** What a Note output tells. */
