@@ -27,6 +27,8 @@ const (
 	TicketMax = 4 << 10
 	// MeetMax is the most introductions, and the most revocations, that one reply may hold.
 	MeetMax = 64
+	// OutcomesMax is the most outcomes that one announce may hold.
+	OutcomesMax = 64
 	// depthMax is how deep values may nest; the protocol itself needs four.
 	depthMax = 16
 	// numberMax bounds every count, 2⁵³: what JavaScript counts exactly.
@@ -102,6 +104,44 @@ type Viewer struct {
 	PositionMs int64  // play head, milliseconds of film
 	Rendition  int    // file index of the rendition played
 	UplinkKbps int    // what it can upload, kbit/s; 0: unknown
+	// Outcomes are what became of introductions, those not told before.
+	Outcomes []Outcome
+}
+
+// Outcome says what became of a connection to a peer that the tracker introduced.
+type Outcome struct {
+	PeerID bt.PeerID
+	Fate   Fate
+}
+
+// Fate is what became of an introduction.
+type Fate uint8
+
+// The fates, in the order in which a connection passes through them.
+const (
+	// FateConnected: the channel opened.
+	FateConnected Fate = iota
+	// FateAnswer: the offer was not answered.
+	FateAnswer
+	// FateICE: no path was found (RFC 8445).
+	FateICE
+	// FateDTLS: there was a path, and the handshake on it failed (RFC 8827).
+	FateDTLS
+	// FateChannel: the connection stood, and no data channel opened.
+	FateChannel
+	// FateBudget: one of the two had no connection to spare.
+	FateBudget
+)
+
+// fates are the words that stand for them in messages.
+var fates = [...]string{"connected", "answer", "ice", "dtls", "channel", "budget"}
+
+// String is the word for a fate in messages.
+func (f Fate) String() string {
+	if int(f) < len(fates) {
+		return fates[f]
+	}
+	return "unknown"
 }
 
 // Message is a message from a tracker to a client: exactly one field is set.

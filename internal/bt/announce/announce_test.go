@@ -247,6 +247,23 @@ func TestExtensionOfAnotherVersionIsNoExtension(t *testing.T) {
 	}
 }
 
+func TestOutcomesAreBoundedAndUnknownWordsPassedOver(t *testing.T) {
+	const one = `{"peer_id":"aaaabbbbccccddddeeee","fate":"ice"}`
+	r := mustRequest(t, request(`,"essaim":{"v":1,"met":[{"fate":"eaten","peer_id":"aaaabbbbccccddddeeee"},`+one+`,{"peer_id":"aaaabbbbccccddddeeee"}]}`))
+	if want := []Outcome{{bt.PeerID([]byte("aaaabbbbccccddddeeee")), FateICE}}; !reflect.DeepEqual(r.Viewer.Outcomes, want) {
+		t.Errorf("got %+v, want %+v", r.Viewer.Outcomes, want)
+	}
+	many := one + strings.Repeat(","+one, OutcomesMax-1)
+	if r := mustRequest(t, request(`,"essaim":{"v":1,"met":[`+many+`]}`)); len(r.Viewer.Outcomes) != OutcomesMax {
+		t.Errorf("%d outcomes are read of %d", len(r.Viewer.Outcomes), OutcomesMax)
+	}
+	for _, bad := range []string{many + "," + one, `7`, `{}`, `{"peer_id":"short","fate":"ice"}`, `{"fate":"ice"}`, `{"peer_id":"aaaabbbbccccddddeeee","fate":7}`} {
+		if _, err := ParseRequest(request(`,"essaim":{"v":1,"met":[` + bad + `]}`)); !errors.Is(err, ErrExtension) {
+			t.Errorf("met %.40s: %v, want %v", bad, err, ErrExtension)
+		}
+	}
+}
+
 func TestRequestsAndMessagesSurviveTheRoundTrip(t *testing.T) {
 	for _, want := range sampleRequests() {
 		data := AppendRequest(nil, &want)
@@ -301,7 +318,12 @@ func sampleRequests() []Request {
 		},
 		{
 			InfoHash: hash, PeerID: peer, Event: EventStarted, Left: 5, NumWant: Unknown, HasInfoHash: true,
-			Viewer: &Viewer{Ticket: "a.b.c", PositionMs: 90_000, Rendition: 1, UplinkKbps: 4000},
+			Viewer: &Viewer{
+				Ticket: "a.b.c", PositionMs: 90_000, Rendition: 1, UplinkKbps: 4000,
+				Outcomes: []Outcome{
+					{to, FateConnected}, {peer, FateAnswer}, {to, FateICE}, {to, FateDTLS}, {to, FateChannel}, {to, FateBudget},
+				},
+			},
 		},
 		{Kind: KindOffer, InfoHash: hash, PeerID: peer, To: to, OfferID: id, SDP: sdp, Left: Unknown, NumWant: Unknown, HasInfoHash: true},
 		{Kind: KindAnswer, InfoHash: hash, PeerID: peer, To: to, OfferID: id, SDP: sdp, Left: Unknown, NumWant: Unknown, HasInfoHash: true},

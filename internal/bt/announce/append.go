@@ -83,6 +83,18 @@ func appendAnnounce(dst []byte, r *Request) []byte {
 		dst = appendInt(append(dst, `,"pos_ms":`...), v.PositionMs)
 		dst = appendInt(append(dst, `,"rendition":`...), int64(v.Rendition))
 		dst = appendInt(append(dst, `,"up_kbps":`...), int64(v.UplinkKbps))
+		for i, o := range v.Outcomes {
+			if i == 0 {
+				dst = append(dst, `,"met":[{"peer_id":`...)
+			} else {
+				dst = append(dst, `,{"peer_id":`...)
+			}
+			dst = appendBinary(dst, o.PeerID[:])
+			dst = append(appendText(append(dst, `,"fate":`...), o.Fate.String()), '}')
+		}
+		if len(v.Outcomes) > 0 {
+			dst = append(dst, ']')
+		}
 		dst = append(dst, '}')
 	}
 	return dst

@@ -375,6 +375,8 @@ func (s *scanner) viewer() (*Viewer, error) {
 		case "up_kbps":
 			n, err = s.count(math.MaxInt32)
 			v.UplinkKbps = int(n)
+		case "met":
+			v.Outcomes, err = s.outcomes()
 		default:
 			err = s.skip()
 		}
@@ -387,4 +389,42 @@ func (s *scanner) viewer() (*Viewer, error) {
 		return nil, nil
 	}
 	return &v, nil
+}
+
+// outcomes reads what became of introductions. Words that we do not know are passed over: a later version may have more.
+func (s *scanner) outcomes() (list []Outcome, err error) {
+	n := 0
+	err = s.array(func() error {
+		if n++; n > OutcomesMax {
+			return ErrExtension
+		}
+		var o Outcome
+		var named, known bool
+		err := s.object(func(name []byte) error {
+			switch string(name) {
+			case "peer_id":
+				named = true
+				return s.binary(o.PeerID[:])
+			case "fate":
+				text, err := s.text(nil, 16)
+				for i, word := range fates {
+					if string(text) == word {
+						o.Fate, known = Fate(i), true
+					}
+				}
+				return err
+			}
+			return s.skip()
+		})
+		switch {
+		case err != nil:
+			return err
+		case !named:
+			return ErrExtension
+		case known:
+			list = append(list, o)
+		}
+		return nil
+	})
+	return list, err
 }
