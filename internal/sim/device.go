@@ -7,6 +7,7 @@ import (
 	"essaim/internal/bt"
 	"essaim/internal/bt/wire"
 	"essaim/internal/engine"
+	"essaim/internal/swarm"
 )
 
 const blockSize = bt.BlockSize
@@ -72,6 +73,7 @@ type seat struct {
 	tick    instant
 	refs    engine.PeerRef
 	met     []meeting
+	told    []swarm.Outcome // of introductions, and not yet by an announce
 	conn    map[engine.PeerRef]uint32
 	fetches []fetch
 	hashes  []hashRequest
@@ -165,8 +167,17 @@ func (d *device) handle(e *event) {
 		d.answered(e)
 	case evOpen:
 		d.opened(e.conn)
-	case evClosed, evDialled:
-		d.closed(e.conn, e.kind == evDialled)
+	case evDialled:
+		if c := &d.conns[e.conn]; c.state == connDialling {
+			fate := swarm.FailedAnswer
+			if !d.meets(c.peer) {
+				fate = swarm.FailedICE
+			}
+			d.tell(c, fate)
+		}
+		d.closed(e.conn, true)
+	case evClosed:
+		d.closed(e.conn, false)
 	}
 }
 
@@ -477,7 +488,11 @@ func (s *seat) announce(o *engine.Output) {
 	if o.Flags&engine.FlagStopped != 0 {
 		flags |= announceStopped
 	}
-	d.to(event{at: max(d.now(), d.doorAt) + d.w.delay, dst: trackerActor, kind: evAnnounce, seat: s.n, a: o.From, b: flags, c: int64(s.film.number), conn: o.Length})
+	d.to(event{
+		at: max(d.now(), d.doorAt) + d.w.delay, dst: trackerActor, kind: evAnnounce, seat: s.n, a: o.From, b: flags,
+		c: int64(s.film.number), conn: o.Length, data: appendOutcomes(nil, s.told),
+	})
+	s.told = s.told[:0]
 }
 
 func (s *seat) introduce(id bt.PeerID) {

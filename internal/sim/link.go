@@ -2,6 +2,7 @@ package sim
 
 import (
 	"essaim/internal/engine"
+	"essaim/internal/swarm"
 )
 
 // What a connection between two viewers costs.
@@ -103,6 +104,7 @@ func (d *device) offered(e *event) {
 func (d *device) answered(e *event) {
 	c := &d.conns[e.conn]
 	if e.a < 0 {
+		d.tell(c, swarm.FailedAnswer)
 		d.closed(e.conn, true)
 		return
 	}
@@ -129,7 +131,16 @@ func (d *device) opened(n uint32) {
 	c.state = connOpen
 	s := d.seats[c.seat]
 	id := d.w.peerID(c.peer, int(c.peerSeat))
+	d.tell(c, swarm.Connected)
 	s.step(engine.Input{Kind: engine.PeerConnected, Peer: c.ref, Data: id[:]})
+}
+
+// tell notes for the next announce what became of an introduction.
+func (d *device) tell(c *conn, f swarm.Fate) {
+	s := d.seats[c.seat]
+	if len(s.told) < swarm.OutcomesMax {
+		s.told = append(s.told, swarm.Outcome{Peer: d.w.peerID(c.peer, int(c.peerSeat)), Result: f})
+	}
 }
 
 // closed: the other side ended it, or no connection came of a dial.

@@ -47,6 +47,7 @@ func (t *tracker) handle(e *event) {
 		r, err := t.set.Announce(now, &swarm.Announce{
 			Swarm: hash, Peer: id, Socket: socket, Kind: swarm.Viewer, Seed: e.b&announceSeed != 0, Started: e.b&announceStarted != 0,
 			PositionMs: e.a, UplinkKbps: int(d.up * 8 / 1000), Want: int(e.conn), // as many as the service thinks right
+			Place: t.place(d), Outcomes: outcomes(e.data),
 		})
 		if err != nil {
 			return
@@ -80,3 +81,27 @@ func (t *tracker) handle(e *event) {
 
 // hash is the swarm of the event's film, c.
 func (t *tracker) hash(e *event) bt.InfoHash { return t.w.films[e.c].title.InfoHash }
+
+// place is where a device is in the network. Attackers are one party's, with one network's addresses to give them; viewers
+// are everywhere.
+func (t *tracker) place(d *device) swarm.Place {
+	if d.manner.attacks() {
+		return swarm.Place{Prefix: 1}
+	}
+	return swarm.Place{Prefix: uint64(d.id) + 2}
+}
+
+// appendOutcomes writes what an announce tells of introductions, for its event.
+func appendOutcomes(dst []byte, told []swarm.Outcome) []byte {
+	for _, o := range told {
+		dst = append(append(dst, o.Peer[:]...), byte(o.Result))
+	}
+	return dst
+}
+
+func outcomes(data []byte) (told []swarm.Outcome) {
+	for ; len(data) > len(bt.PeerID{}); data = data[len(bt.PeerID{})+1:] {
+		told = append(told, swarm.Outcome{Peer: bt.PeerID(data[:20]), Result: swarm.Fate(data[20])})
+	}
+	return told
+}

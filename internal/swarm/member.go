@@ -16,13 +16,23 @@ type member struct {
 	seed      bool
 	completed bool
 	gone      bool // has left; only offers that it made may still name it
-	position  int64
+	offset    int64
 	rendition int
 	uplink    int
-	group     string
+	place     Place
 	owner     string
+	account   string
+	charged   bool   // counted in crowd.accounts
+	payer     *payer // nil: its introductions are not counted
 	ties      []tie
+	due       Instant // no tie ends before
+	bars      bars
+	paths     tally // what it said itself of connecting
 	inbox     []pending
+
+	crowd   *crowd
+	shelves [kinds]standing
+	mark    uint64 // the last Set.turn that looked at it
 
 	last         Instant // announce
 	older, newer *member
@@ -34,6 +44,7 @@ type tie struct {
 	at       Instant // introduced, or answered
 	offer    bool    // this member was told to make an offer, and has not done so
 	answered bool
+	told     bool // this member has told what became of it
 }
 
 // pending is an offer that a member was given and has not answered.
@@ -43,12 +54,15 @@ type pending struct {
 	at   Instant
 }
 
-func (t *tie) expired(now Instant) bool {
+// end is when the tie is over.
+func (t *tie) end() Instant {
 	if t.answered {
-		return now-t.at >= TieLifetime
+		return t.at + TieLifetime
 	}
-	return now-t.at >= OfferLifetime
+	return t.at + OfferLifetime
 }
+
+func (t *tie) expired(now Instant) bool { return now >= t.end() }
 
 // tie returns m's half of the tie to other, nil for none. It holds until m's ties change.
 func (m *member) tie(other *member) *tie {
@@ -70,6 +84,9 @@ func (m *member) acquaint(other *member, now Instant, offer bool) {
 	}
 	m.ties = append(m.ties, tie{other: other, at: now, offer: offer})
 	other.ties = append(other.ties, tie{other: m, at: now})
+	m.due, other.due = min(m.due, now+OfferLifetime), min(other.due, now+OfferLifetime)
+	m.recount()
+	other.recount()
 }
 
 // part forgets the tie between m and other, if there is one.
@@ -77,6 +94,52 @@ func (m *member) part(other *member) {
 	of := func(x *member) func(tie) bool { return func(t tie) bool { return t.other == x } }
 	m.ties = slices.DeleteFunc(m.ties, of(other))
 	other.ties = slices.DeleteFunc(other.ties, of(m))
+	m.recount()
+	other.recount()
+}
+
+// full says whether m has as many neighbours as it is given.
+func (m *member) full() bool {
+	if m.kind == Viewer {
+		return len(m.ties) >= NeighboursMax
+	}
+	return len(m.ties) >= torrentMax
+}
+
+// recount takes a member that has become full from the shelves, and puts back one that has room again.
+func (m *member) recount() {
+	if standing := m.shelves[bySeed].shelf != nil; standing == m.full() && m.crowd != nil {
+		m.shelve()
+	}
+}
+
+// join puts m into the crowd of a group, and takes it out of the one where it was. An empty name is a group too.
+func (m *member) join(group string) {
+	m.quit()
+	c := m.swarm.crowds[group]
+	if c == nil {
+		c = &crowd{group: group, shelves: make(map[shelfKey]*shelf)}
+		m.swarm.crowds[group] = c
+	}
+	c.members++
+	m.crowd = c
+}
+
+// quit takes m out of its crowd.
+func (m *member) quit() {
+	c := m.crowd
+	if c == nil {
+		return
+	}
+	for k := range m.shelves {
+		if m.shelves[k].shelf != nil {
+			c.take(&m.shelves[k])
+		}
+	}
+	m.crowd = nil
+	if c.members--; c.members == 0 {
+		delete(m.swarm.crowds, c.group)
+	}
 }
 
 // untie forgets all of m's ties.
@@ -88,9 +151,15 @@ func (m *member) untie() {
 
 // prune forgets the ties whose time is over. Both halves age alike.
 func (m *member) prune(now Instant) {
+	if now < m.due {
+		return
+	}
+	m.due = now + OfferLifetime
 	for i := len(m.ties) - 1; i >= 0; i-- {
-		if m.ties[i].expired(now) {
-			m.part(m.ties[i].other)
+		if t := &m.ties[i]; t.expired(now) {
+			m.part(t.other)
+		} else {
+			m.due = min(m.due, t.end())
 		}
 	}
 }

@@ -17,6 +17,14 @@ type model struct {
 	peers  []modelPeer
 	pairs  []modelPair
 	offers []modelOffer
+	bars   []modelBar
+}
+
+// modelBar is a pair that could not connect, in two lives.
+type modelBar struct {
+	a, b  bt.PeerID
+	lives [2]int
+	until Instant
 }
 
 type modelPeer struct {
@@ -29,6 +37,9 @@ type modelPair struct {
 	a, b bt.PeerID
 	at   Instant
 	open bool // a may make its offer
+
+	answered bool
+	told     []bt.PeerID // who told what became of it
 }
 
 type modelOffer struct {
@@ -119,6 +130,15 @@ func drive(t *testing.T, seed uint64, steps int) (trace []string) {
 			if random.IntN(2) == 0 {
 				a.Owner = fmt.Sprint(n % 20) // sometimes the same for two
 			}
+			if n%7 == 0 {
+				a.Group = "apart"
+			}
+			a.Place = Place{Prefix: uint64(n % 5), Network: uint32(n % 3), Country: uint16(n % 2)}
+			a.Account = []string{"", "a", "b", "c"}[n%4]
+			for range random.IntN(3) {
+				about, _ := id()
+				a.Outcomes = append(a.Outcomes, Outcome{about, Fate(random.IntN(6))})
+			}
 			for range random.IntN(12) * (1 - int(a.Kind)) {
 				a.Offers = append(a.Offers, offerID(random.IntN(1000)))
 			}
@@ -193,6 +213,9 @@ func (m *model) announced(t *testing.T, now Instant, a *Announce, r *Result) {
 	if a.Owner == "" {
 		p.Owner = owner
 	}
+	for _, o := range a.Outcomes {
+		m.told(now, p, o)
+	}
 	if a.Started {
 		m.forget(a.Peer)
 	}
@@ -204,7 +227,7 @@ func (m *model) announced(t *testing.T, now Instant, a *Announce, r *Result) {
 	}
 	check := func(to bt.PeerID) *modelPeer {
 		other := m.at(to)
-		if other == nil || to == a.Peer || other.Seed && a.Seed {
+		if other == nil || to == a.Peer || other.Seed && a.Seed || other.Group != a.Group || m.barred(now, p, other) {
 			t.Fatalf("%q is introduced to %q", a.Peer[:], to[:])
 		}
 		return other
@@ -212,7 +235,7 @@ func (m *model) announced(t *testing.T, now Instant, a *Announce, r *Result) {
 	strangers := 0
 	for i := range m.peers {
 		c := &m.peers[i]
-		if c.Peer != a.Peer && !(c.Seed && a.Seed) && !slices.ContainsFunc(m.pairs, func(q modelPair) bool { return q.a == c.Peer || q.b == c.Peer }) {
+		if c.Peer != a.Peer && !(c.Seed && a.Seed) && c.Group == a.Group && !m.barred(now, p, c) && !slices.ContainsFunc(m.pairs, func(q modelPair) bool { return q.a == c.Peer || q.b == c.Peer }) {
 			strangers++
 		}
 	}
@@ -247,6 +270,51 @@ func (m *model) announced(t *testing.T, now Instant, a *Announce, r *Result) {
 			t.Fatalf("%d offers for one peer", n)
 		}
 	}
+}
+
+// told takes an outcome: a failure parts the two and bars them, if they were introduced.
+func (m *model) told(now Instant, p *modelPeer, o Outcome) {
+	other := m.at(o.Peer)
+	i := slices.IndexFunc(m.pairs, func(q modelPair) bool {
+		return now < q.end() && (q.a == p.Peer && q.b == o.Peer || q.b == p.Peer && q.a == o.Peer)
+	})
+	switch {
+	case other == nil || other == p || i < 0 || slices.Contains(m.pairs[i].told, p.Peer):
+	case o.Result == Connected:
+		m.pairs[i].answered = true
+		m.pairs[i].told = append(m.pairs[i].told, p.Peer)
+	default:
+		m.pairs = slices.Delete(m.pairs, i, i+1)
+		until := now + BarLifetime
+		switch o.Result {
+		case FailedAnswer:
+			until = now + absentLifetime
+		case FailedBudget:
+			until = now + busyLifetime
+		}
+		m.bars = append(m.bars, modelBar{p.Peer, o.Peer, [2]int{p.life, other.life}, until})
+	}
+}
+
+// barred says whether the two could not connect, and one of them has been there since.
+func (m *model) barred(now Instant, p, q *modelPeer) bool {
+	for i := len(m.bars) - 1; i >= 0; i-- {
+		b := &m.bars[i]
+		switch {
+		case b.a == p.Peer && b.b == q.Peer:
+			return now < b.until && (b.lives[0] == p.life || b.lives[1] == q.life)
+		case b.a == q.Peer && b.b == p.Peer:
+			return now < b.until && (b.lives[0] == q.life || b.lives[1] == p.life)
+		}
+	}
+	return false
+}
+
+func (p *modelPair) end() Instant {
+	if p.answered {
+		return p.at + TieLifetime
+	}
+	return p.at + OfferLifetime
 }
 
 // pair notes an introduction in place of an earlier one of the two.
@@ -303,7 +371,7 @@ func (m *model) answer(t *testing.T, s *Set, now Instant, from, to bt.PeerID, id
 		m.offers = slices.Delete(m.offers, i, i+1)
 	}
 	if err == nil {
-		m.pair(modelPair{a: from, b: to, at: now})
+		m.pair(modelPair{a: from, b: to, at: now, answered: true})
 	}
 }
 
@@ -322,6 +390,14 @@ func (m *model) compare(t *testing.T, s *Set, now Instant) {
 	}
 	for _, w := range s.swarms {
 		for slot, x := range w.members {
+			for kind, at := range x.shelves {
+				if on := at.shelf != nil && (at.slot >= len(at.shelf.members) || at.shelf.members[at.slot] != x); on {
+					t.Fatalf("member %q is not where it stands on shelf %d", x.id[:], kind)
+				}
+			}
+			if standing := x.shelves[bySeed].shelf != nil; standing == x.full() {
+				t.Fatalf("member %q with %d ties is on a shelf: %v", x.id[:], len(x.ties), standing)
+			}
 			if x.slot != slot || w.index[x.id] != x || x.gone {
 				t.Fatalf("member %q is out of place", x.id[:])
 			}

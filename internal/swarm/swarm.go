@@ -21,6 +21,8 @@ type Instant int64
 // Second is one second of an Instant.
 const Second Instant = 1_000_000
 
+const millisecond = Second / 1000
+
 // What is remembered, and for how long.
 const (
 	// Lifetime is how long a peer stays after its last announce: two announces of 120 s may go missing.
@@ -35,12 +37,14 @@ const (
 // How many are introduced.
 const (
 	// MeetMax is the most introductions that one announce brings.
-	MeetMax = 8
+	MeetMax = 16
 	// NeighboursGoal is up to where a viewer is given others to make offers to. As newcomers find it too, the
 	// mean comes to twice this.
 	NeighboursGoal = 10
 	// NeighboursMax is where a viewer is no longer given to others.
-	NeighboursMax = 20
+	NeighboursMax = 24
+	// torrentMax is the same for a WebTorrent client, which counts its connections itself.
+	torrentMax = 48
 	// OffersMax is how many offers of one announce are passed on.
 	OffersMax = 10
 	// InboxMax is how many unanswered offers one peer is given at a time: each costs a browser a connection.
@@ -50,8 +54,6 @@ const (
 	InboxUnasked = 16
 	// tiesMax bounds what is remembered of one peer's acquaintances; beyond, the oldest is forgotten.
 	tiesMax = 64
-	// scanMax is how many members one announce looks at, from a random place on, so that large swarms cost no more.
-	scanMax = 512
 	// near is how far ahead in the film, in milliseconds, another viewer has most surely kept what we shall want.
 	near = 120_000
 	// step is what positions are compared in, in milliseconds: nobody is better for being half a second closer.
@@ -82,6 +84,9 @@ const (
 type Limits struct {
 	Peers           int // in one swarm; 10,000
 	SwarmsPerSocket int // 16
+	// MeetPerHour is how many peers whoever pays for a peer's introductions may be introduced to within any hour, half
+	// of them at once; 500. Who collects addresses gets no more.
+	MeetPerHour int
 }
 
 // Announce is what a peer tells of itself.
@@ -96,7 +101,13 @@ type Announce struct {
 	PositionMs int64  // play head, milliseconds of film
 	Rendition  int    // file index
 	UplinkKbps int    // 0: unknown
+	Place      Place  // where it is in the network, as far as is known
 	Group      string // only peers of the same group meet, for instance those of one rehearsal
+	// Account is whose the peer is, as a ticket proves; empty: not known. Of one account come at most half of anybody's
+	// neighbours, as of one prefix, where there are others.
+	Account string
+	// Payer is whom its introductions are counted against, an account or an address; empty: they are not counted.
+	Payer string
 	// Owner is proven by the peer, for instance by a ticket; empty: by nothing. Who proves to be the owner of a peer
 	// ID may take it to another socket: so a viewer comes back whose old connection has not been found dead yet.
 	Owner string
@@ -104,6 +115,9 @@ type Announce struct {
 	// up to MeetMax, if need be with peers that it met more than OfferLifetime ago.
 	Want   int
 	Offers []OfferID // WebTorrent only; of more than OffersMax the rest goes nowhere
+	// Outcomes are what became of earlier introductions, as far as the peer has not told; of more than OutcomesMax the
+	// rest is not heard.
+	Outcomes []Outcome
 }
 
 // Result is what follows from an announce. Its slices are reused by the next.
@@ -111,6 +125,7 @@ type Result struct {
 	Counts
 	Meet  []bt.PeerID // Viewer: whom to make an offer to
 	Relay []Relay     // WebTorrent: which offer goes to whom
+	Spent bool        // the Payer has been introduced to as many as it may for now
 }
 
 // Relay sends the announce's offer number Offer to a peer.
@@ -157,8 +172,15 @@ type Set struct {
 	// Members by their last announce; the clock only moves forward, so appending keeps the order.
 	oldest, newest *member
 	result         Result
-	scratch        []*member
-	ahead          []*member
+	payers         memory[string, payer]
+	routes         memory[routeKey, route]
+	meetEvery      Instant // between introductions, once the first half of an hour's is used up
+
+	// Of the announce at hand.
+	turn    uint64
+	total   int // neighbours and introductions wanted
+	pool    []candidate
+	scratch []*member
 }
 
 type swarm struct {
@@ -166,8 +188,12 @@ type swarm struct {
 	slot    int // in Set.swarms
 	members []*member
 	index   map[bt.PeerID]*member
+	crowds  map[string]*crowd // by group
 	counts  Counts
 }
+
+// payersMax bounds how many payers are remembered; beyond, the oldest is forgotten.
+const payersMax = 1 << 16
 
 // Random is a seeded generator of uniformly distributed numbers, such as math/rand/v2's PCG.
 type Random interface {
@@ -182,11 +208,17 @@ func New(limits Limits, random Random) *Set {
 	if limits.SwarmsPerSocket == 0 {
 		limits.SwarmsPerSocket = 16
 	}
+	if limits.MeetPerHour == 0 {
+		limits.MeetPerHour = 500
+	}
 	return &Set{
-		limits:  limits,
-		random:  random,
-		index:   make(map[bt.InfoHash]*swarm),
-		sockets: make(map[Socket][]*member),
+		limits:    limits,
+		random:    random,
+		index:     make(map[bt.InfoHash]*swarm),
+		sockets:   make(map[Socket][]*member),
+		payers:    newMemory[string, payer](payersMax),
+		routes:    newMemory[routeKey, route](routesMax),
+		meetEvery: 3600 * Second / Instant(max(1, limits.MeetPerHour/2)),
 	}
 }
 
@@ -198,14 +230,19 @@ func (s *Set) Announce(now Instant, a *Announce) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.kind, m.position, m.rendition, m.uplink = a.Kind, a.PositionMs, a.Rendition, a.UplinkKbps
+	m.kind, m.rendition, m.uplink, m.place = a.Kind, a.Rendition, a.UplinkKbps, a.Place
+	m.offset = a.PositionMs - int64(now/millisecond)
 	if a.Owner != "" {
 		m.owner = a.Owner
 	}
-	if m.group != a.Group || a.Started {
-		m.group = a.Group
+	s.learn(now, m, a.Outcomes)
+	if m.crowd.group != a.Group || a.Started {
 		m.untie()
 	}
+	if m.crowd.group != a.Group {
+		m.join(a.Group)
+	}
+	m.account, m.payer = a.Account, s.payer(a.Payer)
 	if a.Completed && !m.completed {
 		m.completed = true
 		m.swarm.counts.Downloaded++
@@ -213,6 +250,7 @@ func (s *Set) Announce(now Instant, a *Announce) (*Result, error) {
 	m.setSeed(a.Seed)
 	s.touch(m, now)
 	m.prune(now)
+	m.shelve()
 
 	r := &s.result
 	r.Counts, r.Meet, r.Relay = m.swarm.counts, r.Meet[:0], r.Relay[:0]
@@ -221,7 +259,19 @@ func (s *Set) Announce(now Instant, a *Announce) (*Result, error) {
 	} else {
 		s.relay(now, m, a.Offers)
 	}
+	r.Spent = m.payer.exhausted(now, s.meetEvery, s.limits.MeetPerHour/2)
 	return r, nil
+}
+
+// payer is whom introductions are counted against, nil for nobody.
+func (s *Set) payer(name string) *payer {
+	if name == "" {
+		return nil
+	}
+	if p := s.payers.get(name); p != nil {
+		return p
+	}
+	return s.payers.add(name)
 }
 
 // admit finds the announcing member, or makes it one.
@@ -253,11 +303,15 @@ func (s *Set) admit(a *Announce) (*member, error) {
 		return nil, ErrFull
 	}
 	if w == nil {
-		w = &swarm{hash: a.Swarm, slot: len(s.swarms), index: make(map[bt.PeerID]*member)}
+		w = &swarm{hash: a.Swarm, slot: len(s.swarms), index: make(map[bt.PeerID]*member), crowds: make(map[string]*crowd)}
 		s.swarms = append(s.swarms, w)
 		s.index[a.Swarm] = w
 	}
-	m := &member{swarm: w, id: a.Peer, socket: a.Socket, group: a.Group, slot: len(w.members)}
+	m := &member{swarm: w, id: a.Peer, socket: a.Socket, slot: len(w.members)}
+	if old != nil { // its ways are the same on another socket
+		m.bars, m.paths = old.bars, old.paths
+	}
+	m.join(a.Group)
 	w.members = append(w.members, m)
 	w.index[a.Peer] = m
 	w.counts.Incomplete++
@@ -388,8 +442,9 @@ func (s *Set) unlink(m *member) {
 }
 
 func (s *Set) remove(m *member) {
-	m.untie()
 	m.gone, m.inbox = true, nil
+	m.untie()
+	m.quit()
 	s.unlink(m)
 
 	w := m.swarm

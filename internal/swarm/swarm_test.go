@@ -133,6 +133,7 @@ func TestViewersAheadInTheFilmComeFirst(t *testing.T) {
 		announce(t, s, 0, a)
 	}
 	a := viewer(50)
+	a.Want = MeetMax
 	a.PositionMs = 500_000
 	r := announce(t, s, 0, a)
 	if len(r.Meet) != MeetMax {
