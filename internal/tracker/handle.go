@@ -105,7 +105,7 @@ func (s *socket) announce(req *announce.Request) {
 		}
 		req.Offers[i].SDP = sdp
 	}
-	s.join(req, ticket.PlaySession)
+	s.join(req, &ticket)
 }
 
 // ticket reads the ticket shown, if it opens this swarm to this page; if not, the connection is closed.
@@ -180,10 +180,10 @@ type relayed struct {
 }
 
 // join puts the peer into the swarm, answers it and passes on its offers.
-func (s *socket) join(req *announce.Request, owner string) {
+func (s *socket) join(req *announce.Request, ticket *vod.Ticket) {
 	t := s.tracker
 	a := swarm.Announce{
-		Swarm: req.InfoHash, Peer: req.PeerID, Socket: s.id, Owner: owner, Want: req.NumWant,
+		Swarm: req.InfoHash, Peer: req.PeerID, Socket: s.id, Owner: ticket.PlaySession, Want: req.NumWant,
 		Group:     string(s.rehearsal),
 		Seed:      req.Left == 0,
 		Started:   req.Event == announce.EventStarted,
@@ -192,6 +192,7 @@ func (s *socket) join(req *announce.Request, owner string) {
 	if v := req.Viewer; v != nil {
 		a.Kind, a.PositionMs, a.Rendition, a.UplinkKbps = swarm.Viewer, v.PositionMs, v.Rendition, v.UplinkKbps
 	}
+	s.situate(&a, req, ticket)
 	for i := range req.Offers[:min(len(req.Offers), swarm.OffersMax)] {
 		a.Offers = append(a.Offers, swarm.OfferID(req.Offers[i].ID))
 	}
@@ -207,6 +208,7 @@ func (s *socket) join(req *announce.Request, owner string) {
 		s.fault(req, err.Error())
 		return
 	}
+	spent := result.Spent
 	reply := t.reply(req, result.Counts)
 	for _, id := range result.Meet {
 		reply.Viewer.Meet = append(reply.Viewer.Meet, announce.Meet{PeerID: id, Offer: true})
@@ -220,6 +222,7 @@ func (s *socket) join(req *announce.Request, owner string) {
 	}
 	t.mu.Unlock()
 
+	s.warn(spent, a.Payer)
 	s.send(announce.AppendReply(nil, reply))
 	for i := range out {
 		out[i].to.send(announce.AppendRelayed(nil, &out[i].Relayed))

@@ -67,6 +67,7 @@ type socket struct {
 	announces bucket
 	pings     bucket
 	faults    int
+	warned    time.Time // not again before, that introductions are used up
 
 	wake chan struct{} // holds a token when the writer has something to do
 

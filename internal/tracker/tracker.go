@@ -50,7 +50,10 @@ type Config struct {
 	// SocketsPerAddress bounds connections from one IPv4 address or IPv6 /64; 0: 64. In LAN mode and from the
 	// machine itself it does not apply.
 	SocketsPerAddress int
-	Logger            *slog.Logger // nil: none
+	// Places says where an address is. nil: addresses say nothing, for instance because a proxy hides them; then no regard
+	// is had to them in introductions either.
+	Places Places
+	Logger *slog.Logger // nil: none
 }
 
 // Tracker is an http.Handler for WebSocket connections, and a vod.SwarmDoor.
