@@ -38,7 +38,9 @@ type Engine struct {
 	plans       uint32
 	expiredAt   Instant // when time-outs were last looked at
 
-	peers    []*peer
+	peers []*peer
+	refs  []PeerRef // theirs, side by side: most inputs name one
+	serving
 	trust    trust.Book
 	bites    int     // neighbours' faults, and
 	bittenAt Instant // the last one
@@ -212,7 +214,7 @@ func (e *Engine) apply(in *Input) {
 		}
 	case SendQueue:
 		if p := e.peer(in.Peer); p != nil {
-			p.queueReported(e.now, in.Length)
+			e.queueReported(p, in.Length)
 		}
 	case PathMeasured:
 		if p := e.peer(in.Peer); p != nil {

@@ -86,12 +86,16 @@ type peer struct {
 }
 
 func (e *Engine) peer(ref PeerRef) *peer {
-	for _, p := range e.peers {
-		if p.ref == ref {
-			return p
+	for i := range e.refs {
+		if e.refs[i] == ref {
+			return e.peers[i]
 		}
 	}
 	return nil
+}
+
+func (e *Engine) addPeer(p *peer) {
+	e.peers, e.refs = append(e.peers, p), append(e.refs, p.ref)
 }
 
 func (p *peer) has(piece uint32) bool {
@@ -154,7 +158,7 @@ func (e *Engine) introduced(in *Input) {
 		e.emit(Output{Kind: ClosePeer, Peer: in.Peer, Reason: reason})
 		return
 	}
-	e.peers = append(e.peers, &peer{ref: in.Peer, id: id, idKnown: true, since: e.now, unit: e.unit, amChoking: true, peerChoking: true})
+	e.addPeer(&peer{ref: in.Peer, id: id, idKnown: true, since: e.now, unit: e.unit, amChoking: true, peerChoking: true})
 	e.emit(Output{Kind: Dial, Peer: in.Peer})
 }
 
@@ -201,7 +205,7 @@ func (e *Engine) connected(in *Input) {
 			e.emit(Output{Kind: ClosePeer, Peer: in.Peer, Reason: reason})
 			return
 		}
-		e.peers = append(e.peers, p)
+		e.addPeer(p)
 	}
 	if p.connected {
 		return
@@ -245,7 +249,8 @@ func (e *Engine) shy() bool { return e.bites > 1 && e.now-e.bittenAt <= wary }
 func (e *Engine) forget(p *peer, reason Reason) {
 	for i := range e.peers {
 		if e.peers[i] == p {
-			e.peers = append(e.peers[:i], e.peers[i+1:]...)
+			e.peers, e.refs = append(e.peers[:i], e.peers[i+1:]...), append(e.refs[:i], e.refs[i+1:]...)
+			e.without(p)
 			break
 		}
 	}
@@ -298,15 +303,6 @@ func (e *Engine) hashingFrom(ref PeerRef) bool {
 		}
 	}
 	return false
-}
-
-// queueReported takes the host's word on what it still holds for the peer.
-func (p *peer) queueReported(now Instant, length uint32) {
-	handed := p.sent.Total() - int64(length)
-	if handed > p.handed || p.reported <= SendQueueLow {
-		p.handed, p.handedAt = handed, now
-	}
-	p.queued, p.reported = length, length
 }
 
 func (e *Engine) revoked(data []byte) {

@@ -33,6 +33,48 @@ type service struct {
 	heeded  int // of the path's measurements, so many were the governor's
 }
 
+// serving is what all that peers asked of us comes to, so that a Step in which nothing of it changes need not look at each.
+type serving struct {
+	wishing   int     // peers that wish for something
+	queueing  int     // peers whose queue the host last reported above SendQueueLow
+	servedAt  Instant // when a block last went to anyone
+	undrained bool    // what is in the host's hands changed since drained last looked
+}
+
+// without takes a peer that is gone out of the account.
+func (s *serving) without(p *peer) {
+	if len(p.wishes) > 0 {
+		s.wishing--
+	}
+	if p.reported > SendQueueLow {
+		s.queueing--
+	}
+}
+
+// queueReported takes the host's word on what it still holds for the peer.
+func (e *Engine) queueReported(p *peer, length uint32) {
+	handed := p.sent.Total() - int64(length)
+	if handed > p.handed || p.reported <= SendQueueLow {
+		p.handed, p.handedAt = handed, e.now
+	}
+	if p.reported > SendQueueLow {
+		e.queueing--
+	}
+	if length > SendQueueLow {
+		e.queueing++
+	}
+	p.queued, p.reported = length, length
+	e.undrained = true
+}
+
+// unwish takes one of a peer's wishes away.
+func (e *Engine) unwish(p *peer, i int) {
+	p.wishes = append(p.wishes[:i], p.wishes[i+1:]...)
+	if len(p.wishes) == 0 {
+		e.wishing--
+	}
+}
+
 // slots is the number of peers to serve.
 func (e *Engine) slots() int {
 	if !e.uploads {
@@ -90,6 +132,7 @@ func (e *Engine) wished(p *peer, w wire.Request) {
 	}
 	if len(p.wishes) == 0 {
 		p.waiting = e.now
+		e.wishing++
 	}
 	p.wishes = append(p.wishes, wish{w, e.picker.FilmMs(uint32(e.stock.fileOf[w.Piece]), w.Piece)})
 	for i := len(p.wishes) - 1; i > 0 && p.wishes[i-1].filmMs > p.wishes[i].filmMs; i-- {
@@ -101,7 +144,7 @@ func (e *Engine) wished(p *peer, w wire.Request) {
 func (e *Engine) unwished(p *peer, w wire.Request) {
 	for i := range p.wishes {
 		if p.wishes[i].Request == w {
-			p.wishes = append(p.wishes[:i], p.wishes[i+1:]...)
+			e.unwish(p, i)
 			e.sendReject(p, w) // BEP 6: every request has exactly one answer
 			return
 		}
@@ -112,12 +155,19 @@ func (e *Engine) rejectWishes(p *peer) {
 	for i := range p.wishes {
 		e.sendReject(p, p.wishes[i].Request)
 	}
+	if len(p.wishes) > 0 {
+		e.wishing--
+	}
 	p.wishes = p.wishes[:0]
 }
 
 // drained forgets what went out in earlier Steps to peers whose queue the host found no reason to report, and counts what
 // has left.
 func (e *Engine) drained() {
+	if !e.undrained {
+		return
+	}
+	e.undrained = false
 	for _, p := range e.peers {
 		if p.reported <= SendQueueLow {
 			p.queued = 0
@@ -194,6 +244,9 @@ func (p *peer) inHands(settled bool) int64 {
 // nextServed is who gets the next block, as an index into the peers; -1: nobody waits, or the host has its hands full. Ties
 // fall by turns.
 func (e *Engine) nextServed(settled bool) int {
+	if e.wishing == 0 {
+		return -1
+	}
 	share, equal, full := e.hands(settled)
 	best, bestRank := -1, int64(0)
 	for i := range e.peers {
@@ -229,7 +282,7 @@ func (e *Engine) serve() {
 		p := e.peers[i]
 		w := p.wishes[0].Request
 		if e.stock.Lacks(w.Piece) {
-			p.wishes = append(p.wishes[:0], p.wishes[1:]...)
+			e.unwish(p, 0)
 			e.sendReject(p, w)
 			continue
 		}
@@ -237,8 +290,9 @@ func (e *Engine) serve() {
 			return
 		}
 		e.turn = i + 1
-		p.wishes = append(p.wishes[:0], p.wishes[1:]...)
+		e.unwish(p, 0)
 		p.queued += w.Length + 13 // until the next Step, or until the host reports
+		e.servedAt, e.undrained = e.now, true
 		p.told, p.served, p.waiting = e.now, e.now, e.now
 		p.sent.Add(int64(e.now), int64(w.Length))
 		e.emit(Output{Kind: SendBlock, Peer: p.ref, Piece: w.Piece, Begin: w.Begin, Length: w.Length})
@@ -254,10 +308,8 @@ func (e *Engine) serveAt() (Instant, bool) {
 	if i := e.nextServed(true); i >= 0 {
 		return Instant(e.uplink.ReadyAt(int64(e.now), int64(e.peers[i].wishes[0].Length))), true
 	}
-	for _, p := range e.peers {
-		if p.reported > SendQueueLow { // the governor must look at it even if the host falls silent
-			return max(Instant(e.uplink.DueAt()), e.now+paceBusy), true
-		}
+	if e.queueing > 0 { // the governor must look at it even if the host falls silent
+		return max(Instant(e.uplink.DueAt()), e.now+paceBusy), true
 	}
 	return 0, false
 }
@@ -265,7 +317,7 @@ func (e *Engine) serveAt() (Instant, bool) {
 // govern tells the governor, once a second, what those who were just served say of the uplink.
 func (e *Engine) govern() {
 	now := int64(e.now)
-	if !e.uplink.Due(now) {
+	if !e.uplink.Due(now) || e.queueing == 0 && e.now-e.servedAt > measuredFor {
 		return
 	}
 	var least, latest [peersMax]int64
