@@ -225,8 +225,8 @@ func offloadBound(twin *world) float64 {
 		piece := int64(f.title.PieceLength)
 		whole := min((f.played+piece-1)/piece*piece, f.size)
 		g.takes = min(whole, int64(float64(g.to-g.from)*float64(d.down)/float64(second)))
-		full := outgoing{block: true, bytes: blockSize}
-		g.uplink = (d.up*blockSize + full.wireBytes() - 1) / full.wireBytes()
+		full := outgoing{block: true, bytes: uint32(f.unit)}
+		g.uplink = (d.up*f.unit + full.wireBytes() - 1) / full.wireBytes()
 		g.asks = d.share && d.manner != silent
 		g.serves = d.share && (d.manner == honest || d.manner == claimer)
 		if g.serves {

@@ -6,7 +6,7 @@ import "time"
 func plain(name, doc string, viewers int, change func(*Scene)) Scene {
 	s := Scene{
 		name: name, doc: doc, Viewers: viewers, Arrival: "flash", Spread: 500 * time.Millisecond,
-		Film: 180 * time.Second, Bitrate: 2_000_000, Piece: 32, Titles: 1, Zipf: 0.8,
+		Film: 180 * time.Second, Bitrate: 2_000_000, Piece: 32, Unit: "block", Titles: 1, Zipf: 0.8,
 		Down: 20_000_000, Up: 4_000_000, Limit: 4_000_000, Delay: 40 * time.Millisecond, Setup: 100 * time.Millisecond, Consent: 1,
 		Policy: "essaim",
 	}
@@ -46,6 +46,9 @@ var scenes = []Scene{
 	plain("evening-30", "2,000 viewers within an hour, 200 films of 30 min, caches of 1 GB, 30 % share", 2000, evening(0.3)),
 	plain("evening-60", "the same, 60 % share", 2000, evening(0.6)),
 	plain("evening-100", "the same, all share", 2000, evening(1)),
+	plain("crowd-10000", "10,000 viewers within 10 minutes, 50 films of 10 min, Zipf 0.8, all share; requests of whole pieces", 10_000, func(s *Scene) {
+		s.Arrival, s.Spread, s.Film, s.Titles, s.Piece, s.Unit = "uniform", 10*time.Minute, 10*time.Minute, 50, 128, "piece"
+	}),
 	plain("hiccup", "16 viewers within a minute, the origin frozen 4 s a minute, peers silent", 16, func(s *Scene) {
 		s.Arrival, s.Spread, s.Freeze, s.FreezeIn, s.Silent = "uniform", time.Minute, 4*time.Second, time.Minute, 1
 	}),

@@ -10,8 +10,6 @@ import (
 	"essaim/internal/swarm"
 )
 
-const blockSize = bt.BlockSize
-
 // manner is how a viewer treats the others.
 type manner uint8
 
@@ -357,7 +355,7 @@ func (s *seat) do(o *engine.Output) {
 		}
 	case engine.Discard:
 		if o.Peer == 0 && s.tainted != nil {
-			delete(s.tainted, s.block(o.Piece, o.Begin))
+			delete(s.tainted, s.film.block(o.Piece, o.Begin))
 		}
 	case engine.Store:
 		s.queue = append(s.queue, engine.Input{Kind: engine.Stored, Piece: o.Piece})
@@ -366,10 +364,6 @@ func (s *seat) do(o *engine.Output) {
 	case engine.Note:
 		s.note(o)
 	}
-}
-
-func (s *seat) block(piece, begin uint32) uint32 {
-	return uint32((int64(piece)*int64(s.film.title.PieceLength) + int64(begin)) / blockSize)
 }
 
 func (s *seat) note(o *engine.Output) {
@@ -381,7 +375,7 @@ func (s *seat) note(o *engine.Output) {
 		}
 	case engine.NoteBadBlock:
 		if o.Peer != 0 {
-			v.WastedBytes += blockSize
+			v.WastedBytes += s.film.unit
 		}
 	case engine.NoteWasted:
 		v.WastedBytes += int64(o.Length)
@@ -448,7 +442,7 @@ func (d *device) body(e *event) {
 		case f.got == f.size:
 			in.Kind = engine.FetchDone
 			s.fetches = append(s.fetches[:i], s.fetches[i+1:]...)
-		case before/blockSize == f.got/blockSize:
+		case before/s.film.unit == f.got/s.film.unit:
 			return
 		}
 		s.step(in)
@@ -536,13 +530,13 @@ func (s *seat) blockCame(c *conn, e *event) {
 		if s.tainted == nil {
 			s.tainted = map[uint32]bool{}
 		}
-		s.tainted[s.block(piece, begin)] = true
+		s.tainted[s.film.block(piece, begin)] = true
 	} else if s.tainted != nil {
-		delete(s.tainted, s.block(piece, begin))
+		delete(s.tainted, s.film.block(piece, begin))
 	}
 	s.step(engine.Input{Kind: engine.Hashed, Peer: c.ref, Piece: piece, Begin: begin, Digest: s.film.digest(piece, begin, e.bad)})
 }
 
 func (w *world) newEngine() *engine.Engine {
-	return engine.NewWith(engine.Options{UrgentOnly: w.policy == "urgent"})
+	return engine.NewWith(engine.Options{UrgentOnly: w.policy == "urgent", WholePieces: w.scene.Unit == "piece"})
 }

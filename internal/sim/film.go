@@ -21,8 +21,9 @@ type film struct {
 	title   engine.Title // of a viewer: PeerID and Seed are to be set
 	size    int64
 	index   index.Index
-	coded   []byte // the index, as IndexLoaded carries it
-	tree    *bt.Tree
+	coded   []byte   // the index, as IndexLoaded carries it
+	unit    int64    // bytes of a block: what engines ask for at a time
+	tree    *bt.Tree // its leaves are the blocks
 	pieces  int
 	after20 int64 // where the film beyond its first 20 s begins
 	played  int64 // bytes up to which viewers play
@@ -37,6 +38,10 @@ func newFilm(number int, s *Scene) *film {
 	n := int64(s.Film / segment)
 	f.size = headBytes + n*per
 	piece := int64(s.Piece) << 10
+	f.unit = bt.BlockSize
+	if s.Unit == "piece" {
+		f.unit = piece
+	}
 	for i := range n {
 		f.index = append(f.index, index.Segment{
 			From: uint64(headBytes + i*per), To: uint64(headBytes + (i+1)*per),
@@ -52,11 +57,11 @@ func newFilm(number int, s *Scene) *film {
 	if k := int(20 * time.Second / segment); k < len(f.index) {
 		f.after20 = int64(f.index[k].From)
 	}
-	leaves := make([]bt.Digest, bt.Blocks(f.size))
+	leaves := make([]bt.Digest, (f.size+f.unit-1)/f.unit)
 	for i := range leaves {
 		leaves[i] = f.leaf(uint32(i))
 	}
-	f.tree = bt.NewTree(leaves, int(piece/bt.BlockSize))
+	f.tree = bt.NewTree(leaves, int(piece/f.unit))
 	f.pieces = int((f.size + piece - 1) / piece)
 	f.title = engine.Title{PieceLength: uint32(piece), Files: []engine.TitleFile{{Size: uint64(f.size), Root: f.tree.Root(), Track: engine.TrackVideo}}}
 	binary.BigEndian.PutUint32(f.title.InfoHash[:], uint32(number+1))
@@ -73,6 +78,11 @@ func (f *film) segment(k int) (from, to int64) {
 	return from, int64(f.index[k].To)
 }
 
+// block is the number of the block that begins in a piece at begin.
+func (f *film) block(piece, begin uint32) uint32 {
+	return uint32((int64(piece)*int64(f.title.PieceLength) + int64(begin)) / f.unit)
+}
+
 // leaf stands for the digest of a block's bytes.
 func (f *film) leaf(block uint32) (d bt.Digest) {
 	x := uint64(f.number)<<32 | uint64(block)
@@ -85,7 +95,7 @@ func (f *film) leaf(block uint32) (d bt.Digest) {
 
 // digest is what a host says of a block that came, right or wrong.
 func (f *film) digest(piece, begin uint32, bad bool) bt.Digest {
-	d := f.leaf(uint32((int64(piece)*int64(f.title.PieceLength) + int64(begin)) / bt.BlockSize))
+	d := f.leaf(f.block(piece, begin))
 	if bad {
 		d[0] ^= 1
 	}

@@ -3,6 +3,7 @@ package sim
 import (
 	"testing"
 
+	"essaim/internal/bt"
 	"essaim/internal/bt/wire"
 )
 
@@ -155,7 +156,7 @@ func TestTwoConnectionsShareAnUplinkBlockByBlock(t *testing.T) {
 	began := d.now()
 	for i := range uint32(10) {
 		for _, n := range to {
-			d.queue(s, n, outgoing{block: true, piece: i, bytes: blockSize})
+			d.queue(s, n, outgoing{block: true, piece: i, bytes: bt.BlockSize})
 		}
 	}
 	var order []uint32
@@ -179,7 +180,7 @@ func TestTwoConnectionsShareAnUplinkBlockByBlock(t *testing.T) {
 			t.Fatalf("the uplink's order is %v", order)
 		}
 	}
-	block := outgoing{block: true, bytes: blockSize}
+	block := outgoing{block: true, bytes: bt.BlockSize}
 	want := instant(20 * block.wireBytes() * 1_000_000 / d.up)
 	if took := last - began; took < want-millisecond || took > want+millisecond {
 		t.Errorf("20 blocks took %v, want %v", duration(took), duration(want))
@@ -340,7 +341,7 @@ func TestWrongBytesThatReachThePlayerAreCounted(t *testing.T) {
 	s := w.devices[0].seats[0]
 	s.tainted = map[uint32]bool{0: true, 70: true}
 	w.play(0, nil)
-	if bad := w.result().Figures().BadBytesDelivered; bad != 2*blockSize {
+	if bad := w.result().Figures().BadBytesDelivered; bad != 2*bt.BlockSize {
 		t.Errorf("%d bad bytes, want two blocks", bad)
 	}
 }

@@ -1,6 +1,10 @@
 package sim
 
-import "math"
+import (
+	"math"
+
+	"essaim/internal/bt"
+)
 
 // The shape of HTTP over TLS 1.3 over TCP.
 const (
@@ -249,7 +253,7 @@ const sentToSeveral = math.MaxUint32
 func (o *origin) count(i uint32, s *stream, n int64) {
 	f := o.w.films[s.film]
 	if f.sent == nil {
-		f.sent = make([]uint32, (f.size+blockSize-1)/blockSize)
+		f.sent = make([]uint32, (f.size+bt.BlockSize-1)/bt.BlockSize)
 	}
 	to := i + 1
 	o.sentBytes += n
@@ -257,12 +261,12 @@ func (o *origin) count(i uint32, s *stream, n int64) {
 	o.by[i].after20 += max(0, s.from+n-max(s.from, f.after20))
 	o.sentAfter20 += max(0, s.from+n-max(s.from, f.after20))
 	for at := s.from; at < s.from+n; {
-		next := min(at-at%blockSize+blockSize, s.from+n)
-		b := at / blockSize
+		next := min(at-at%bt.BlockSize+bt.BlockSize, s.from+n)
+		b := at / bt.BlockSize
 		if first := f.sent[b]; first != 0 && first != to {
 			o.by[i].duplicate += next - at
 		}
-		if next%blockSize == 0 || next == f.size {
+		if next%bt.BlockSize == 0 || next == f.size {
 			switch f.sent[b] {
 			case 0:
 				f.sent[b] = to

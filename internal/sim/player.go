@@ -159,9 +159,9 @@ func (p *player) ready(d *device, ref int64) {
 	s := d.seats[0]
 	if s.tainted != nil {
 		from, to := p.f.segment(p.next)
-		for b := from / blockSize; b <= (to-1)/blockSize; b++ {
+		for b := from / p.f.unit; b <= (to-1)/p.f.unit; b++ {
 			if s.tainted[uint32(b)] {
-				d.stats.BadBytes += blockSize
+				d.stats.BadBytes += p.f.unit
 			}
 		}
 	}

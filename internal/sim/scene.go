@@ -21,6 +21,7 @@ type Scene struct {
 	Played   time.Duration `set:"seconds" doc:"film that each viewer plays; 0: all of it"`
 	Bitrate  Rate          `set:"bitrate" doc:"of the films, constant"`
 	Piece    int           `set:"piece" doc:"piece length in KiB"`
+	Unit     string        `set:"unit" doc:"what viewers ask one another for at a time: block (16 KiB) or piece, for very large crowds"`
 	Titles   int           `set:"titles" doc:"number of films"`
 	Zipf     float64       `set:"zipf" doc:"exponent of their popularity"`
 	Cache    float64       `set:"cache" doc:"gigabytes of film watched before, held at arrival"`
@@ -173,6 +174,9 @@ func (s *Scene) check() error {
 		return err
 	}
 	if err := oneOf("policy", s.Policy, "essaim", "urgent", "http"); err != nil {
+		return err
+	}
+	if err := oneOf("unit", s.Unit, "block", "piece"); err != nil {
 		return err
 	}
 	for _, share := range []struct {

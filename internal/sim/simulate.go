@@ -9,6 +9,7 @@ package sim
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
 	"time"
 
@@ -59,7 +60,16 @@ func Simulate(ctx context.Context, s Scene, o Options) (*Result, error) {
 		r.Run.OffloadBound = offloadBound(twin)
 	}
 	r.Extra = compare(w, r)
+	r.Note = s.note()
 	return r, nil
+}
+
+// note says how the scene differs from earnest beyond what docs/simulator.md says of all scenes; empty if it does not.
+func (s *Scene) note() string {
+	if s.Unit == "piece" {
+		return fmt.Sprintf("Viewers ask one another for whole pieces of %d KiB, not for blocks of 16 KiB.", s.Piece)
+	}
+	return ""
 }
 
 // slack is how much worse than plain HTTP a viewer may fare.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,40 @@ func TestSameSeedGivesTheSameBytesOnOneShardAndOnTwo(t *testing.T) {
 	}
 	if string(other) == string(first) {
 		t.Error("another seed gives the same")
+	}
+}
+
+// TestWholePiecesPlayTheSameEveningInFewerEvents holds a crowd that asks for whole pieces of 64 KiB against the same crowd that asks for
+// blocks: as deterministic, as safe from wrong bytes, nearly the same figures, and it says so.
+func TestWholePiecesPlayTheSameEveningInFewerEvents(t *testing.T) {
+	set := []string{"viewers=24", "spread=20s", "film=40s", "titles=2", "cache=0", "polluters=0.05"}
+	whole := append([]string{"unit=piece"}, set...)
+	blocks := simulate(t, 5, "evening-100", set...)
+	pieces := simulateOn(t, Options{Seed: 5, shards: 1}, "evening-100", whole...)
+	again := simulateOn(t, Options{Seed: 5, shards: 2}, "evening-100", whole...)
+	a, b := pieces.Run.Figures(), blocks.Run.Figures()
+	if x, y := again.Run.Figures(), extra(t, again, "events"); x.OriginBytes != a.OriginBytes || x.PeerBytes != a.PeerBytes || y != extra(t, pieces, "events") {
+		t.Error("two shards give something else than one")
+	}
+	if a.BadBytesDelivered != 0 || a.NeverStarted != 0 || extra(t, pieces, "never_ended") != 0 {
+		t.Errorf("%d bad bytes, %d never started, %v never ended", a.BadBytesDelivered, a.NeverStarted, extra(t, pieces, "never_ended"))
+	}
+	if math.Abs(a.Offload-b.Offload) > 0.1 {
+		t.Errorf("offload is %v with pieces, %v with blocks", a.Offload, b.Offload)
+	}
+	if x, y := extra(t, pieces, "events"), extra(t, blocks, "events"); x > 0.8*y {
+		t.Errorf("%v events with pieces, %v with blocks", x, y)
+	}
+	if !strings.Contains(pieces.Note, "64 KiB") || blocks.Note != "" {
+		t.Errorf("the notes are %q with pieces, %q with blocks", pieces.Note, blocks.Note)
+	}
+}
+
+func TestVeryLargeScenesSayThatTheyAskForWholePieces(t *testing.T) {
+	for _, name := range Names() {
+		if s, _ := Lookup(name); s.Viewers > 2_000 && (s.note() == "" || !strings.Contains(s.Doc(), "whole pieces")) {
+			t.Errorf("%s has %d viewers and says %q", name, s.Viewers, s.Doc())
+		}
 	}
 }
 
@@ -256,6 +291,7 @@ func TestSimulateRefusesWhatCannotBePlayed(t *testing.T) {
 		{"film=3s", "film"},
 		{"piece=48", "piece"},
 		{"piece=8", "piece"},
+		{"unit=segment", "unit"},
 		{"bitrate=1k", "bitrate"},
 		{"down=0", "down"},
 		{"up=0", "up"},
