@@ -24,7 +24,8 @@ type adminCmd struct {
 	Member struct {
 		Add memberAddCmd `cmd:"" help:"Make an account."`
 	} `cmd:"" help:"Manage members."`
-	Token tokenCmd `cmd:"" help:"Print a token for the operator's part of the API, and nothing else."`
+	Revoke revokeCmd `cmd:"" help:"End a member's sessions, or one play session, within five seconds."`
+	Token  tokenCmd  `cmd:"" help:"Print a token for the operator's part of the API, and nothing else."`
 }
 
 // memberAddCmd makes an account.
@@ -89,6 +90,49 @@ func newPassword(ctx context.Context, in *os.File, ask io.Writer) (string, error
 		return "", errors.New("the two passwords differ; nothing was changed")
 	}
 	return password, nil
+}
+
+// revokeCmd ends sessions. A running service reads of it in its database.
+type revokeCmd struct {
+	Member  string `xor:"who" required:"" placeholder:"NAME" help:"All device sessions of this member. They may sign in again."`
+	Session string `xor:"who" required:"" placeholder:"ID" help:"One play session, for instance a stranger's."`
+	Data    string `default:"data" env:"ESSAIM_DATA" type:"path" help:"Folder of the service's data (${default})."`
+	JSON    bool   `name:"json" help:"Print one JSON object: ended."`
+}
+
+// Run ends the sessions.
+func (c *revokeCmd) Run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return c.run(ctx, os.Stdout)
+}
+
+func (c *revokeCmd) run(ctx context.Context, out io.Writer) (err error) {
+	name := filepath.Join(c.Data, "essaim.db")
+	if _, err := os.Stat(name); err != nil {
+		return fmt.Errorf("there is no data folder of a service at %s: name it with --data", c.Data)
+	}
+	db, err := sqlstore.Open(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	m, ended := members.New(db, time.Now), 1
+	if c.Member != "" {
+		ended, err = m.RevokeMember(ctx, c.Member)
+	} else {
+		err = m.RevokePlay(ctx, c.Session)
+	}
+	switch {
+	case errors.Is(err, vod.ErrNotFound):
+		return fmt.Errorf("there is no member %q", c.Member)
+	case err != nil:
+		return err
+	case c.JSON:
+		return json.NewEncoder(out).Encode(map[string]int{"ended": ended})
+	}
+	_, err = fmt.Fprintf(out, "%d sessions ended.\n", ended)
+	return err
 }
 
 // tokenCmd prints a token.

@@ -163,10 +163,12 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 		Titles: s.library, Tickets: s.tickets, Clock: time.Now, Seed: rand.Uint64(), LAN: c.lan, Logger: c.log,
 		SocketsPerAddress: socketsPerAddress(c.Secure),
 	})
+	policy := api.NewPolicy(vod.PlayPolicy{P2P: true, LAN: c.lan})
+	policy.Watch(func(p vod.PlayPolicy) { s.tracker.SetPeers(p.P2P) })
 	config := api.Config{
 		Titles: s.library, Members: s.members, Tickets: s.tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
 		Pages: web.Dist(), Log: c.log, Version: version(), Ready: s.db.Ping,
-		Policy: api.NewPolicy(vod.PlayPolicy{P2P: true, LAN: c.lan}), ICE: c.STUN, Secure: c.Secure,
+		Policy: policy, ICE: c.STUN, Secure: c.Secure,
 		Mounts: []api.Mount{
 			{Pattern: "/media/", Handler: s.origin, OtherSites: true},
 			{Pattern: "/hashes/", Handler: s.origin, OtherSites: true},
@@ -223,6 +225,22 @@ func (s *node) Serve(ctx context.Context, ln net.Listener) error {
 		ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 32 << 10,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // visitors' faults, mostly
+	}
+	// What was revoked before must be known before the first ticket is shown.
+	known, followed := make(chan struct{}), make(chan struct{})
+	following, unfollow := context.WithCancel(ctx)
+	go func() {
+		defer close(followed)
+		s.members.Follow(following, s.log, func() { close(known) }, func(list []vod.Revocation) {
+			s.tickets.Revoke(list) // first: then nobody comes back in
+			s.tracker.Revoke(list)
+		})
+	}()
+	defer func() { unfollow(); <-followed }()
+	select {
+	case <-known:
+	case <-ctx.Done():
+		return nil
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ln) }()

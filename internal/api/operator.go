@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"essaim/internal/vod"
@@ -36,7 +37,41 @@ type policyMessage struct {
 	Body PolicyBody
 }
 
+type revokeInput struct {
+	Body struct {
+		Member  string `json:"member,omitempty" maxLength:"200" doc:"A member's name: all of their device sessions end."`
+		Session string `json:"session,omitempty" maxLength:"64" doc:"One play session, for instance a stranger's."`
+	}
+}
+
+type revokeOutput struct {
+	Body struct {
+		Ended int `json:"ended" doc:"Sessions that ended."`
+	}
+}
+
+func (s *Server) registerRevocations() {
+	register(s, op("revoke", "POST", "/api/v1/operator/revocations",
+		"End a member's device sessions, or one play session, with their tickets and peer connections, within five seconds", 200, "operator"),
+		func(ctx context.Context, in *revokeInput) (_ *revokeOutput, err error) {
+			if err := s.operator(ctx); err != nil {
+				return nil, err
+			}
+			if (in.Body.Member == "") == (in.Body.Session == "") {
+				return nil, fmt.Errorf("%w: name a member or a play session", vod.ErrInvalid)
+			}
+			out := &revokeOutput{}
+			if in.Body.Session != "" {
+				out.Body.Ended, err = 1, s.c.Members.RevokePlay(ctx, in.Body.Session)
+			} else {
+				out.Body.Ended, err = s.c.Members.RevokeMember(ctx, in.Body.Member)
+			}
+			return out, err
+		})
+}
+
 func (s *Server) registerOperator() {
+	s.registerRevocations()
 	register(s, op("traffic", "GET", "/api/v1/operator/traffic", "Media bytes sent, counted at the sockets", 200, "operator"),
 		func(ctx context.Context, _ *struct{}) (*trafficOutput, error) {
 			if err := s.operator(ctx); err != nil {

@@ -17,8 +17,9 @@ const ticketLife = 10 * time.Minute
 
 // Policy is what the operator allows, for the whole service and for the moment. It is safe for concurrent use.
 type Policy struct {
-	mu sync.Mutex
-	p  vod.PlayPolicy
+	mu    sync.Mutex
+	p     vod.PlayPolicy
+	heard []func(vod.PlayPolicy)
 }
 
 // NewPolicy starts with p. Its Upload is not looked at: that is each viewer's own word.
@@ -31,11 +32,22 @@ func (p *Policy) Get() vod.PlayPolicy {
 	return p.p
 }
 
-// Set changes the policy. Players learn of it with their next heartbeat.
+// Set changes the policy. Players learn of it with their next heartbeat, if nobody who watches tells them before.
 func (p *Policy) Set(to vod.PlayPolicy) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.p = to
+	for _, f := range p.heard {
+		f(to)
+	}
+}
+
+// Watch has f called with the policy of the moment and with every one that follows, in order. f must not use the Policy.
+func (p *Policy) Watch(f func(vod.PlayPolicy)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heard = append(p.heard, f)
+	f(p.p)
 }
 
 // play is a play session as the server remembers it.
@@ -52,9 +64,6 @@ type play struct {
 	rehearsal vod.RehearsalLabel // empty for a viewer's
 	until     time.Time          // of a rehearsal: the end of the operator's token
 }
-
-// swarms says whether the session has a swarm: that of an open title, or its rehearsal's own.
-func (x *play) swarms(open bool) bool { return open || x.rehearsal != "" }
 
 const (
 	playIdle = time.Hour // a player that slept so long presses play again
@@ -168,7 +177,7 @@ func (s *Server) shares(in *playInput) bool {
 
 // begin is what the player of a new session x of t is told.
 func (s *Server) begin(ctx context.Context, t *vod.Title, x *play) (*playOutput, error) {
-	tickets, err := s.tickets(x, t.Open)
+	tickets, err := s.tickets(x)
 	if err != nil {
 		return nil, err
 	}
@@ -180,13 +189,9 @@ func (s *Server) begin(ctx context.Context, t *vod.Title, x *play) (*playOutput,
 	out := &playOutput{Body: vod.PlaySession{
 		ID: x.id, Title: t.ID, Name: t.Name, DurationMs: v.DurationMs, InfoHash: v.InfoHashV1.String(),
 		InfoHashV2: v.InfoHashV2.String(), PieceLength: v.PieceLength, Files: files, Manifest: v.Manifest,
-		Nodes:   vod.PlayNodes{Origins: []string{"/"}, Trackers: []string{}, ICE: []string{}},
-		Tickets: tickets, Policy: s.policyFor(x, t.Open),
+		Nodes:   vod.PlayNodes{Origins: []string{"/"}, Trackers: []string{"/tracker"}, ICE: append([]string{}, s.c.ICE...)},
+		Tickets: tickets, Policy: s.policyFor(x),
 	}}
-	if x.swarms(t.Open) {
-		out.Body.Nodes.Trackers = []string{"/tracker"}
-		out.Body.Nodes.ICE = append(out.Body.Nodes.ICE, s.c.ICE...)
-	}
 	return out, nil
 }
 
@@ -210,8 +215,8 @@ func (s *Server) files(ctx context.Context, t *vod.Title) ([]vod.PlayFile, error
 	return files, nil
 }
 
-// tickets issues a session's tickets: for the swarm only where there is one.
-func (s *Server) tickets(x *play, open bool) (vod.PlayTickets, error) {
+// tickets issues a session's tickets.
+func (s *Server) tickets(x *play) (vod.PlayTickets, error) {
 	now := s.c.Clock()
 	ticket := vod.Ticket{
 		Audience: vod.AudienceMedia, PlaySession: x.id, Member: x.member, Device: x.device, Title: x.title,
@@ -222,7 +227,7 @@ func (s *Server) tickets(x *play, open bool) (vod.PlayTickets, error) {
 	}
 	out := vod.PlayTickets{ExpiresMs: ticket.Expires.Sub(now).Milliseconds()}
 	var err error
-	if out.Media, err = s.c.Tickets.Issue(ticket); err != nil || !x.swarms(open) {
+	if out.Media, err = s.c.Tickets.Issue(ticket); err != nil {
 		return out, err
 	}
 	ticket.Audience = vod.AudienceSwarm
@@ -230,10 +235,10 @@ func (s *Server) tickets(x *play, open bool) (vod.PlayTickets, error) {
 	return out, err
 }
 
-// policyFor is what the operator allows and this viewer agreed to, where there is a swarm.
-func (s *Server) policyFor(x *play, open bool) vod.PlayPolicy {
+// policyFor is what the operator allows and this viewer agreed to.
+func (s *Server) policyFor(x *play) vod.PlayPolicy {
 	p := s.policy.Get()
-	p.P2P = p.P2P && x.swarms(open) && x.share
+	p.P2P = p.P2P && x.share
 	p.Upload = p.P2P
 	p.LAN = p.LAN || x.rehearsal != "" // its viewers are one operator's, often on one machine
 	return p
@@ -259,7 +264,7 @@ func (s *Server) heartbeat(ctx context.Context, in *heartbeatInput) (*heartbeatO
 		if !ok {
 			return nil, newProblem(http.StatusUnauthorized, "unauthorized", "The rehearsal's session is over: begin another.")
 		}
-		return s.beaten(ctx, &x, &t)
+		return s.beaten(ctx, &x)
 	}
 	if !t.Open {
 		// Who has signed out meanwhile watches no further than this ticket.
@@ -278,17 +283,17 @@ func (s *Server) heartbeat(ctx context.Context, in *heartbeatInput) (*heartbeatO
 		}
 		s.plays.add(x)
 	}
-	return s.beaten(ctx, &x, &t)
+	return s.beaten(ctx, &x)
 }
 
-// beaten is the answer to a heartbeat of x, a session of t.
-func (s *Server) beaten(ctx context.Context, x *play, t *vod.Title) (*heartbeatOutput, error) {
-	tickets, err := s.tickets(x, t.Open)
+// beaten is the answer to a heartbeat of x.
+func (s *Server) beaten(ctx context.Context, x *play) (*heartbeatOutput, error) {
+	tickets, err := s.tickets(x)
 	if err != nil {
 		return nil, err
 	}
 	s.log.DebugContext(ctx, "heartbeat", "session", x.id, "title", x.title, "rehearsal", x.rehearsal, "report", x.report)
-	return &heartbeatOutput{Body: vod.HeartbeatReply{Tickets: tickets, Policy: s.policyFor(x, t.Open)}}, nil
+	return &heartbeatOutput{Body: vod.HeartbeatReply{Tickets: tickets, Policy: s.policyFor(x)}}, nil
 }
 
 // checkReport refuses what no player could have counted.

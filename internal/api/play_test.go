@@ -1,8 +1,11 @@
 package api
 
 import (
+	"errors"
+	"log/slog"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,16 +87,18 @@ func TestConsentIsNeverAssumed(t *testing.T) {
 	}
 }
 
-func TestMembersOnlyTitlesHaveNoSwarm(t *testing.T) {
+func TestMembersOnlyTitlesAreSharedByTicket(t *testing.T) {
 	h := newHouse(t, nil)
 	b := h.browser().signIn()
 	p := b.play("closed", `{"share":true}`)
-	if p.Policy.P2P || p.Policy.Upload || p.Tickets.Swarm != "" || len(p.Nodes.Trackers) != 0 || len(p.Nodes.ICE) != 0 {
+	if !p.Policy.P2P || !p.Policy.Upload || len(p.Nodes.Trackers) != 1 {
 		t.Errorf("session %+v %+v %+v", p.Policy, p.Tickets, p.Nodes)
 	}
-	ticket, err := h.tickets.Check(vod.AudienceMedia, p.Tickets.Media)
-	if err != nil || ticket.Member == "" || ticket.Device == "" {
-		t.Errorf("ticket %+v, %v", ticket, err)
+	for audience, token := range map[vod.Audience]string{vod.AudienceMedia: p.Tickets.Media, vod.AudienceSwarm: p.Tickets.Swarm} {
+		ticket, err := h.tickets.Check(audience, token)
+		if err != nil || ticket.Member == "" || ticket.Device == "" || ticket.Title != "closed" || ticket.PlaySession != p.ID {
+			t.Errorf("%s: ticket %+v, %v", audience, ticket, err)
+		}
 	}
 	path := "/media/" + p.Files[0].Root
 	h.browser().refused(401, "unauthorized", "GET", path, "")
@@ -236,4 +241,79 @@ func TestNoSessionWithoutACookieInURLs(t *testing.T) {
 	token := b.client.Jar.Cookies(r.URL)[0].Value
 	h.browser().refused(401, "unauthorized", "GET", "/api/v1/me?essaim_session="+token, "")
 	h.browser().refused(401, "unauthorized", "GET", "/api/v1/me", "", "Authorization", "Bearer "+token)
+}
+
+// follow has the house's revocations heard, as a node does.
+func (h *house) follow() {
+	ready := make(chan struct{})
+	go h.members.Follow(h.t.Context(), slog.New(slog.DiscardHandler), func() { close(ready) }, h.tickets.Revoke)
+	<-ready
+}
+
+// revoked waits until a ticket is.
+func (h *house) revoked(token string) {
+	h.t.Helper()
+	for ctx := h.t.Context(); ; {
+		if _, err := h.tickets.Check(vod.AudienceMedia, token); errors.Is(err, vod.ErrTicketRevoked) {
+			return
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			h.t.Fatal("the ticket is good to the end of the test")
+		}
+	}
+}
+
+func TestSigningOutRevokesTheTicketsOfThatDevice(t *testing.T) {
+	h := newHouse(t, nil)
+	h.follow()
+	b, other := h.browser().signIn(), h.browser().signIn()
+	p, q := b.play("open", `{}`), other.play("closed", `{}`)
+	if resp, _ := b.do("DELETE", "/api/v1/session", ""); resp.StatusCode != 204 {
+		t.Fatalf("sign out: %d", resp.StatusCode)
+	}
+	h.revoked(p.Tickets.Media)
+	b.refused(401, "unauthorized", "POST", "/api/v1/play/"+p.ID+"/heartbeat", report, "Authorization", "Bearer "+p.Tickets.Media)
+	other.beat(q.ID, q.Tickets.Media)
+}
+
+func TestOperatorRevokesAMemberAndAStranger(t *testing.T) {
+	h := newHouse(t, nil)
+	h.follow()
+	b, stranger := h.browser().signIn(), h.browser()
+	p, q, other := b.play("closed", `{}`), stranger.play("open", `{}`), stranger.play("open", `{}`)
+	token, err := h.tickets.Issue(vod.Ticket{Audience: vod.AudienceOperator, Expires: h.clock.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const path = "/api/v1/operator/revocations"
+	operator := []string{"Authorization", "Bearer " + token}
+	for body, code := range map[string]int{`{}`: 400, `{"member":"ada","session":"x"}`: 400, `{"member":"nobody"}`: 404} {
+		if resp, data := b.do("POST", path, body, operator...); resp.StatusCode != code {
+			t.Errorf("%s: %d %s", body, resp.StatusCode, data)
+		}
+	}
+	b.refused(401, "unauthorized", "POST", path, `{"member":"ada"}`)
+	var got struct{ Ended int }
+	b.want(200, &got, "POST", path, `{"member":"Ada"}`, operator...)
+	if got.Ended != 1 {
+		t.Errorf("%d sessions ended", got.Ended)
+	}
+	b.want(200, &got, "POST", path, `{"session":"`+q.ID+`"}`, operator...)
+	h.revoked(p.Tickets.Media)
+	h.revoked(q.Tickets.Media)
+	b.refused(401, "unauthorized", "GET", "/api/v1/me", "")
+	stranger.beat(other.ID, other.Tickets.Media)
+}
+
+func TestWhoWatchesThePolicyHearsOfEachChange(t *testing.T) {
+	p := NewPolicy(vod.PlayPolicy{P2P: true})
+	var heard []bool
+	p.Watch(func(now vod.PlayPolicy) { heard = append(heard, now.P2P) })
+	p.Set(vod.PlayPolicy{})
+	p.Set(vod.PlayPolicy{P2P: true})
+	if !slices.Equal(heard, []bool{true, false, true}) {
+		t.Errorf("heard %v", heard)
+	}
 }

@@ -1,6 +1,6 @@
-// Package members keeps accounts and device sessions, and issues tickets. It must never store a password or a session
-// token as it is, never tell by its answers or their timing which names exist, and never accept a ticket that this
-// service did not sign for that very audience.
+// Package members keeps accounts and device sessions, issues tickets and revokes them. It must never store a password or a
+// session token as it is, never tell by its answers or their timing which names exist, never accept a ticket that this
+// service did not sign for that very audience, and never end a device session without revoking its tickets.
 package members
 
 import (
@@ -52,6 +52,7 @@ type Members struct {
 	hashers  chan struct{}
 	nobody   func() string // the hash that passwords for unknown names are compared with
 	matching func(password, hash string) (bool, error)
+	changed  chan struct{} // holds a token when something may have been revoked
 }
 
 var _ vod.Members = (*Members)(nil)
@@ -70,6 +71,7 @@ func New(db *sqlstore.Store, clock vod.Clock) *Members {
 			return hash
 		}),
 		matching: argon2id.ComparePasswordAndHash,
+		changed:  make(chan struct{}, 1),
 	}
 }
 
@@ -118,7 +120,7 @@ func (m *Members) put(ctx context.Context, name, password string, replace bool) 
 		return vod.Member{}, fmt.Errorf("add member: %w", err)
 	}
 	member := vod.Member{ID: newID(), Name: name}
-	err = m.db.Write(ctx, func(tx *sql.Tx) error {
+	err = m.write(ctx, func(tx *sql.Tx) error {
 		var id string
 		err := tx.QueryRowContext(ctx, `SELECT id FROM members WHERE name_key = $1`, nameKey(name)).Scan(&id)
 		switch {
@@ -137,7 +139,7 @@ func (m *Members) put(ctx context.Context, name, password string, replace bool) 
 			id); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM device_sessions WHERE member_id = $1`, id)
+		_, err = m.endSessions(ctx, tx, `member_id = $1`, id)
 		return err
 	})
 	if err != nil {
@@ -227,7 +229,7 @@ func (m *Members) openSession(ctx context.Context, member vod.Member) (string, v
 	token := base64.RawURLEncoding.EncodeToString(secret[:])
 	now := m.clock()
 	s := vod.DeviceSession{ID: newID(), Member: member, Expires: now.Add(sessionLife)}
-	err := m.db.Write(ctx, func(tx *sql.Tx) error {
+	err := m.write(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM device_sessions WHERE expires_ms <= $1`, now.UnixMilli()); err != nil {
 			return err
 		}
@@ -236,8 +238,7 @@ func (m *Members) openSession(ctx context.Context, member vod.Member) (string, v
 			tokenKey(token), s.ID, member.ID, now.UnixMilli(), s.Expires.UnixMilli()); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `
-			DELETE FROM device_sessions WHERE member_id = $1 AND id NOT IN (
+		_, err := m.endSessions(ctx, tx, `member_id = $1 AND id NOT IN (
 				SELECT id FROM device_sessions WHERE member_id = $1 ORDER BY created_ms DESC, (id = $2) DESC LIMIT $3)`,
 			member.ID, s.ID, sessionsMax)
 		return err
@@ -257,8 +258,8 @@ func tokenKey(token string) string {
 
 // SignOut implements vod.Members. Signing out twice is no error.
 func (m *Members) SignOut(ctx context.Context, token string) error {
-	err := m.db.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM device_sessions WHERE token_sha256 = $1`, tokenKey(token))
+	err := m.write(ctx, func(tx *sql.Tx) error {
+		_, err := m.endSessions(ctx, tx, `token_sha256 = $1`, tokenKey(token))
 		return err
 	})
 	if err != nil {

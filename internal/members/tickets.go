@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -35,6 +36,9 @@ type Tickets struct {
 	key    ed25519.PrivateKey
 	kid    string
 	parser *jwt.Parser
+
+	mu      sync.RWMutex
+	revoked vod.Revoked
 }
 
 var _ vod.Tickets = (*Tickets)(nil)
@@ -168,13 +172,30 @@ func (t *Tickets) Check(audience vod.Audience, token string) (vod.Ticket, error)
 		return t.key.Public(), nil
 	})
 	if err != nil {
+		if errors.Is(err, jwt.ErrTokenExpired) {
+			err = vod.ErrTicketExpired
+		}
 		return vod.Ticket{}, fmt.Errorf("check ticket: %w: %w", vod.ErrUnauthorized, err)
 	}
 	if len(c.Audience) != 1 || c.Audience[0] != string(audience) {
 		return vod.Ticket{}, fmt.Errorf("check ticket: %w: for another audience", vod.ErrUnauthorized)
 	}
-	return vod.Ticket{
+	ticket := vod.Ticket{
 		Audience: audience, PlaySession: c.Session, Member: c.Subject, Device: c.Device, Title: vod.TitleID(c.Title),
 		Version: c.Version, Rehearsal: vod.RehearsalLabel(c.Rehearsal), Expires: c.ExpiresAt.Time,
-	}, nil
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.revoked.Covers(&ticket) {
+		return vod.Ticket{}, fmt.Errorf("check ticket: %w: %w", vod.ErrUnauthorized, vod.ErrTicketRevoked)
+	}
+	return ticket, nil
+}
+
+// Revoke makes Check refuse the tickets that the revocations concern.
+func (t *Tickets) Revoke(list []vod.Revocation) {
+	now := t.clock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.revoked.Add(now, list)
 }

@@ -407,6 +407,16 @@ func (s *Set) Each(now Instant, f func(bt.InfoHash, Counts)) {
 	}
 }
 
+// EachPeer calls f for each peer of one swarm, with its kind and its socket.
+func (s *Set) EachPeer(now Instant, h bt.InfoHash, f func(id bt.PeerID, kind Kind, socket Socket)) {
+	s.Expire(now)
+	if w := s.index[h]; w != nil {
+		for _, m := range w.members {
+			f(m.id, m.kind, m.socket)
+		}
+	}
+}
+
 func (s *Set) find(h bt.InfoHash, id bt.PeerID) *member {
 	if w := s.index[h]; w != nil {
 		return w.index[id]

@@ -3,6 +3,7 @@ package tracker
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -32,6 +33,108 @@ func addressOf(remote string) address {
 	}
 	prefix, _ := ip.Prefix(bits)
 	return address{prefix: prefix, local: ip.IsLoopback()}
+}
+
+// network is the larger part of the net that an address lies in: whoever has one address of a /24, or one /64 of a /48, may
+// well have them all.
+func (a address) network() netip.Prefix {
+	bits := 24
+	if a.prefix.Addr().Is6() {
+		bits = 48
+	}
+	p, _ := a.prefix.Addr().Prefix(bits)
+	return p
+}
+
+const (
+	// arrivalEvery is how often an address may connect anew, when it has used up twice what it may hold at once.
+	arrivalEvery = time.Second
+	// arrivalsMax bounds how many addresses' arrivals are remembered.
+	arrivalsMax = 8192
+	// networkShare is how many addresses' worth of connections a network may hold.
+	networkShare = 16
+	// strangerShare is the part of an address' connections, one in so many, that may announce without a ticket.
+	strangerShare = 4
+)
+
+// callers counts connections by whence they come. It belongs to the tracker's mu.
+type callers struct {
+	perAddress int
+	addresses  map[address]int
+	networks   map[netip.Prefix]int
+	strangers  map[address]int // of them, those that announced without a ticket
+	arrivals   map[address]*bucket
+}
+
+func newCallers(perAddress int) callers {
+	return callers{
+		perAddress: perAddress, addresses: make(map[address]int), networks: make(map[netip.Prefix]int),
+		strangers: make(map[address]int), arrivals: make(map[address]*bucket),
+	}
+}
+
+// unbounded says that all come from one address, that of a proxy.
+func (c *callers) unbounded() bool { return c.perAddress > math.MaxInt/networkShare }
+
+// enter counts a connection, unless there are too many or they come too fast.
+func (c *callers) enter(from address, now time.Time) bool {
+	if c.unbounded() {
+		return true
+	}
+	if c.addresses[from] >= c.perAddress || c.networks[from.network()] >= networkShare*c.perAddress {
+		return false
+	}
+	b := c.arrivals[from]
+	if b == nil {
+		if len(c.arrivals) >= arrivalsMax {
+			for key, old := range c.arrivals {
+				if !old.full.After(now) {
+					delete(c.arrivals, key)
+				}
+			}
+			if len(c.arrivals) >= arrivalsMax {
+				return false // a flood from everywhere: those who are in stay, the others come later
+			}
+		}
+		b = &bucket{every: arrivalEvery, burst: 2 * c.perAddress}
+		c.arrivals[from] = b
+	}
+	if !b.allow(now) {
+		return false
+	}
+	c.addresses[from]++
+	c.networks[from.network()]++
+	return true
+}
+
+// estrange counts a connection among those without a ticket; false when there are too many.
+func (c *callers) estrange(from address) bool {
+	if c.unbounded() {
+		return true
+	}
+	if c.strangers[from] >= max(1, c.perAddress/strangerShare) {
+		return false
+	}
+	c.strangers[from]++
+	return true
+}
+
+// exit gives back what enter and estrange took.
+func (c *callers) exit(from address, stranger bool) {
+	if c.unbounded() {
+		return
+	}
+	less(c.addresses, from)
+	less(c.networks, from.network())
+	if stranger {
+		less(c.strangers, from)
+	}
+}
+
+func less[K comparable](counts map[K]int, key K) {
+	if counts[key]--; counts[key] <= 0 {
+		delete(counts, key)
+	}
 }
 
 // pass is the label of the rehearsal whose pass the request bears; empty for none that is good.

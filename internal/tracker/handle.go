@@ -2,7 +2,9 @@ package tracker
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"slices"
 	"time"
 
 	"essaim/internal/bt"
@@ -29,6 +31,7 @@ func (s *socket) handle(data []byte) {
 		s.fault(&req, refusal(err))
 		return
 	}
+	s.spoken = true
 	switch req.Kind {
 	case announce.KindOffer, announce.KindAnswer:
 		s.directed(&req)
@@ -69,28 +72,27 @@ func (s *socket) announce(req *announce.Request) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	title, err := t.titles.get(ctx, req.InfoHash)
 	cancel()
-	shown := req.Viewer != nil && req.Viewer.Ticket != ""
-	if err == nil && !title.open && !(shown && s.rehearses(req, title)) {
-		err = vod.ErrNotFound
-	}
-	if err != nil {
-		if errors.Is(err, vod.ErrNotFound) {
-			t.leaveSwarm(s, req.InfoHash)
-			s.fault(req, "unknown swarm")
-		} else {
-			t.cfg.Logger.Warn("tracker cannot look up a swarm", "info_hash", req.InfoHash.String(), "error", err)
-			s.fail(req, "swarm cannot be looked up now, try again")
-		}
+	missing := errors.Is(err, vod.ErrNotFound)
+	if err != nil && !missing {
+		t.cfg.Logger.Warn("tracker cannot look up a swarm", "info_hash", req.InfoHash.String(), "error", err)
+		s.fail(req, "swarm cannot be looked up now, try again")
 		return
 	}
-	var ticket vod.Ticket
-	if shown {
+	var ticket *shown
+	var label vod.RehearsalLabel
+	if req.Viewer != nil && req.Viewer.Ticket != "" {
+		// Whether there is such a swarm at all, a bad ticket does not tell.
 		var ok bool
 		if ticket, ok = s.ticket(req, title); !ok {
 			return
 		}
+		label = ticket.ticket.Rehearsal
+	} else if missing || !title.open {
+		t.leaveSwarm(s, req.InfoHash)
+		s.fault(req, "unknown swarm")
+		return
 	}
-	if !s.settle(req, ticket.Rehearsal) {
+	if !s.settle(req, label) || ticket == nil && !s.admitted(req) {
 		return
 	}
 	if req.Event == announce.EventStopped {
@@ -105,48 +107,74 @@ func (s *socket) announce(req *announce.Request) {
 		}
 		req.Offers[i].SDP = sdp
 	}
-	s.join(req, &ticket)
+	s.join(req, ticket)
 }
 
 // ticket reads the ticket shown, if it opens this swarm to this page; if not, the connection is closed.
-func (s *socket) ticket(req *announce.Request, title titleEntry) (ticket vod.Ticket, ok bool) {
+func (s *socket) ticket(req *announce.Request, title titleEntry) (*shown, bool) {
 	if s.foreign {
-		s.fail(req, "tickets are not honoured from this origin")
-		s.finish(websocket.StatusPolicyViolation, "foreign origin")
-		return vod.Ticket{}, false
+		s.refuse(req.InfoHash, websocket.StatusPolicyViolation, "tickets are not honoured from this origin")
+		return nil, false
 	}
-	if ticket, ok = s.check(req, title); !ok {
-		s.fail(req, "ticket is not valid here")
-		s.finish(StatusTicket, "ticket is not valid here")
-		return vod.Ticket{}, false
+	text := req.Viewer.Ticket
+	w := s.last
+	if !w.same(text, s.tracker.cfg.Clock()) {
+		ticket, err := s.tracker.cfg.Tickets.Check(vod.AudienceSwarm, text)
+		if err != nil {
+			code, reason := StatusTicket, reasonTicket
+			switch {
+			case errors.Is(err, vod.ErrTicketExpired):
+				reason = reasonExpired
+			case errors.Is(err, vod.ErrTicketRevoked):
+				code, reason = StatusRevoked, reasonRevoked
+			}
+			s.refuse(req.InfoHash, code, reason)
+			return nil, false
+		}
+		w = &shown{digest: sha256.Sum256([]byte(text)), ticket: ticket}
 	}
-	return ticket, true
+	if title.id == "" || w.ticket.Title != title.id || w.ticket.Version != "" && w.ticket.Version != title.version {
+		s.refuse(req.InfoHash, StatusTicket, reasonTicket)
+		return nil, false
+	}
+	s.last = w
+	return w, true
 }
 
-// check reads the ticket shown; false if it is not for this title.
-func (s *socket) check(req *announce.Request, title titleEntry) (vod.Ticket, bool) {
-	ticket, err := s.tracker.cfg.Tickets.Check(vod.AudienceSwarm, req.Viewer.Ticket)
-	return ticket, err == nil && ticket.Title == title.id && (ticket.Version == "" || ticket.Version == title.version)
+// admitted says whether a connection may announce without a ticket, which comes with the tighter limits; if not, it is closed.
+func (s *socket) admitted(req *announce.Request) bool {
+	if s.stranger || s.passed {
+		return true
+	}
+	t := s.tracker
+	t.mu.Lock()
+	ok := t.cfg.LAN || s.from.local || t.callers.estrange(s.from)
+	s.stranger = ok
+	t.mu.Unlock()
+	if !ok {
+		s.refuse(req.InfoHash, websocket.StatusPolicyViolation, "too many connections without a ticket from this address")
+		return false
+	}
+	s.announces.every *= strangerPace
+	s.messages.every *= strangerPace
+	return true
 }
 
-// rehearses says whether the ticket shown opens the swarm that a rehearsal has of a title for members. To everyone else
-// there is no such swarm.
-func (s *socket) rehearses(req *announce.Request, title titleEntry) bool {
-	ticket, ok := s.check(req, title)
-	return ok && ticket.Rehearsal != "" && !s.foreign
-}
+// strangerPace is how much more slowly a connection without a ticket may speak, after its first words.
+const strangerPace = 2
 
 // settle says whether the connection may announce for this rehearsal, or for viewers; if not, it is closed. A rehearsal's
 // connection shows a ticket each time: without one it is no viewer's.
 func (s *socket) settle(req *announce.Request, label vod.RehearsalLabel) bool {
 	if !s.settled {
+		s.tracker.mu.Lock()
 		s.settled, s.rehearsal = true, label
+		s.tracker.mu.Unlock()
 	}
 	if s.rehearsal == label {
 		return true
 	}
-	s.fail(req, "the connection is another rehearsal's: open one for each")
-	s.finish(StatusTicket, "another rehearsal's connection")
+	s.refuse(req.InfoHash, StatusTicket, "the connection is another rehearsal's: open one for each")
 	return false
 }
 
@@ -155,12 +183,7 @@ func (s *socket) settle(req *announce.Request, label vod.RehearsalLabel) bool {
 func (s *socket) lan() bool { return s.tracker.cfg.LAN || s.rehearsal != "" }
 
 // set holds the swarms that the connection is in. Called with the tracker's mu held.
-func (s *socket) set() *swarm.Set {
-	if s.rehearsal != "" {
-		return s.tracker.rehearsed
-	}
-	return s.tracker.set
-}
+func (s *socket) set() *swarm.Set { return s.tracker.company(s.rehearsal) }
 
 // stop takes the peer out, and answers like any announce.
 func (s *socket) stop(req *announce.Request) {
@@ -168,6 +191,7 @@ func (s *socket) stop(req *announce.Request) {
 	t.mu.Lock()
 	set := s.set()
 	set.Leave(req.InfoHash, req.PeerID, s.id)
+	t.leave(s, req.InfoHash, req.PeerID)
 	reply := t.reply(req, set.Counts(t.instant(), req.InfoHash))
 	t.mu.Unlock()
 	s.send(announce.AppendReply(nil, reply))
@@ -180,19 +204,24 @@ type relayed struct {
 }
 
 // join puts the peer into the swarm, answers it and passes on its offers.
-func (s *socket) join(req *announce.Request, ticket *vod.Ticket) {
+func (s *socket) join(req *announce.Request, ticket *shown) {
 	t := s.tracker
 	a := swarm.Announce{
-		Swarm: req.InfoHash, Peer: req.PeerID, Socket: s.id, Owner: ticket.PlaySession, Want: req.NumWant,
+		Swarm: req.InfoHash, Peer: req.PeerID, Socket: s.id, Want: req.NumWant,
 		Group:     string(s.rehearsal),
 		Seed:      req.Left == 0,
 		Started:   req.Event == announce.EventStarted,
 		Completed: req.Event == announce.EventCompleted,
 	}
+	var who vod.Ticket // a stranger's says nothing
+	if ticket != nil {
+		who = ticket.ticket
+	}
+	a.Owner = who.PlaySession
 	if v := req.Viewer; v != nil {
 		a.Kind, a.PositionMs, a.Rendition, a.UplinkKbps = swarm.Viewer, v.PositionMs, v.Rendition, v.UplinkKbps
 	}
-	s.situate(&a, req, ticket)
+	s.situate(&a, req, &who)
 	for i := range req.Offers[:min(len(req.Offers), swarm.OffersMax)] {
 		a.Offers = append(a.Offers, swarm.OfferID(req.Offers[i].ID))
 	}
@@ -202,8 +231,31 @@ func (s *socket) join(req *announce.Request, ticket *vod.Ticket) {
 		t.mu.Unlock()
 		return
 	}
+	if t.peersOff {
+		reply := t.reply(req, swarm.Counts{})
+		if reply.Viewer != nil {
+			reply.Viewer.PeersOff = true
+		}
+		t.mu.Unlock()
+		s.send(announce.AppendReply(nil, reply))
+		return
+	}
+	if ticket != nil {
+		if reason := t.bind(s, req, ticket); reason != "" {
+			t.mu.Unlock()
+			code := StatusTicket
+			if reason == reasonRevoked {
+				code = StatusRevoked
+			}
+			s.refuse(req.InfoHash, code, reason)
+			return
+		}
+	}
 	result, err := s.set().Announce(t.instant(), &a)
 	if err != nil {
+		if ticket != nil {
+			t.unbind(s, req)
+		}
 		t.mu.Unlock()
 		s.fault(req, err.Error())
 		return
@@ -233,7 +285,7 @@ func (s *socket) join(req *announce.Request, ticket *vod.Ticket) {
 func (t *Tracker) reply(req *announce.Request, c swarm.Counts) *announce.Reply {
 	r := &announce.Reply{InfoHash: req.InfoHash, Complete: c.Complete, Incomplete: c.Incomplete}
 	if req.Viewer != nil {
-		r.Interval = max(1, int(t.cfg.ViewerInterval.Seconds()))
+		r.Interval = t.viewerInterval()
 		r.Viewer = &announce.Introductions{}
 	} else {
 		r.Interval = t.interval()
@@ -252,6 +304,14 @@ func (s *socket) directed(req *announce.Request) {
 	}
 	answer := req.Kind == announce.KindAnswer
 	t.mu.Lock()
+	if now := t.cfg.Clock(); slices.ContainsFunc(s.grants, func(g *grant) bool {
+		return g.swarm == req.InfoHash && !now.Before(g.ticket.Expires)
+	}) {
+		t.mu.Unlock()
+		t.leaveSwarm(s, req.InfoHash)
+		s.refuse(req.InfoHash, StatusTicket, reasonExpired)
+		return
+	}
 	pass := s.set().Offer
 	if answer {
 		pass = s.set().Answer
@@ -268,15 +328,26 @@ func (s *socket) directed(req *announce.Request) {
 	}))
 }
 
+// scrape counts swarms: those of open titles, and those that the connection is in. Others are not there.
 func (s *socket) scrape(req *announce.Request) {
 	t := s.tracker
 	reply := announce.Scrape{MinInterval: int(t.cfg.Interval.Seconds())}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	open := make([]bool, len(req.InfoHashes))
+	for i, h := range req.InfoHashes {
+		title, err := t.titles.get(ctx, h)
+		open[i] = err == nil && title.open
+	}
 	t.mu.Lock()
 	for i, h := range req.InfoHashes {
 		if seen(req.InfoHashes[:i], h) {
 			continue
 		}
-		c := s.set().Counts(t.instant(), h)
+		var c swarm.Counts
+		if open[i] || slices.ContainsFunc(s.grants, func(g *grant) bool { return g.swarm == h }) {
+			c = s.set().Counts(t.instant(), h)
+		}
 		reply.Files = append(reply.Files, announce.ScrapeFile{
 			InfoHash: h, Complete: c.Complete, Incomplete: c.Incomplete, Downloaded: c.Downloaded,
 		})
@@ -294,9 +365,25 @@ func seen(hashes []bt.InfoHash, h bt.InfoHash) bool {
 	return false
 }
 
-// leaveSwarm takes out whatever peer the connection has in a swarm that is no longer served.
+// leaveSwarm takes out whatever peer the connection has in a swarm that is no longer served to it.
 func (t *Tracker) leaveSwarm(s *socket, h bt.InfoHash) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.set().LeaveSwarm(h, s.id)
+	now := t.cfg.Clock()
+	for _, g := range slices.Clone(s.grants) {
+		if g.swarm == h {
+			t.release(g, s, now)
+		}
+	}
+}
+
+// leave releases the grant of a peer that left by its own wish. Called with mu held.
+func (t *Tracker) leave(s *socket, h bt.InfoHash, id bt.PeerID) {
+	for _, g := range s.grants {
+		if g.swarm == h && g.peers[len(g.peers)-1] == id {
+			t.release(g, s, t.cfg.Clock())
+			return
+		}
+	}
 }

@@ -87,7 +87,7 @@ func TestConnectionKeepsToItsRehearsal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, url := serve(t, Config{LAN: true})
 			viewer, other := dial(t, url, 1), dial(t, url, 2)
-			viewer.reply(ours(goodTicket))
+			viewer.reply(ours(session("v")))
 			other.reply(ours(rehearsing("x", "two")))
 			a := dial(t, url+c.query, 3)
 			if c.query == "" || c.first != "" {
@@ -100,7 +100,7 @@ func TestConnectionKeepsToItsRehearsal(t *testing.T) {
 	}
 }
 
-func TestMembersTitleHasASwarmForItsRehearsalsOnly(t *testing.T) {
+func TestMembersTitleHasASwarmOfItsOwnForEachRehearsal(t *testing.T) {
 	tr, url := serve(t, Config{LAN: true})
 	members := func(ticket string) announce.Request {
 		r := ours(ticket)
@@ -114,19 +114,23 @@ func TestMembersTitleHasASwarmForItsRehearsalsOnly(t *testing.T) {
 		t.Errorf("the second of the rehearsal is told %+v", r.Viewer)
 	}
 	// To everyone else it is not there.
-	for n, ticket := range []string{"", "swarm/members/v1/s", "swarm/film/v1/a/one", "swarm/members/v0/a/one", "media/members/v1/a/one"} {
+	for n, ticket := range []string{"", "swarm/film/v1/a/one", "swarm/members/v0/a/one", "media/members/v1/a/one"} {
 		a := dial(t, url, 10+n)
 		a.send(members(ticket))
-		a.failure("unknown swarm")
+		a.failure(map[bool]string{true: "unknown swarm", false: reasonTicket}[ticket == ""])
 	}
 	foreign := dial(t, url, 20, "Origin", "https://evil.example")
 	foreign.send(members("swarm/members/v1/a/one"))
-	foreign.failure("unknown swarm")
-	if len(tr.Swarms()) != 0 {
-		t.Errorf("swarms %v", tr.Swarms())
+	foreign.failure("origin")
+	member := dial(t, url, 21)
+	if r := member.reply(members("swarm/members/v1/s")); len(r.Viewer.Meet) != 0 || r.Incomplete != 1 {
+		t.Errorf("a member is told %+v of a rehearsal", r)
 	}
-	// A ticket that has ended opens nothing any more.
-	one.send(members("swarm/members/v0/a/one"))
+	if n := tr.Swarms(); len(n) != 1 || n[closedHash] != 1 {
+		t.Errorf("swarms %v", n)
+	}
+	// Without a ticket there is no place any more.
+	one.send(members(""))
 	one.failure("unknown swarm")
 	two.reply(func() announce.Request { r := members("swarm/members/v1/c/one"); r.NumWant = 5; return r }())
 	two.send(func() announce.Request {
@@ -201,13 +205,13 @@ func TestLocalAddressesReachARehearsalsOwnOnly(t *testing.T) {
 	if err != nil || hidden == testSDP {
 		t.Fatalf("the SDP has no address to hide: %v", err)
 	}
-	for ticket, want := range map[string]string{goodTicket: hidden, rehearsing("r", "one"): testSDP} {
+	for label, want := range map[string]string{"": hidden, "one": testSDP} {
 		a, b := dial(t, url, 1), dial(t, url, 2)
-		a.reply(ours(ticket))
-		b.reply(ours(ticket))
+		a.reply(ours(rehearsing("a", label)))
+		b.reply(ours(rehearsing("b", label)))
 		b.send(directed(announce.KindOffer, a.id, offerID(1)))
 		if got := a.relayed(); got.SDP != want {
-			t.Errorf("%s: relayed %q", ticket, got.SDP)
+			t.Errorf("%q: relayed %q", label, got.SDP)
 		}
 		_, _ = a.conn.CloseNow(), b.conn.CloseNow()
 	}

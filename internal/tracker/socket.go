@@ -31,6 +31,8 @@ const (
 	writeTimeout = 10 * time.Second
 	// closeTimeout is how long a closing client may take to read what is left and to agree.
 	closeTimeout = 5 * time.Second
+	// greetTimeout is how long a connection may take to say something that can be read: clients announce at once.
+	greetTimeout = 30 * time.Second
 	// pingInterval keeps network address translators and proxies from forgetting the connection.
 	pingInterval = 50 * time.Second
 )
@@ -62,7 +64,12 @@ type socket struct {
 	rehearsal vod.RehearsalLabel
 	settled   bool
 
+	grants   []*grant // by tickets that were shown. Of the tracker's mu
+	stranger bool     // has announced without a ticket. Of the tracker's mu, but read by the reader
+
 	// Of the reader alone.
+	last      *shown // the last ticket that was checked
+	spoken    bool   // it has said something that can be read
 	messages  bucket
 	announces bucket
 	pings     bucket
@@ -141,7 +148,11 @@ func (s *socket) patient() bool {
 	if s.closed {
 		return false
 	}
-	_ = s.raw.SetReadDeadline(time.Now().Add(s.tracker.cfg.IdleTimeout))
+	wait := s.tracker.cfg.IdleTimeout
+	if !s.spoken {
+		wait = min(wait, greetTimeout)
+	}
+	_ = s.raw.SetReadDeadline(time.Now().Add(wait))
 	return true
 }
 

@@ -1,10 +1,12 @@
 // Package tracker serves WebTorrent's tracker protocol over WebSocket, with our viewers' extension, around the
 // memory in package swarm.
 //
-// It must get right: that only swarms of open titles exist, and those of rehearsals, which nobody enters or leaves
-// without a ticket for them; that a ticket is honoured only from our own pages, and a bad one ends the connection; that what is relayed is an SDP of one data channel with harmless addresses, well
-// formed, from whom it says, to whom the tracker chose; and that no client, however slow, fast or hostile, makes the
-// tracker keep more than a bounded amount for it. There is one reader and one writer goroutine per connection.
+// It must get right: that a title that is not open has no state and no relay for whoever holds no ticket for it; that a
+// ticket is honoured only from our own pages, for one peer of one play session, until it expires or is revoked, and that a
+// bad one ends the connection with its reason; that nobody enters or leaves the swarm of a rehearsal without a ticket for
+// it; that what is relayed is an SDP of one data channel with harmless addresses, well formed, from whom it says, to whom
+// the tracker chose; and that no client, however slow, fast or hostile, makes the tracker keep more than a bounded amount
+// for it. There is one reader and one writer goroutine per connection.
 package tracker
 
 import (
@@ -12,6 +14,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -27,8 +30,10 @@ import (
 
 // Codes with which the tracker closes a connection, beside those of RFC 6455.
 const (
-	// StatusTicket: the ticket is not valid for this swarm.
+	// StatusTicket: the ticket is not valid for this swarm, or no more, or not for this peer.
 	StatusTicket websocket.StatusCode = 4401
+	// StatusRevoked: the ticket was good, and has been revoked.
+	StatusRevoked websocket.StatusCode = 4403
 )
 
 // Config is what a Tracker needs. Titles and Tickets are required.
@@ -47,16 +52,20 @@ type Config struct {
 	ViewerInterval time.Duration // between announces of our own viewers; 0: 30 s
 	IdleTimeout    time.Duration // without a whole message; 0: 240 s
 	SocketsMax     int           // 0: 18,000
-	// SocketsPerAddress bounds connections from one IPv4 address or IPv6 /64; 0: 64. In LAN mode and from the
-	// machine itself it does not apply.
+	// SocketsPerAddress bounds connections from one IPv4 address or IPv6 /64; 0: 64. A quarter of them may announce without
+	// a ticket, and sixteen times as many may come from one IPv4 /24 or IPv6 /48. In LAN mode and from the machine itself it
+	// does not apply.
 	SocketsPerAddress int
+	// SocketsPerMember bounds connections that show tickets of one member; 0: 4. It does not apply in LAN mode, nor to
+	// rehearsals.
+	SocketsPerMember int
 	// Places says where an address is. nil: addresses say nothing, for instance because a proxy hides them; then no regard
 	// is had to them in introductions either.
 	Places Places
 	Logger *slog.Logger // nil: none
 }
 
-// Tracker is an http.Handler for WebSocket connections, and a vod.SwarmDoor.
+// Tracker is an http.Handler for WebSocket connections, a vod.SwarmDoor, and brings vod.SwarmNews.
 type Tracker struct {
 	cfg    Config
 	titles titles
@@ -70,15 +79,20 @@ type Tracker struct {
 	now       swarm.Instant
 	sockets   map[swarm.Socket]*socket // those that may speak
 	sequence  swarm.Socket
-	addresses map[address]int // connections by address, until they have ended
-	ended     *sync.Cond      // one of them has
-	open      int             // how many have not
-	passed    int             // of these, how many came in with a rehearsal's pass
+	callers   callers // by address, until they have ended
+	grants    grants
+	peersOff  bool       // the operator's switch
+	ended     *sync.Cond // one of them has
+	open      int        // how many have not
+	passed    int        // of these, how many came in with a rehearsal's pass
 	stopped   bool
 	closed    bool
 }
 
-var _ vod.SwarmDoor = (*Tracker)(nil)
+var (
+	_ vod.SwarmDoor = (*Tracker)(nil)
+	_ vod.SwarmNews = (*Tracker)(nil)
+)
 
 // New returns a tracker that serves at once.
 func New(cfg Config) *Tracker {
@@ -102,13 +116,17 @@ func New(cfg Config) *Tracker {
 	if cfg.SocketsPerAddress == 0 {
 		cfg.SocketsPerAddress = 64
 	}
+	if cfg.SocketsPerMember == 0 {
+		cfg.SocketsPerMember = 4
+	}
 	t := &Tracker{
-		cfg:       cfg,
-		titles:    titles{from: cfg.Titles, clock: cfg.Clock, known: make(map[bt.InfoHash]titleEntry)},
-		random:    rand.NewPCG(cfg.Seed, 0),
-		epoch:     cfg.Clock(),
-		sockets:   make(map[swarm.Socket]*socket),
-		addresses: make(map[address]int),
+		cfg:     cfg,
+		titles:  titles{from: cfg.Titles, clock: cfg.Clock, known: make(map[bt.InfoHash]titleEntry)},
+		random:  rand.NewPCG(cfg.Seed, 0),
+		epoch:   cfg.Clock(),
+		sockets: make(map[swarm.Socket]*socket),
+		callers: newCallers(cfg.SocketsPerAddress),
+		grants:  newGrants(),
 	}
 	t.ended = sync.NewCond(&t.mu)
 	t.empty()
@@ -162,15 +180,12 @@ func (t *Tracker) enter(r *http.Request) (*socket, int) {
 	switch {
 	case t.stopped || t.closed || t.open >= t.cfg.SocketsMax || label != "" && t.passed >= vod.RehearsalsMax:
 		return nil, http.StatusServiceUnavailable
-	case label == "" && !t.cfg.LAN && !from.local && t.addresses[from] >= t.cfg.SocketsPerAddress:
+	case label != "":
+		t.passed++
+	case !t.cfg.LAN && !from.local && !t.callers.enter(from, t.cfg.Clock()):
 		return nil, http.StatusTooManyRequests
 	}
 	t.open++
-	if label != "" {
-		t.passed++
-	} else {
-		t.addresses[from]++
-	}
 	t.sequence++
 	s := newSocket(t, t.sequence, from, foreign(r, t.cfg.Hosts))
 	s.passed, s.settled, s.rehearsal = label != "", label != "", label
@@ -185,8 +200,8 @@ func (t *Tracker) exit(s *socket) {
 	defer t.mu.Unlock()
 	if s.passed {
 		t.passed--
-	} else if t.addresses[s.from]--; t.addresses[s.from] == 0 {
-		delete(t.addresses, s.from)
+	} else if !t.cfg.LAN && !s.from.local {
+		t.callers.exit(s.from, s.stranger)
 	}
 	t.open--
 	t.ended.Broadcast()
@@ -199,6 +214,10 @@ func (t *Tracker) forget(s *socket) {
 	delete(t.sockets, s.id)
 	t.set.CloseSocket(s.id)
 	t.rehearsed.CloseSocket(s.id)
+	now := t.cfg.Clock()
+	for _, g := range slices.Clone(s.grants) {
+		t.release(g, s, now)
+	}
 }
 
 // instant is the time of the set. It never goes back. Called with mu held.
@@ -239,6 +258,9 @@ func (t *Tracker) Swarms() map[bt.InfoHash]int {
 func (t *Tracker) Shutdown(ctx context.Context) error {
 	t.mu.Lock()
 	t.closed = true
+	if t.grants.sweeper != nil {
+		t.grants.sweeper.Stop()
+	}
 	t.mu.Unlock()
 	all := t.closeAll(websocket.StatusGoingAway, "server is going away")
 	stop := context.AfterFunc(ctx, func() {
@@ -263,6 +285,12 @@ func (t *Tracker) closeAll(code websocket.StatusCode, reason string) []*socket {
 	}
 	clear(t.sockets)
 	t.empty()
+	now := t.cfg.Clock()
+	for _, s := range all {
+		for _, g := range slices.Clone(s.grants) {
+			t.release(g, s, now)
+		}
+	}
 	t.mu.Unlock()
 	for _, s := range all {
 		s.finish(code, reason)
@@ -274,6 +302,17 @@ func (t *Tracker) closeAll(code websocket.StatusCode, reason string) []*socket {
 func (t *Tracker) interval() int {
 	base := t.cfg.Interval.Seconds()
 	return max(1, int(base*(0.9+0.2*float64(t.random.Uint64()>>11)/(1<<53))+0.5))
+}
+
+// viewerInterval is the time until our own viewers' next announce, in seconds.
+func (t *Tracker) viewerInterval() int { return max(1, int(t.cfg.ViewerInterval.Seconds())) }
+
+// company is the set of swarms in which those of a rehearsal are, or viewers for no label. Called with mu held.
+func (t *Tracker) company(label vod.RehearsalLabel) *swarm.Set {
+	if label != "" {
+		return t.rehearsed
+	}
+	return t.set
 }
 
 // fail sends a refusal; with req it names the swarm and the action.

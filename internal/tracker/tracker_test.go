@@ -3,6 +3,7 @@ package tracker
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -43,25 +44,36 @@ func (catalogue) BySwarm(_ context.Context, h bt.InfoHash) (vod.Title, error) {
 	return vod.Title{}, vod.ErrNotFound
 }
 
-// tickets reads "audience/title/version/play session", and for a rehearsal's "/label" behind it.
+// tickets reads "audience/title/version/play session", and for a rehearsal's "/label" behind it, for a member's "/" and
+// "/member/device" behind that. Those of version "old" have expired, those of "gone" were revoked.
 type tickets struct{}
 
 func (tickets) Issue(vod.Ticket) (string, error) { return "", vod.ErrUnavailable }
 
+// ticketEnd is when the tickets of all tests expire.
+var ticketEnd = time.Date(2500, 1, 1, 0, 0, 0, 0, time.UTC)
+
 func (tickets) Check(a vod.Audience, token string) (vod.Ticket, error) {
-	f := strings.Split(token, "/")
-	if len(f) == 4 {
-		f = append(f, "")
-	}
-	if len(f) != 5 || f[0] != string(a) {
+	f := append(strings.Split(token, "/"), "", "", "")
+	if len(f) < 7 || f[0] != string(a) {
 		return vod.Ticket{}, vod.ErrUnauthorized
+	}
+	switch f[2] {
+	case "old":
+		return vod.Ticket{}, fmt.Errorf("%w: %w", vod.ErrUnauthorized, vod.ErrTicketExpired)
+	case "gone":
+		return vod.Ticket{}, fmt.Errorf("%w: %w", vod.ErrUnauthorized, vod.ErrTicketRevoked)
 	}
 	return vod.Ticket{
 		Audience: a, Title: vod.TitleID(f[1]), Version: f[2], PlaySession: f[3], Rehearsal: vod.RehearsalLabel(f[4]),
+		Member: f[5], Device: f[6], Expires: ticketEnd,
 	}, nil
 }
 
 const goodTicket = "swarm/film/v1/s1"
+
+// session is a swarm ticket of some play session of the open film.
+func session(name string) string { return "swarm/film/v1/" + name }
 
 // serve starts a tracker on a real socket and returns its address.
 func serve(t *testing.T, cfg Config) (*Tracker, string) {
@@ -76,8 +88,11 @@ func serve(t *testing.T, cfg Config) (*Tracker, string) {
 			t.Errorf("shutdown: %v", err)
 		}
 		server.Close()
-		if tr.open != 0 || tr.passed != 0 || len(tr.sockets) != 0 || len(tr.addresses) != 0 || tr.queued.Load() != 0 {
-			t.Errorf("left over: %d open, %d sockets, %d addresses, %d bytes", tr.open, len(tr.sockets), len(tr.addresses), tr.queued.Load())
+		if tr.open != 0 || tr.passed != 0 || len(tr.sockets) != 0 || len(tr.callers.addresses) != 0 || tr.queued.Load() != 0 {
+			t.Errorf("left over: %d open, %d sockets, %d addresses, %d bytes", tr.open, len(tr.sockets), len(tr.callers.addresses), tr.queued.Load())
+		}
+		if held := len(tr.grants.byMember); held != 0 {
+			t.Errorf("left over: grants of %d members", held)
 		}
 	})
 	return tr, server.URL
@@ -249,7 +264,7 @@ func TestTwoViewersMeetByOneOfferAndOneAnswer(t *testing.T) {
 	if r.InfoHash != openHash || r.Interval != 30 || r.Incomplete != 1 || r.Viewer == nil || len(r.Viewer.Meet) != 0 {
 		t.Errorf("the first viewer is told %+v", r)
 	}
-	r = b.reply(ours(goodTicket))
+	r = b.reply(ours(session("s2")))
 	if r.Incomplete != 2 || len(r.Viewer.Meet) != 1 || r.Viewer.Meet[0] != (announce.Meet{PeerID: a.id, Offer: true}) {
 		t.Fatalf("the second viewer is told %+v", r)
 	}
@@ -269,7 +284,7 @@ func TestTwoViewersMeetByOneOfferAndOneAnswer(t *testing.T) {
 func TestViewerIsToldOfAsManyPeersAsItAsksFor(t *testing.T) {
 	_, url := serve(t, Config{LAN: true})
 	for i := range 4 {
-		r := ours(goodTicket)
+		r := ours(session(fmt.Sprint(i)))
 		r.NumWant = 0
 		if got := dial(t, url, 1+i).reply(r); len(got.Viewer.Meet) != 0 {
 			t.Errorf("who asks for nobody is told %+v", got.Viewer)
@@ -377,7 +392,7 @@ func TestViewerComesBackOnAnotherSocketWithItsTicket(t *testing.T) {
 	dead.reply(ours(goodTicket))
 	other.reply(ours("swarm/film/v1/s2"))
 	thief := dial(t, url, 1)
-	thief.send(ours("swarm/film/v1/s2"))
+	thief.send(ours(session("s3")))
 	thief.failure("peer_id is taken")
 	back := dial(t, url, 1)
 	if r := back.reply(ours(goodTicket)); r.Incomplete != 2 || len(r.Viewer.Meet) != 1 {
@@ -422,8 +437,12 @@ func waitOpen(tr *Tracker, n int) {
 	}
 }
 
-func TestOnlySwarmsOfOpenTitlesExist(t *testing.T) {
+func TestWithoutATicketOnlySwarmsOfOpenTitlesExist(t *testing.T) {
 	tr, url := serve(t, Config{})
+	member := dial(t, url, 2)
+	inside := ours("swarm/members/v1/s")
+	inside.InfoHash = closedHash
+	member.reply(inside)
 	a := dial(t, url, 1)
 	for hash, want := range map[bt.InfoHash]string{closedHash: "unknown swarm", {9}: "unknown swarm", brokenHash: "try again"} {
 		r := ours("")
@@ -434,24 +453,49 @@ func TestOnlySwarmsOfOpenTitlesExist(t *testing.T) {
 			t.Errorf("%v: %+v", hash, m.Failure)
 		}
 	}
-	members := ours("swarm/members/v1/s")
-	members.InfoHash = closedHash
-	a.send(members)
-	a.failure("unknown swarm")
-	if len(tr.Swarms()) != 0 {
-		t.Errorf("swarms %v", tr.Swarms())
+	a.send(announce.Request{Kind: announce.KindScrape, InfoHashes: []bt.InfoHash{closedHash}})
+	if m := a.receive(); m.Scrape == nil || m.Scrape.Files[0] != (announce.ScrapeFile{InfoHash: closedHash}) {
+		t.Errorf("a stranger is told of %+v", m.Scrape)
+	}
+	member.send(announce.Request{Kind: announce.KindScrape, InfoHashes: []bt.InfoHash{closedHash}})
+	if m := member.receive(); m.Scrape == nil || m.Scrape.Files[0].Incomplete != 1 {
+		t.Errorf("a member is told of %+v", m.Scrape)
+	}
+	if n := tr.Swarms(); len(n) != 1 || n[closedHash] != 1 {
+		t.Errorf("swarms %v", n)
 	}
 }
 
-func TestBadTicketClosesTheConnection(t *testing.T) {
+func TestBadTicketClosesTheConnectionWithItsReason(t *testing.T) {
 	tr, url := serve(t, Config{})
-	for n, ticket := range []string{"nonsense", "media/film/v1/s", "swarm/other/v1/s", "swarm/film/v2/s", "operator/film/v1/s"} {
-		a := dial(t, url, n)
-		a.reply(ours(goodTicket)) // even for one that was let in
-		a.send(ours(ticket))
-		a.failure("ticket")
-		a.closed(StatusTicket)
+	n := 0
+	for _, hash := range []bt.InfoHash{openHash, closedHash, {9}} {
+		for ticket, c := range map[string]struct {
+			reason string
+			code   websocket.StatusCode
+		}{
+			"nonsense":            {reasonTicket, StatusTicket},
+			"media/film/v1/s":     {reasonTicket, StatusTicket}, // another audience
+			"operator/film/v1/s":  {reasonTicket, StatusTicket},
+			"swarm/other/v1/s":    {reasonTicket, StatusTicket}, // another title
+			"swarm/film/v2/s":     {reasonTicket, StatusTicket}, // another version
+			"swarm/members/v2/s":  {reasonTicket, StatusTicket},
+			"swarm/film/old/s":    {reasonExpired, StatusTicket},
+			"swarm/members/old/s": {reasonExpired, StatusTicket},
+			"swarm/film/gone/s":   {reasonRevoked, StatusRevoked},
+			"swarm//v1/s":         {reasonTicket, StatusTicket},
+		} {
+			n++
+			a := dial(t, url, n)
+			a.reply(ours(session(fmt.Sprint("own", n)))) // even one that was let in
+			r := ours(ticket)
+			r.InfoHash = hash
+			a.send(r)
+			a.failure(c.reason)
+			a.closed(c.code)
+		}
 	}
+	waitOpen(tr, 0)
 	if len(tr.Swarms()) != 0 {
 		t.Errorf("swarms %v", tr.Swarms())
 	}
@@ -468,7 +512,7 @@ func TestTicketIsHonouredFromOurOwnPagesOnly(t *testing.T) {
 		n++
 		a := dial(t, url, n, "Origin", origin)
 		a.reply(ours("")) // without a ticket any page may join an open title
-		a.send(ours(goodTicket))
+		a.send(ours(session(fmt.Sprint(n))))
 		if ok {
 			if m := a.receive(); m.Reply == nil {
 				t.Errorf("origin %s: %+v", origin, m.Failure)

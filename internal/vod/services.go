@@ -32,12 +32,18 @@ type Members interface {
 	SignIn(ctx context.Context, name, password string) (token string, s DeviceSession, err error) // ErrUnauthorized
 	SignOut(ctx context.Context, token string) error
 	Session(ctx context.Context, token string) (DeviceSession, error) // ErrUnauthorized
+	// RevokeMember ends all device sessions of the member of that name, and with them their tickets, and says how many
+	// there were; ErrNotFound for no such member. They may sign in again.
+	RevokeMember(ctx context.Context, name string) (int, error)
+	// RevokePlay ends the tickets of one play session, known or not.
+	RevokePlay(ctx context.Context, session string) error
 }
 
 // Tickets issues and checks tickets.
 type Tickets interface {
 	Issue(t Ticket) (string, error)
-	// Check returns ErrUnauthorized for anything but a valid, unexpired ticket of that audience.
+	// Check returns ErrUnauthorized for anything but a valid, unexpired ticket of that audience that was not revoked;
+	// with it ErrTicketExpired or ErrTicketRevoked where nothing else is wrong.
 	Check(audience Audience, token string) (Ticket, error)
 }
 
@@ -68,6 +74,16 @@ type SwarmDoor interface {
 	Stopped() bool
 	// Swarms says how many peers each swarm has.
 	Swarms() map[bt.InfoHash]int
+}
+
+// SwarmNews is what a tracker tells its open sockets at once, without waiting for their next announce.
+type SwarmNews interface {
+	// Revoke closes the sockets of whoever shows a revoked ticket, lets none such in again, and has everybody who may be
+	// connected to them told to drop them.
+	Revoke(list []Revocation)
+	// SetPeers is the operator's switch: without peers, all of our viewers are told to drop theirs, nobody is introduced
+	// and nothing is relayed.
+	SetPeers(allowed bool)
 }
 
 // Clock is the time of departments; tests inject their own.

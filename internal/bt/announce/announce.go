@@ -166,6 +166,8 @@ type Reply struct {
 type Introductions struct {
 	Meet    []Meet
 	Revoked []bt.PeerID // peers to drop at once
+	// PeersOff: the operator forbids peers from now on. All are to be dropped, and none to be met.
+	PeersOff bool
 }
 
 // Meet names a peer to connect to.

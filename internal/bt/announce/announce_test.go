@@ -338,6 +338,7 @@ func sampleMessages() []Message {
 		{Reply: &Reply{InfoHash: hash, Interval: 30, Viewer: &Introductions{}}},
 		{Reply: &Reply{InfoHash: hash, Interval: 30, Viewer: &Introductions{
 			Meet: []Meet{{PeerID: peer, Offer: true}, {PeerID: bt.PeerID(hash)}}, Revoked: []bt.PeerID{peer, bt.PeerID(hash)},
+			PeersOff: true,
 		}}},
 		{Relayed: &Relayed{InfoHash: hash, From: peer, OfferID: OfferID(hash), SDP: "v=0\r\n"}},
 		{Relayed: &Relayed{InfoHash: hash, From: peer, OfferID: OfferID(hash), SDP: "v=0\r\n", Answer: true}},

@@ -127,7 +127,11 @@ func AppendReply(dst []byte, r *Reply) []byte {
 			}
 			dst = appendBinary(dst, id[:])
 		}
-		dst = append(dst, `]}`...)
+		dst = append(dst, ']')
+		if r.Viewer.PeersOff {
+			dst = append(dst, `,"p2p":false`...)
+		}
+		dst = append(dst, '}')
 	}
 	return append(dst, '}')
 }

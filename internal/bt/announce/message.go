@@ -128,6 +128,8 @@ func (s *scanner) introductions() (*Introductions, error) {
 				in.Revoked = append(in.Revoked, id)
 				return err
 			})
+		case "p2p":
+			in.PeersOff = s.peek() == 'f'
 		}
 		return s.skip()
 	})

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"essaim/internal/bt"
 	"essaim/internal/bt/announce"
 	"essaim/internal/engine"
 )
@@ -186,6 +187,48 @@ func TestPolicySwitchClosesPeersAtOnce(t *testing.T) {
 		case <-ctx.Done():
 			t.Fatal("no goodbye")
 		}
+	}
+}
+
+func TestTrackersNewsClosePeersAtOnce(t *testing.T) {
+	for name, news := range map[string]func(other *Host) announce.Introductions{
+		"a neighbour is revoked": func(other *Host) announce.Introductions {
+			return announce.Introductions{Revoked: []bt.PeerID{other.PeerID()}}
+		},
+		"the operator's switch": func(*Host) announce.Introductions { return announce.Introductions{PeersOff: true} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFilm(t, 1<<20)
+			p := newPlace(t, f)
+			ctx := deadline(t)
+			a := open(t, p.config())
+			if err := watch(ctx, a, f, 0); err != nil {
+				t.Fatal(err)
+			}
+			cfg := p.config()
+			up, down := make(chan struct{}), make(chan struct{})
+			cfg.Note = func(o engine.Output) {
+				switch o.Note {
+				case engine.NotePeerUp:
+					close(up)
+				case engine.NotePeerDown:
+					close(down)
+				}
+			}
+			b := open(t, cfg)
+			b.Moved(inNoHurry)
+			await(t, ctx, up, "a peer")
+			if err := p.meeting.tell(ctx, b.PeerID(), f.title.InfoHash, news(a)); err != nil {
+				t.Fatal(err)
+			}
+			await(t, ctx, down, "its end")
+			if s := b.Stats(); s.Peers != 0 {
+				t.Errorf("%d peers", s.Peers)
+			}
+			if err := watch(ctx, b, f, 0); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -197,6 +197,10 @@ func (t *tracker) heard(m *announce.Message) time.Duration {
 	case m.Reply != nil && ours(m.Reply.InfoHash):
 		t.host.core.counted(m.Reply.Complete, m.Reply.Incomplete)
 		if v := m.Reply.Viewer; v != nil {
+			if v.PeersOff {
+				t.host.setPolicy(Policy{UplinkKbps: t.uplink})
+				return 0
+			}
 			if len(v.Revoked) > 0 {
 				var ids []byte
 				for _, id := range v.Revoked {

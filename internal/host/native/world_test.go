@@ -177,6 +177,17 @@ func (m *meeting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// tell sends a peer news of the swarm, unasked.
+func (m *meeting) tell(ctx context.Context, to bt.PeerID, h bt.InfoHash, news announce.Introductions) error {
+	m.mu.Lock()
+	c := m.socks[to]
+	m.mu.Unlock()
+	if c == nil {
+		return fmt.Errorf("%v has no socket", to)
+	}
+	return c.Write(ctx, websocket.MessageText, announce.AppendReply(nil, &announce.Reply{InfoHash: h, Interval: 60, Viewer: &news}))
+}
+
 // place is an origin and a tracker, up.
 type place struct {
 	film    *film

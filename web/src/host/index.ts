@@ -66,6 +66,8 @@ class Host implements EngineBytes {
   private readonly worker: Worker;
   private readonly connections: Connections;
   private readonly onNote: EngineOptions["onNote"];
+  private readonly onForbidden: () => void;
+  private readonly lan: boolean;
   private readonly pending = new Map<number, Pending>();
   private counts: Stats = {
     originBytes: 0,
@@ -84,6 +86,8 @@ class Host implements EngineBytes {
   constructor(worker: Worker, session: PlaySession, options: EngineOptions) {
     this.worker = worker;
     this.onNote = (note) => options.onNote(note);
+    this.onForbidden = () => options.onForbidden?.();
+    this.lan = session.policy.lan;
     this.connections = new Connections((m, transfer) => this.tell(m, transfer), session.nodes.ice);
     this.connections.allow(session.policy.p2p, session.policy.lan);
     this.opened.promise.catch(() => undefined);
@@ -220,6 +224,10 @@ class Host implements EngineBytes {
         p?.reject(new SourceError(m.code, m.message));
         return;
       }
+      case "forbidden":
+        this.connections.allow(false, this.lan);
+        if (!this.ended) this.onForbidden();
+        return;
       case "note":
         if (!this.ended) this.onNote(m.note);
         return;

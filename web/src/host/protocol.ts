@@ -60,6 +60,8 @@ export type FromWorker =
   | { type: "refused"; id: number; code: SourceErrorCode; message: string }
   | { type: "note"; note: EngineNote }
   | { type: "stats"; stats: Stats }
+  /** The operator forbids peers from now on: all connections are to be closed. */
+  | { type: "forbidden" }
   | { type: "dial"; peer: number }
   | { type: "accept"; peer: number; sdp: string }
   | { type: "answered"; peer: number; sdp: string }

@@ -54,6 +54,7 @@ beforeEach(() => {
         return () => void timers.splice(timers.indexOf(t), 1);
       },
       random: () => 0.5,
+      forbidden: () => heard.push(["forbidden"]),
       self: () => ({ ticket: "jwt", upKbps: 8000, uploaded: 1, downloaded: 2, left: 3 }),
     },
     {
@@ -119,6 +120,13 @@ test("whom to meet is told, others' doings are not: other swarms, ourselves, mal
     ["revoked", id],
     ["meet", them],
   ]);
+});
+
+test("the operator's switch is told, and nobody is met with it", () => {
+  const socket = open();
+  socket.says(reply({ meet: [], revoked: [], p2p: true }));
+  socket.says(reply({ meet: [{ peer_id: them, offer: true }], revoked: [], p2p: false }));
+  expect(heard).toEqual([["forbidden"]]);
 });
 
 test("what an answer counts is told, and what is no count is none", () => {

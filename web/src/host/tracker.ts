@@ -43,6 +43,8 @@ export interface TrackerOptions {
   after(ms: number, due: () => void): () => void;
   /** From 0 to 1. */
   random(): number;
+  /** The operator forbids peers from now on; it may allow them again by the next heartbeat. */
+  forbidden(): void;
   /** What an announce says of us, at the moment when it is sent. */
   self(): { ticket?: string; upKbps: number; uploaded: number; downloaded: number; left: number };
 }
@@ -230,7 +232,11 @@ export class Tracker {
 
   private introductions(x: unknown): void {
     if (typeof x !== "object" || x === null) return;
-    const { meet, revoked } = x as { meet?: unknown; revoked?: unknown };
+    const { meet, revoked, p2p } = x as { meet?: unknown; revoked?: unknown; p2p?: unknown };
+    if (p2p === false) {
+      this.options.forbidden();
+      return;
+    }
     if (Array.isArray(revoked)) {
       const ids = revoked.map(id20).filter((id) => id !== undefined);
       if (ids.length > 0) this.events.revoked(fromLatin1(ids.map(toLatin1).join("")));

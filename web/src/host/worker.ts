@@ -116,6 +116,11 @@ class Session {
         connect: (url) => new WebSocket(url),
         after: (ms, due) => clock.after(ms * 1000, due),
         random: Math.random,
+        forbidden: () => {
+          this.core.policy({ ...m.session.policy, p2p: false, upload: false, uplink_kbps: this.upKbps });
+          this.signalling.allow(false);
+          post({ type: "forbidden" });
+        },
         self: () => {
           const { sentBytes, originBytes, peerBytes } = this.core.stats();
           return {

@@ -285,6 +285,7 @@ export class EssaimPlayer {
       storage: this.#options.storage,
       debugLie: this.#lie,
       onNote: (note) => this.events.emit("note", note),
+      onForbidden: () => this.#obey({ ...(this.#serverPolicy ?? session.policy), p2p: false, upload: false }),
       onChange: (via, reason) => {
         if (reason !== undefined)
           console.warn("essaim: the page delivers by itself, because the engine ended:", reason);

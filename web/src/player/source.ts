@@ -125,6 +125,8 @@ export type EngineNoteKind =
 /** What `openEngine` of `web/src/host` is given beside the session. */
 export interface EngineOptions {
   onNote(note: EngineNote): void;
+  /** The operator forbids peers from now on, and the engine has obeyed: told by the tracker, before any heartbeat. */
+  onForbidden?(): void;
   /** Pieces that the page has verified already; read once, while the engine opens. */
   seed: Iterable<VerifiedPiece>;
   /** Where pieces are kept: in memory, or in a folder of this name in the browser's private file system. */

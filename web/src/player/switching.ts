@@ -25,6 +25,8 @@ export interface SwitchingOptions {
   storage?: string;
   /** Hears the engine's notes. */
   onNote?(note: EngineNote): void;
+  /** The operator forbids peers from now on. */
+  onForbidden?(): void;
   /** Hears that bytes come from another machinery now, and, where it was not planned, why. */
   onChange?(via: Via, reason?: unknown): void;
   /** For demonstrations: the engine sends wrong bits to its peers. */
@@ -114,6 +116,7 @@ export class SwitchingSource implements MediaSourceBytes {
         { ...this.#session, policy: this.#policy, tickets: this.#tickets },
         {
           onNote: (note) => this.#options.onNote?.(note),
+          onForbidden: () => this.#options.onForbidden?.(),
           seed: this.#direct.verified(),
           storage: this.#options.storage ?? "memory",
           debugLie: this.#lie,
