@@ -216,7 +216,8 @@ func (e *Engine) verify(a *activePiece) {
 	if a.kept < len(a.blocks) || a.leaves || e.stock.status[a.piece] != pieceLacked {
 		return
 	}
-	if !f.known[n] {
+	want, known := f.known.Piece(n)
+	if !known {
 		e.askLayer(uint32(e.stock.fileOf[a.piece]), n)
 		return
 	}
@@ -234,7 +235,7 @@ func (e *Engine) verify(a *activePiece) {
 		}
 		root = bt.Fold(all, w)
 	}
-	if root == f.layer[n] {
+	if root == want {
 		e.setStatus(a.piece, pieceStoring)
 		e.emit(Output{Kind: Store, Piece: a.piece})
 		return

@@ -96,7 +96,7 @@ func (e *Engine) assign() {
 		room += p.room(e.now)
 	}
 	for i := range e.wants {
-		if f, n := e.locate(e.wants[i].Piece); !f.known[n] {
+		if f, n := e.locate(e.wants[i].Piece); !f.knows(n) {
 			e.askLayer(e.wants[i].File, n)
 		}
 	}

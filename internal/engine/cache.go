@@ -132,7 +132,7 @@ func (e *Engine) check() {
 		if e.stock.status[w.Piece] != pieceFound {
 			continue
 		}
-		if f, n := e.locate(w.Piece); !f.known[n] {
+		if f, n := e.locate(w.Piece); !f.knows(n) {
 			e.askLayer(w.File, n)
 			continue
 		}
@@ -163,7 +163,7 @@ func (e *Engine) sweepOn() {
 		if e.stock.status[piece] != pieceFound {
 			continue
 		}
-		if f, n := e.locate(piece); !f.known[n] {
+		if f, n := e.locate(piece); !f.knows(n) {
 			e.askLayer(uint32(e.stock.fileOf[piece]), n)
 			e.cache.sweptAt = e.now + paceBusy
 			return
@@ -232,7 +232,8 @@ func (e *Engine) checked(in *Input) {
 func (e *Engine) matches(piece uint32, leaves []byte) bool {
 	f, n := e.locate(piece)
 	digests, err := bt.ParseDigests(leaves)
-	return err == nil && len(digests) == f.blocksIn(n) && f.known[n] && bt.Fold(digests, f.width()) == f.layer[n]
+	want, known := f.known.Piece(n)
+	return err == nil && len(digests) == f.blocksIn(n) && known && bt.Fold(digests, f.width()) == want
 }
 
 // withinBounds leaves of the plan what fits into the store's share for what lies ahead, counting what it holds there

@@ -35,7 +35,9 @@ type auditPeer struct {
 	live        map[wire.Request]int // the engine's requests that are neither answered nor cancelled
 	cancelled   map[wire.Request]int
 	wishes      map[wire.Request]*wish
-	fresh       bool // the piece message of this step answers a request
+	hashLive    map[bt.HashRequest]bool // asked by the engine
+	hashWishes  map[bt.HashRequest]int  // asked by the peer
+	fresh       bool                    // the piece message of this step answers a request
 	freshAt     [2]uint32
 }
 
@@ -49,6 +51,7 @@ func newAuditPeer(a *audit, ref engine.PeerRef) *auditPeer {
 	return &auditPeer{
 		a: a, ref: ref, has: make([]bool, len(a.stock)), free: map[uint32]bool{}, extIDs: map[uint8]string{}, peerChoking: true, amChoking: true,
 		live: map[wire.Request]int{}, cancelled: map[wire.Request]int{}, wishes: map[wire.Request]*wish{},
+		hashLive: map[bt.HashRequest]bool{}, hashWishes: map[bt.HashRequest]int{},
 	}
 }
 
@@ -106,6 +109,10 @@ func (p *auditPeer) heard(in *engine.Input) {
 		}
 		w.least = 1
 		w.most++
+	case wire.HashRequest:
+		p.hashWishes[m.Hashes]++
+	case wire.Hashes, wire.HashReject:
+		delete(p.hashLive, m.Hashes)
 	case wire.Extended:
 		p.extension(&m)
 	}
@@ -236,7 +243,10 @@ func (p *auditPeer) said(o *engine.Output) {
 				p.fail("don't have of piece %d, which is stored", n)
 			}
 		}
-	case wire.HashReject:
+	case wire.HashRequest:
+		p.hashesAsked(m.Hashes)
+	case wire.Hashes, wire.HashReject:
+		p.hashesGiven(&m)
 	case wire.AllowedFast, wire.Suggest:
 		if !p.fast || int(m.Request.Piece) >= f.pieces() {
 			p.fail("message %d out of place", m.ID)

@@ -44,6 +44,7 @@ const (
 	peerLeave   fault = "leave"     // goes without a word, or with one, and comes back
 	peerGreedy  fault = "greedy"    // asks for everything and reads nothing
 	peerForget  fault = "forget"    // takes back what it said it had (BEP 54)
+	peerForge   fault = "forge"     // hashes that do not lead to the root, or that nobody asked for
 	peerPromise fault = "promise"   // says that it fetches pieces, and never does; lies about its play head
 
 	// Of the origin, per fetch.
@@ -79,7 +80,7 @@ const (
 var allFaults = []fault{
 	netDrop, netDuplicate, netReorder, netCorrupt, netTruncate, netDelay, netCut, netSlow,
 	peerLie, peerStall, peerHalf, peerFlood, peerClaim, peerFlap, peerUnasked, peerReject, peerNoise, peerAbuse, peerPlain, peerShake,
-	peerLeave, peerGreedy, peerForget, peerPromise,
+	peerLeave, peerGreedy, peerForget, peerPromise, peerForge,
 	originError, originRefuse, originHang, originSlow, originShort, originWrong, originHashes,
 	diskFull, diskSlow, diskEvict, diskRot, diskHang, hostDigest, hostRoom, hostCount, clockJump, clockRepeat, clockBack, clockTardy,
 	userSeek, userSwitch, userRead, userPolicy, userRevoke, userPause,

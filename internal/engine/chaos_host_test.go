@@ -198,6 +198,8 @@ func (h *chaosHost) do(o *engine.Output, in *engine.Input) {
 		}
 	case engine.Hash:
 		h.hash(o, in)
+	case engine.HashPiece:
+		h.hashPiece(o)
 	case engine.Store:
 		h.storePiece(o.Piece)
 	case engine.Evict:

@@ -13,6 +13,7 @@ import (
 type puppet struct {
 	w      *chaos
 	r      *rand.Rand
+	hashR  *rand.Rand // of hash requests alone
 	host   *chaosHost
 	id     bt.PeerID
 	ids    int
@@ -34,7 +35,9 @@ type puppet struct {
 }
 
 func newPuppet(w *chaos, n int, h *chaosHost) *puppet {
-	p := &puppet{w: w, r: stream(w.seed, fmt.Sprintf("puppet %d", n)), host: h, traits: faultSet{}, have: make([]bool, w.film.pieces())}
+	p := &puppet{
+		w: w, r: stream(w.seed, fmt.Sprintf("puppet %d", n)), hashR: stream(w.seed, fmt.Sprintf("puppet %d hashes", n)), host: h, traits: faultSet{}, have: make([]bool, w.film.pieces()),
+	}
 	for _, f := range allFaults {
 		if s := w.faults[f]; s > 0 && p.r.IntN(4) < s {
 			p.traits[f] = s
@@ -75,7 +78,7 @@ func (p *puppet) opened(l *chaosLink) {
 	p.wants, p.asked, p.busy = nil, nil, false
 	p.theirs, p.theirList, p.extIDs = map[uint32]bool{}, nil, nil
 	l.stuck = p.traits.hits(p.r, peerGreedy, 0.8)
-	h := wire.Handshake{InfoHash: p.w.film.title.InfoHash, PeerID: p.id, Extended: true, Fast: true}
+	h := wire.Handshake{InfoHash: p.w.film.title.InfoHash, PeerID: p.id, Extended: true, Fast: true, V2: p.hashR.IntN(3) > 0}
 	if p.r.IntN(3) == 0 {
 		h.InfoHash = p.w.film.title.InfoHashV2
 	}
@@ -166,6 +169,8 @@ func (p *puppet) hears(l *chaosLink, data []byte) {
 		}
 	case wire.RequestBlock:
 		p.wanted(m.Request)
+	case wire.HashRequest:
+		p.hashesWanted(m.Hashes)
 	case wire.Cancel:
 		for i, q := range p.wants {
 			if q == m.Request {
@@ -332,6 +337,9 @@ func (p *puppet) act() {
 	}
 	if r.IntN(3) == 0 {
 		p.ask()
+	}
+	if p.hashR.IntN(5) == 0 {
+		p.askHashes()
 	}
 	if r.IntN(20) == 0 {
 		p.send(wire.AppendKeepalive(nil))

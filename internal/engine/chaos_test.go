@@ -229,6 +229,7 @@ func inputLine(now engine.Instant, in *engine.Input) string {
 		engine.Evicted: "evicted", engine.PlaybackMoved: "moved", engine.Seeked: "seeked", engine.RenditionChosen: "chosen",
 		engine.PolicyChanged: "policy", engine.Tick: "tick", engine.SwarmCounted: "count", engine.PathMeasured: "path",
 		engine.StoreFound: "found", engine.Checked: "checked", engine.StoreBounded: "bounded",
+		engine.PieceHashed: "piecehashed",
 	}
 	name := fmt.Sprint("input ", in.Kind)
 	if int(in.Kind) < len(names) {
@@ -245,6 +246,7 @@ func outputLine(o *engine.Output) string {
 		engine.ClosePeer: "close", engine.Announce: "announce", engine.SendMessage: "send", engine.SendBlock: "block", engine.Discard: "discard",
 		engine.Hash: "hash", engine.RequestHashes: "askhashes", engine.Store: "store", engine.Evict: "evict", engine.Note: "note",
 		engine.Check: "check", engine.EvictFile: "evictfile", engine.Mark: "mark",
+		engine.HashPiece: "hashpiece",
 	}
 	name := fmt.Sprint("output ", o.Kind)
 	if int(o.Kind) < len(names) {

@@ -54,7 +54,10 @@ type Engine struct {
 	crowdMs  int64   // our play head when timers began
 	told     told
 	hashes   []hashRequest
-	down     ledger.Meter // all useful bytes
+	proofs   []proof       // leaves that peers asked for
+	proving  ledger.Bucket // what is hashed for peers
+	answer   []bt.Digest   // scratch
+	down     ledger.Meter  // all useful bytes
 
 	sharing  bool // peers allowed
 	uploads  bool // may serve
@@ -228,6 +231,8 @@ func (e *Engine) apply(in *Input) {
 		e.hashed(in)
 	case HashesReceived:
 		e.hashesReceived(in)
+	case PieceHashed:
+		e.pieceHashed(in)
 	case Stored:
 		e.stored(in.Piece)
 	case Evicted:
@@ -270,6 +275,7 @@ func (e *Engine) settle(kind InputKind) {
 		e.expireFetches()
 		e.expireHashes()
 		e.expireChecks()
+		e.expireProofs()
 	}
 	if e.stale || e.now-e.plannedAt > pacePlaying {
 		e.plan()

@@ -26,7 +26,7 @@ func (e *Engine) send(p *peer, message []byte) {
 
 func (e *Engine) sendHandshake(p *peer) {
 	at := len(e.arena)
-	e.arena = wire.AppendHandshake(e.arena, wire.Handshake{InfoHash: e.title.InfoHash, PeerID: e.title.PeerID, Extended: true, Fast: true})
+	e.arena = wire.AppendHandshake(e.arena, wire.Handshake{InfoHash: e.title.InfoHash, PeerID: e.title.PeerID, Extended: true, Fast: true, V2: true})
 	e.sendFrom(p, at)
 }
 
@@ -212,6 +212,7 @@ func (e *Engine) handshake(p *peer, data []byte) {
 		return
 	}
 	p.id, p.idKnown, p.ready, p.fast = h.PeerID, true, true, h.Fast
+	p.proves = h.V2 || h.InfoHash == e.title.InfoHashV2
 	e.note(NotePeerUp, Output{Peer: p.ref, Data: e.keep(p.id[:])})
 	e.greet(p, h.Extended)
 	e.stale = true
@@ -257,9 +258,11 @@ func (e *Engine) hear(p *peer, m *wire.Message, payload uint32) bool {
 	case wire.Extended:
 		e.extended(p, m)
 	case wire.HashRequest:
-		at := len(e.arena)
-		e.arena = wire.AppendHashReject(e.arena, m.Hashes) // our hashes come from the origin; we keep no trees to serve
-		e.sendFrom(p, at)
+		e.hashesWished(p, m.Hashes)
+	case wire.Hashes:
+		return e.hashesCame(p, m.Hashes, m.Payload)
+	case wire.HashReject:
+		return e.hashesRefused(p, m.Hashes)
 	}
 	return true
 }
@@ -382,6 +385,7 @@ func (e *Engine) extended(p *peer, m *wire.Message) {
 			}
 			if id, listed := h.Lookup(wire.ExtEssaim); listed && id != p.essaim {
 				p.essaim = id
+				p.proves = p.proves || id != 0
 				e.meetEssaim(p)
 			}
 		}

@@ -80,6 +80,7 @@ type peer struct {
 	claims       int // of its claims to fetch that stand
 	broken       int // that were not kept
 	kept         int
+	prover               // hashes, both ways: proofs.go and hashes.go
 	turn         Instant // of the flood count
 	turnMessages int
 	newsDue      Instant // when its bucket of haves and lt_donthaves is full again
@@ -259,6 +260,8 @@ func (e *Engine) forget(p *peer, reason Reason) {
 	}
 	e.unhashFrom(p.ref)
 	e.disclaim(p)
+	e.forgetProofs(p.ref)
+	e.unaskHashes(p.ref)
 	for n := range e.stock.holders {
 		if p.has(uint32(n)) {
 			e.stock.holders[n]--

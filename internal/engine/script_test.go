@@ -300,6 +300,7 @@ var outputNames = map[engine.OutputKind]string{
 	engine.RangeReady: "ready", engine.RangeFailed: "failed", engine.FetchRange: "fetch", engine.CancelFetch: "cancel-fetch", engine.Dial: "dial",
 	engine.ClosePeer: "close", engine.Announce: "announce", engine.SendMessage: "send", engine.SendBlock: "send-block", engine.Discard: "discard",
 	engine.Hash: "hash", engine.RequestHashes: "ask-hashes", engine.Store: "store", engine.Evict: "evict",
+	engine.HashPiece: "hash-piece",
 }
 
 var noteNames = map[engine.NoteKind]string{
@@ -350,7 +351,8 @@ func message(b []byte) string {
 	}
 	names := map[wire.ID]string{
 		wire.Choke: "choke", wire.Unchoke: "unchoke", wire.Interested: "interested", wire.NotInterested: "not-interested", wire.HaveAll: "have-all",
-		wire.HaveNone: "have-none", wire.Bitfield: "bitfield", wire.Extended: "extended", wire.HashReject: "hash-reject",
+		wire.HaveNone: "have-none", wire.Bitfield: "bitfield", wire.Extended: "extended", wire.HashRequest: "hash-request", wire.Hashes: "hashes",
+		wire.HashReject: "hash-reject",
 	}
 	switch m.ID {
 	case wire.Have:

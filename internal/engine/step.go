@@ -77,6 +77,9 @@ const (
 	// StoreBounded: From = how many bytes the store may hold, To = how many of them ahead of the play head (0: no bound), Data =
 	// AppendShelf of what it holds of other files. At any time; the last one holds.
 	StoreBounded
+	// PieceHashed: Ref, Piece, Data = the SHA-256 of each of the piece's blocks, in order, concatenated, answering HashPiece; no Data: the
+	// store does not hold the piece any more.
+	PieceHashed
 	inputKinds
 )
 
@@ -131,6 +134,8 @@ const (
 	// Mark: File, Length = how many viewers its swarm has, Index = how many copies of a piece they hold, in sixteenths. To be
 	// written down beside the file's pieces: it comes back in a later visit's StoreBounded.
 	Mark
+	// HashPiece: Ref, Piece. Digest every block of a stored piece, in the background, and say PieceHashed.
+	HashPiece
 	outputKinds
 )
 

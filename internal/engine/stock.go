@@ -13,8 +13,7 @@ type fileState struct {
 	unit           uint32 // bytes of a block
 	blocks         int
 	blocksPerPiece int
-	layer          []bt.Digest // piece hashes, as far as known
-	known          []bool
+	known          *bt.Known // what has been proven of its tree
 }
 
 func (f *fileState) open(t *TitleFile, pieceLength, unit uint32) {
@@ -22,27 +21,20 @@ func (f *fileState) open(t *TitleFile, pieceLength, unit uint32) {
 	f.blocks = int((t.Size-1)/uint64(unit) + 1)
 	f.blocksPerPiece = int(pieceLength / unit)
 	f.pieces = (f.blocks + f.blocksPerPiece - 1) / f.blocksPerPiece
-	f.layer = make([]bt.Digest, f.pieces)
-	f.known = make([]bool, f.pieces)
-	if f.pieces == 1 {
-		f.layer[0], f.known[0] = t.Root, true // BEP 52: no piece layer, the root is the piece's hash
-	}
+	f.known = bt.NewKnown(t.Root, f.blocks, f.blocksPerPiece)
 }
 
 // blocksIn is the number of blocks of the file's n-th piece.
 func (f *fileState) blocksIn(n int) int { return min(f.blocksPerPiece, f.blocks-n*f.blocksPerPiece) }
 
-// width is the number of leaves of a piece's tree: a file of one piece is padded to a power of two of its own blocks.
-func (f *fileState) width() int {
-	if f.pieces > 1 {
-		return f.blocksPerPiece
-	}
-	w := 1
-	for w < f.blocks {
-		w *= 2
-	}
-	return w
+// knows reports whether the hash of the file's n-th piece is known.
+func (f *fileState) knows(n int) bool {
+	_, ok := f.known.Piece(n)
+	return ok
 }
+
+// width is the number of leaves of a piece's tree.
+func (f *fileState) width() int { return f.known.Width() }
 
 // blockAt is where in the file block b of its n-th piece begins.
 func (f *fileState) blockAt(n, b int) int64 { return int64(n*f.blocksPerPiece+b) * int64(f.unit) }

@@ -340,6 +340,13 @@ func (v *viewer) do(o engine.Output) {
 		v.store[o.Piece] = piece
 		v.most = max(v.most, v.holds())
 		w.after(500, func() { v.step(engine.Input{Kind: engine.Stored, Piece: o.Piece}) })
+	case engine.HashPiece:
+		in := engine.Input{Kind: engine.PieceHashed, Ref: o.Ref, Piece: o.Piece}
+		for at := 0; at < len(v.store[o.Piece]); at += bt.BlockSize {
+			sum := sha256.Sum256(v.store[o.Piece][at:min(at+bt.BlockSize, len(v.store[o.Piece]))])
+			in.Data = append(in.Data, sum[:]...)
+		}
+		w.after(1000, func() { v.step(in) })
 	case engine.Discard:
 		if o.Peer == 0 {
 			delete(v.kept, [2]uint32{o.Piece, o.Begin})

@@ -357,6 +357,8 @@ func (s *seat) do(o *engine.Output) {
 		if o.Peer == 0 && s.tainted != nil {
 			delete(s.tainted, s.film.block(o.Piece, o.Begin))
 		}
+	case engine.HashPiece:
+		s.hashPiece(o)
 	case engine.Store:
 		s.queue = append(s.queue, engine.Input{Kind: engine.Stored, Piece: o.Piece})
 	case engine.Evict:
@@ -364,6 +366,17 @@ func (s *seat) do(o *engine.Output) {
 	case engine.Note:
 		s.note(o)
 	}
+}
+
+// hashPiece says the digests of a stored piece's blocks.
+func (s *seat) hashPiece(o *engine.Output) {
+	in := engine.Input{Kind: engine.PieceHashed, Ref: o.Ref, Piece: o.Piece}
+	from := int64(o.Piece) * int64(s.film.title.PieceLength)
+	for begin := int64(0); begin < int64(s.film.title.PieceLength) && from+begin < s.film.size; begin += s.film.unit {
+		d := s.film.digest(o.Piece, uint32(begin), false)
+		in.Data = append(in.Data, d[:]...)
+	}
+	s.queue = append(s.queue, in)
 }
 
 func (s *seat) note(o *engine.Output) {

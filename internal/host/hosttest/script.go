@@ -278,7 +278,7 @@ var inputNames = map[string]engine.InputKind{
 	"HashesReceived": engine.HashesReceived, "Stored": engine.Stored, "Evicted": engine.Evicted,
 	"PlaybackMoved": engine.PlaybackMoved, "Seeked": engine.Seeked, "RenditionChosen": engine.RenditionChosen,
 	"PolicyChanged": engine.PolicyChanged, "Tick": engine.Tick, "PathMeasured": engine.PathMeasured,
-	"SwarmCounted": engine.SwarmCounted,
+	"SwarmCounted": engine.SwarmCounted, "PieceHashed": engine.PieceHashed,
 }
 
 func (k *inputKind) UnmarshalJSON(b []byte) error {
@@ -311,6 +311,7 @@ var outputNames = map[string]engine.OutputKind{
 	"CancelFetch": engine.CancelFetch, "Dial": engine.Dial, "ClosePeer": engine.ClosePeer, "Announce": engine.Announce,
 	"SendMessage": engine.SendMessage, "SendBlock": engine.SendBlock, "Discard": engine.Discard, "Hash": engine.Hash,
 	"RequestHashes": engine.RequestHashes, "Store": engine.Store, "Evict": engine.Evict, "Note": engine.Note,
+	"HashPiece": engine.HashPiece,
 }
 
 func (k *outputKind) UnmarshalJSON(b []byte) error {

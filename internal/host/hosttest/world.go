@@ -137,7 +137,7 @@ func (w *world) fail(err error) {
 
 // completion reports whether the input ends the host's own work, and so may come at any place of the step.
 func completion(k engine.InputKind) bool {
-	return k == engine.Hashed || k == engine.Stored || k == engine.Evicted
+	return k == engine.Hashed || k == engine.PieceHashed || k == engine.Stored || k == engine.Evicted
 }
 
 // Step is the scripted engine.

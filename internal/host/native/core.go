@@ -192,6 +192,8 @@ func (c *core) do(o *engine.Output) {
 		// A payload that is not asked for by Hash is skipped anyway.
 	case engine.Hash:
 		c.hash(o)
+	case engine.HashPiece:
+		c.hashPiece(o)
 	case engine.Store:
 		c.storePiece(o.Piece)
 	case engine.Evict:

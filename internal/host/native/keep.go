@@ -94,3 +94,24 @@ func (c *core) evict(piece uint32) {
 		c.then(engine.Input{Kind: engine.Evicted, Piece: piece})
 	}
 }
+
+// hashPiece digests the blocks of a stored piece again, for a peer that wants their hashes. Where the store has lost the piece, that is
+// said too.
+func (c *core) hashPiece(o *engine.Output) {
+	in := engine.Input{Kind: engine.PieceHashed, Ref: o.Ref, Piece: o.Piece}
+	data := make([]byte, c.files.pieceSize(o.Piece))
+	if len(data) == 0 || !c.store.Has(o.Piece) {
+		c.then(in)
+		return
+	}
+	if err := c.store.ReadAt(o.Piece, data, 0); err != nil {
+		c.then(engine.Input{Kind: engine.Evicted, Piece: o.Piece})
+		c.then(in)
+		return
+	}
+	for from := 0; from < len(data); from += bt.BlockSize {
+		sum := sha256.Sum256(data[from:min(from+bt.BlockSize, len(data))])
+		in.Data = append(in.Data, sum[:]...)
+	}
+	c.then(in)
+}

@@ -373,6 +373,9 @@ export class Core implements FetchOwner {
       case OutputKind.RequestHashes:
         this.fetches.requestHashes(o);
         return;
+      case OutputKind.HashPiece:
+        this.hashPiece(o);
+        return;
       case OutputKind.Store:
         this.storePiece(o.piece);
         return;
@@ -545,9 +548,25 @@ export class Core implements FetchOwner {
         if (this.pieces.keeps(piece, begin, bytes)) this.give({ ...hashed, digest });
       })
       .catch((error: unknown) => this.failed(error))
-      .finally(() => {
-        if (--this.digesting === 0) for (const resolve of this.settled.splice(0)) resolve();
-      });
+      .finally(() => this.digested());
+  }
+
+  // Digests the blocks of a stored piece again, for a peer that wants their hashes.
+  private hashPiece(o: Output): void {
+    const blocks = this.pieces.blocks(o.piece);
+    this.digesting++;
+    Promise.all(blocks.map((b) => this.parts.digest(b)))
+      .then((digests) => {
+        const data = new Uint8Array(32 * digests.length);
+        digests.forEach((d, i) => data.set(d, 32 * i));
+        this.give({ kind: InputKind.PieceHashed, ref: o.ref, piece: o.piece, data });
+      })
+      .catch((error: unknown) => this.failed(error))
+      .finally(() => this.digested());
+  }
+
+  private digested(): void {
+    if (--this.digesting === 0) for (const resolve of this.settled.splice(0)) resolve();
   }
 
   private storePiece(piece: number): void {

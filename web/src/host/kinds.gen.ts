@@ -30,6 +30,7 @@ export const InputKind = {
   StoreFound: 26,
   Checked: 27,
   StoreBounded: 28,
+  PieceHashed: 29,
 } as const;
 
 /** What the host must do: the kinds of engine outputs. */
@@ -52,6 +53,7 @@ export const OutputKind = {
   Check: 16,
   EvictFile: 17,
   Mark: 18,
+  HashPiece: 19,
 } as const;
 
 /** What a Note output tells. */

@@ -118,6 +118,19 @@ export class Pieces {
     return data;
   }
 
+  /** The blocks of a piece, copied out of the store; none if it is not there. */
+  blocks(piece: number): Bytes[] {
+    const place = placeOf(this.title, piece);
+    const blocks: Bytes[] = [];
+    if (!place || !this.store.has(piece)) return blocks;
+    for (let begin = 0; begin < place.size; begin += blockSize) {
+      const block = new Uint8Array(Math.min(blockSize, place.size - begin));
+      this.store.read(piece, begin, block.length, block, 0);
+      blocks.push(block);
+    }
+    return blocks;
+  }
+
   /** A piece message (BEP 3) with bytes of a stored piece, its length before it; undefined if the piece is not there. */
   message(piece: number, begin: number, length: number): Bytes | undefined {
     const place = placeOf(this.title, piece);

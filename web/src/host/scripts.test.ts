@@ -81,7 +81,7 @@ type Script = {
 
 const allFlags = Object.entries(Flags).map(([name, bit]) => [name.toLowerCase(), bit] as const);
 const flagsOf = (names: string[]) => names.reduce((f, n) => f | allFlags.find(([name]) => name === n)![1], 0);
-const completions: number[] = [InputKind.Hashed, InputKind.Stored, InputKind.Evicted];
+const completions: number[] = [InputKind.Hashed, InputKind.PieceHashed, InputKind.Stored, InputKind.Evicted];
 const passing: number[] = [InputKind.IndexLoaded, InputKind.StoreRestored, InputKind.PolicyChanged];
 
 function bytesOf(parts: Part[] = []): Bytes {
