@@ -157,11 +157,11 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	s.members = members.New(s.db, time.Now)
 	s.origin = origin.New(origin.Config{
 		Titles: s.library, Tickets: s.tickets, Blobs: s.objects, Clock: time.Now, Log: c.log,
-		Rate: c.OriginRate.BytesPerSecond(),
+		Rate: c.OriginRate.BytesPerSecond(), SeedsPerAddress: perAddress(c.Secure),
 	})
 	s.tracker = tracker.New(tracker.Config{
 		Titles: s.library, Tickets: s.tickets, Clock: time.Now, Seed: rand.Uint64(), LAN: c.lan, Logger: c.log,
-		SocketsPerAddress: socketsPerAddress(c.Secure),
+		SocketsPerAddress: perAddress(c.Secure),
 	})
 	policy := api.NewPolicy(vod.PlayPolicy{P2P: true, LAN: c.lan})
 	policy.Watch(func(p vod.PlayPolicy) { s.tracker.SetPeers(p.P2P) })
@@ -173,6 +173,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 			{Pattern: "/media/", Handler: s.origin, OtherSites: true},
 			{Pattern: "/hashes/", Handler: s.origin, OtherSites: true},
 			{Pattern: "/objects/", Handler: s.origin, OtherSites: true},
+			{Pattern: "/seed/", Handler: s.origin, OtherSites: true},
 			{Pattern: "/tracker", Handler: s.tracker, OtherSites: true}, // it checks the Origin of who shows a ticket
 		},
 	}
@@ -190,9 +191,9 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	return s, nil
 }
 
-// socketsPerAddress bounds one visitor's connections to the tracker: by its own default, but behind a proxy, where all come
-// from one address, not at all.
-func socketsPerAddress(proxied bool) int {
+// perAddress bounds what one visitor may hold of a room: by the room's own default, but behind a proxy, where all come from one
+// address, not at all.
+func perAddress(proxied bool) int {
 	if proxied {
 		return math.MaxInt
 	}

@@ -84,6 +84,7 @@ func New(c Config) (*Server, error) {
 	s.registerHealth()
 	s.registerSessions()
 	s.registerTitles()
+	s.registerTorrents()
 	s.registerPlay()
 	s.registerOperator()
 	if c.Demo != nil {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 
 	"essaim/internal/blob/mem"
 	"essaim/internal/bt"
+	"essaim/internal/bt/bencode"
 	"essaim/internal/cmaf/index"
 	"essaim/internal/library"
 	"essaim/internal/members"
@@ -139,7 +141,7 @@ func (h *house) film(blobs *mem.Store, id vod.TitleID, seed byte, open bool) {
 			}},
 		},
 	}
-	if err := h.library.Publish(h.t.Context(), h.films[id], []byte("torrent of "+id)); err != nil {
+	if err := h.library.Publish(h.t.Context(), h.films[id], bencode.AppendDict(nil, bencode.Entry{Key: "info", Value: bencode.Str("of " + string(id))})); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -316,9 +318,7 @@ func TestStrangersSeeOpenTitlesOnly(t *testing.T) {
 	if got := list(ada); got != "closed open " {
 		t.Errorf("a member sees %s", got)
 	}
-	for _, path := range []string{"/api/v1/titles/closed", "/api/v1/titles/closed/torrent"} {
-		stranger.refused(401, "unauthorized", "GET", path, "")
-	}
+	stranger.refused(401, "unauthorized", "GET", "/api/v1/titles/closed", "")
 	stranger.refused(401, "unauthorized", "POST", "/api/v1/titles/closed/play", `{"share":true}`)
 	stranger.refused(401, "unauthorized", "GET", "/api/v1/titles/closed", "", "Cookie", cookieName+"=guessed")
 	stranger.refused(404, "not_found", "GET", "/api/v1/titles/none", "")
@@ -336,14 +336,59 @@ func TestStrangersSeeOpenTitlesOnly(t *testing.T) {
 	}
 }
 
-func TestTorrentsOfOpenTitlesOnly(t *testing.T) {
+func TestTorrentsAndMagnetLinksOfOpenTitlesOnly(t *testing.T) {
 	h := newHouse(t, nil)
+	at := strings.TrimPrefix(h.server.URL, "http://")
 	resp, body := h.browser().do("GET", "/api/v1/titles/open/torrent", "")
-	if resp.StatusCode != 200 || string(body) != "torrent of open" || resp.Header.Get("Content-Type") != "application/x-bittorrent" ||
+	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "application/x-bittorrent" ||
 		!strings.Contains(resp.Header.Get("Content-Disposition"), `"open.torrent"`) {
 		t.Errorf("%d %v %s", resp.StatusCode, resp.Header, body)
 	}
-	h.browser().signIn().refused(403, "forbidden", "GET", "/api/v1/titles/closed/torrent", "")
+	root, err := bencode.Parse(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := h.films["open"].Version
+	if got := root.Get("announce").Text(); got != "http://"+at+"/announce" {
+		t.Errorf("announce %q", got)
+	}
+	if !bytes.Contains(root.Get("announce-list").Raw(), []byte("ws://"+at+"/tracker")) ||
+		!bytes.Contains(root.Get("url-list").Raw(), []byte("http://"+at+"/seed/"+version.ID+"/")) {
+		t.Errorf("%s", body)
+	}
+	if root.Get("info").Text() != "of open" {
+		t.Errorf("the stored torrent's own keys are gone: %s", body)
+	}
+	var x map[string]any
+	h.browser().want(200, &x, "GET", "/api/v1/titles/open", "")
+	magnet, err := url.Parse(x["magnet"].(string))
+	if err != nil || x["torrent"] != "/api/v1/titles/open/torrent" ||
+		!slices.Contains(magnet.Query()["xt"], "urn:btih:"+version.InfoHashV1.String()) ||
+		magnet.Query().Get("xs") != "http://"+at+"/api/v1/titles/open/torrent" {
+		t.Errorf("%v, %v", x, err)
+	}
+
+	for _, b := range []*browser{h.browser(), h.browser().signIn()} {
+		b.refused(404, "not_found", "GET", "/api/v1/titles/closed/torrent", "")
+	}
+	x = nil
+	h.browser().signIn().want(200, &x, "GET", "/api/v1/titles/closed", "")
+	if x["magnet"] != nil || x["torrent"] != nil {
+		t.Errorf("a title for members has %v", x)
+	}
+}
+
+func TestAMalformedHostIsRepeatedInNoTorrent(t *testing.T) {
+	h := newHouse(t, nil)
+	for _, target := range []string{"/api/v1/titles/open", "/api/v1/titles/open/torrent"} {
+		r := httptest.NewRequest("GET", target, nil)
+		r.Host = "evil\"name"
+		w := httptest.NewRecorder()
+		h.server.Config.Handler.ServeHTTP(w, r)
+		if w.Code != 200 || strings.Contains(w.Body.String(), "evil") {
+			t.Errorf("%s: %d %s", target, w.Code, w.Body)
+		}
+	}
 }
 
 func TestOtherSitesCannotActForAVisitor(t *testing.T) {

@@ -23,6 +23,7 @@ type visitor struct {
 	token  string // of the session's cookie; empty for none
 	bearer string // of the Authorization header; empty for none
 	secure bool   // by TLS
+	host   string // the name by which it reached us, with port; empty where it is malformed
 }
 
 type visitorKey struct{}
@@ -32,6 +33,9 @@ func (s *Server) identify(next http.Handler) http.Handler {
 		v := visitor{secure: s.isSecure(r)}
 		if c, err := r.Cookie(cookieNameFor(v.secure)); err == nil && len(c.Value) <= 200 {
 			v.token = c.Value
+		}
+		if hostForm.MatchString(r.Host) {
+			v.host = r.Host
 		}
 		if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 			v.bearer = token

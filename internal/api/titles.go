@@ -24,6 +24,8 @@ type TitleDetail struct {
 	Files      []TitleFile `json:"files" nullable:"false" doc:"In torrent order."`
 	InfoHash   string      `json:"info_hash" doc:"v1, lower-case hexadecimal."`
 	InfoHashV2 string      `json:"info_hash_v2"`
+	Torrent    string      `json:"torrent,omitempty" doc:"Of an open title: the path of its torrent file."`
+	Magnet     string      `json:"magnet,omitempty" doc:"Of an open title: its magnet link (BEP 9), with this service's trackers and web seed."`
 }
 
 // TitleFile is a rendition or audio track.
@@ -70,12 +72,6 @@ type titleOutput struct {
 	Body TitleDetail
 }
 
-type torrentOutput struct {
-	ContentType string `header:"Content-Type"`
-	Disposition string `header:"Content-Disposition"`
-	Body        []byte `contentType:"application/x-bittorrent"`
-}
-
 func (s *Server) registerTitles() {
 	register(s, op("list-titles", "GET", "/api/v1/titles", "The catalogue; to a stranger, its open titles", 200),
 		func(ctx context.Context, _ *struct{}) (*titlesOutput, error) {
@@ -103,25 +99,11 @@ func (s *Server) registerTitles() {
 			if err != nil {
 				return nil, err
 			}
-			return &titleOutput{Body: detailOf(&t)}, nil
-		})
-	register(s, op("get-torrent", "GET", "/api/v1/titles/{id}/torrent", "An open title's torrent (BEP 3, BEP 52)", 200),
-		func(ctx context.Context, in *titleInput) (*torrentOutput, error) {
-			t, _, err := s.visible(ctx, in.ID)
-			if err != nil {
-				return nil, err
+			out := &titleOutput{Body: detailOf(&t)}
+			if t.Open {
+				out.Body.Torrent, out.Body.Magnet = torrentPath(&t), magnetOf(ctx, &t)
 			}
-			if !t.Open { // it is in no swarm
-				return nil, vod.ErrForbidden
-			}
-			torrent, err := s.c.Titles.Torrent(ctx, t.ID)
-			if err != nil {
-				return nil, err
-			}
-			return &torrentOutput{
-				ContentType: "application/x-bittorrent", Disposition: `attachment; filename="` + string(t.ID) + `.torrent"`,
-				Body: torrent,
-			}, nil
+			return out, nil
 		})
 }
 

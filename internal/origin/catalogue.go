@@ -21,7 +21,7 @@ type catalogue struct {
 	titles vod.Titles
 	clock  vod.Clock
 	mu     sync.Mutex
-	known  map[any]found // by vod.TitleID and by bt.Digest
+	known  map[any]found // by vod.TitleID, bt.Digest and bt.InfoHash
 }
 
 type found struct {
@@ -56,6 +56,18 @@ func (c *catalogue) byRoot(ctx context.Context, root bt.Digest) (*vod.Title, *vo
 	}
 	c.keep(root, found{title: &t, file: &f})
 	return &t, &f, nil
+}
+
+func (c *catalogue) bySwarm(ctx context.Context, h bt.InfoHash) (*vod.Title, error) {
+	if f, ok := c.look(h); ok {
+		return f.title, nil
+	}
+	t, err := c.titles.BySwarm(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	c.keep(h, found{title: &t})
+	return &t, nil
 }
 
 func (c *catalogue) look(key any) (found, bool) {

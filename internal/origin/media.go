@@ -32,7 +32,15 @@ func (o *Origin) serveMedia(w http.ResponseWriter, r *http.Request) {
 		o.refuse(w, r, err)
 		return
 	}
+	o.serveFile(w, r, a)
+}
+
+// serveFile sends what a request that is allowed asks for of its file.
+func (o *Origin) serveFile(w http.ResponseWriter, r *http.Request, a access) {
 	etag := `"` + a.file.Root.String() + `"`
+	if a.pad {
+		etag = `"pad-` + strconv.FormatInt(a.file.Size, 10) + `"`
+	}
 	h := w.Header()
 	setPolicy(h, a.title)
 	h.Set("ETag", etag)
@@ -47,18 +55,18 @@ func (o *Origin) serveMedia(w http.ResponseWriter, r *http.Request) {
 		problem(w, status, "range", "The file has no such range, or more than one was asked for.")
 		return
 	}
-	object, err := o.blobs.Open(r.Context(), vod.KeyMedia(a.file.Root))
-	if err == nil && object.Size() != a.file.Size {
-		object.Close()
-		err = fmt.Errorf("%d bytes are stored, %d published", object.Size(), a.file.Size)
-	}
+	object, err := o.content(r.Context(), &a)
 	if err != nil {
 		// The catalogue has it, so that "not found" would be wrong: ours is the fault. %v hides blob.ErrNotFound.
 		o.refuse(w, r, fmt.Errorf("media %s of %s: %v", a.file.Root, a.title.ID, err))
 		return
 	}
 	defer object.Close()
-	h.Set("Content-Type", string(a.file.Kind)+"/mp4")
+	if a.pad {
+		h.Set("Content-Type", "application/octet-stream")
+	} else {
+		h.Set("Content-Type", string(a.file.Kind)+"/mp4")
+	}
 	h.Set("Content-Length", strconv.FormatInt(part.to-part.from, 10))
 	if status == http.StatusPartialContent {
 		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", part.from, part.to-1, a.file.Size))
@@ -71,6 +79,19 @@ func (o *Origin) serveMedia(w http.ResponseWriter, r *http.Request) {
 		o.log.DebugContext(r.Context(), "media transfer ended early", "title", a.title.ID, "error", err)
 		panic(http.ErrAbortHandler) // the status has gone out: only a broken connection tells that bytes are missing
 	}
+}
+
+// content opens what a may read.
+func (o *Origin) content(ctx context.Context, a *access) (blob.Object, error) {
+	if a.pad {
+		return padding{io.NewSectionReader(zeros{}, 0, a.file.Size)}, nil
+	}
+	object, err := o.blobs.Open(ctx, vod.KeyMedia(a.file.Root))
+	if err == nil && object.Size() != a.file.Size {
+		object.Close()
+		err = fmt.Errorf("%d bytes are stored, %d published", object.Size(), a.file.Size)
+	}
+	return object, err
 }
 
 // matches reports whether an If-None-Match header names etag.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -26,12 +27,14 @@ type Config struct {
 	Log     *slog.Logger  // nil: slog.Default
 	Rate    int64         // bytes per second of all media together; 0 is no bound
 	Stall   time.Duration // a socket that accepts nothing for so long is closed; 0: 30 s
+	// SeedsPerAddress bounds the web seed transfers of one IPv4 address or IPv6 /64 at once; 0: 16.
+	SeedsPerAddress int
 }
 
 // stallDefault is twice the longest pause of TCP's retransmissions that a phone's change of network costs.
 const stallDefault = 30 * time.Second
 
-// Origin serves /media/{root}, /hashes/{root} and /objects/{sha256}. It is safe for concurrent use.
+// Origin serves /media/{root}, /hashes/{root} and /objects/{sha256}, and open titles as web seeds below /seed/. It is safe for concurrent use.
 type Origin struct {
 	titles  *catalogue
 	tickets vod.Tickets
@@ -42,6 +45,7 @@ type Origin struct {
 	bucket  *bucket
 	counts  *counts
 	trees   *trees
+	seeds   addresses
 	mux     *http.ServeMux
 }
 
@@ -69,6 +73,12 @@ func New(c Config) *Origin {
 	o.mux.HandleFunc("GET /hashes/{root}", o.serveHashes)
 	o.mux.HandleFunc("OPTIONS /hashes/{root}", o.servePreflight)
 	o.mux.HandleFunc("GET /objects/{sha256}", o.serveObject)
+	o.seeds = addresses{max: c.SeedsPerAddress, held: map[netip.Prefix]int{}}
+	if o.seeds.max <= 0 {
+		o.seeds.max = seedsPerAddressDefault
+	}
+	o.mux.HandleFunc("GET /seed/{version}/{name}/{path...}", o.serveSeed)
+	o.mux.HandleFunc("OPTIONS /seed/{version}/{name}/{path...}", o.serveSeedPreflight)
 	return o
 }
 
@@ -92,6 +102,7 @@ type access struct {
 	session string // the play session it counts for; empty without a ticket
 	// rehearsal is the label that it counts for instead of title and session; empty for viewers.
 	rehearsal vod.RehearsalLabel
+	pad       bool // of a web seed: zeros, which no file holds
 }
 
 // allow decides whether r may read the file with its root. It returns vod.ErrNotFound, or vod.ErrUnauthorized for a
@@ -112,7 +123,7 @@ func (o *Origin) allow(r *http.Request) (access, error) {
 		case t.Version.ID == ticket.Version:
 			for i := range t.Version.Files {
 				if t.Version.Files[i].Root == root {
-					return access{t, &t.Version.Files[i], ticket.PlaySession, ticket.Rehearsal}, nil
+					return access{title: t, file: &t.Version.Files[i], session: ticket.PlaySession, rehearsal: ticket.Rehearsal}, nil
 				}
 			}
 		}
@@ -157,11 +168,7 @@ func setPolicy(h http.Header, t *vod.Title) {
 func (o *Origin) servePreflight(w http.ResponseWriter, r *http.Request) {
 	if root, err := bt.ParseDigest(r.PathValue("root")); err == nil {
 		if t, _, err := o.titles.byRoot(r.Context(), root); err == nil && t.Open {
-			h := w.Header()
-			h.Set("Access-Control-Allow-Origin", "*")
-			h.Set("Access-Control-Allow-Methods", "GET, HEAD")
-			h.Set("Access-Control-Allow-Headers", "Authorization, Range, If-Range")
-			h.Set("Access-Control-Max-Age", "86400")
+			permit(w.Header())
 		}
 	}
 	w.WriteHeader(http.StatusNoContent)

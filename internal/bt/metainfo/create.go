@@ -134,22 +134,8 @@ func checkURLs(list []string) error {
 func (t *Torrent) encode(o Options) {
 	info := t.encodeInfo()
 	entries := []bencode.Entry{{Key: "info", Value: info}, {Key: "piece layers", Value: t.encodeLayers()}}
+	entries = append(entries, (&Addresses{Trackers: o.Trackers, WebSeeds: o.WebSeeds}).entries()...)
 	add := func(key string, value []byte) { entries = append(entries, bencode.Entry{Key: key, Value: value}) }
-	if len(o.Trackers) > 0 {
-		add("announce", bencode.Str(o.Trackers[0]))
-		tiers := make([][]byte, len(o.Trackers))
-		for i, u := range o.Trackers {
-			tiers[i] = bencode.AppendList(nil, bencode.Str(u))
-		}
-		add("announce-list", bencode.AppendList(nil, tiers...))
-	}
-	if len(o.WebSeeds) > 0 {
-		urls := make([][]byte, len(o.WebSeeds))
-		for i, u := range o.WebSeeds {
-			urls[i] = bencode.Str(u)
-		}
-		add("url-list", bencode.AppendList(nil, urls...))
-	}
 	if o.CreatedBy != "" {
 		add("created by", bencode.Str(o.CreatedBy))
 	}

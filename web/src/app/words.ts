@@ -26,6 +26,7 @@ export interface Words {
   minutes: (ms: number) => string;
   upTo: (height: number) => string;
   torrent: string;
+  magnet: string;
   torrentHint: string;
   signInToWatch: string;
   back: string;
@@ -104,6 +105,7 @@ const en: Words = {
   minutes: duration,
   upTo: (height) => `Up to ${height}p`,
   torrent: "Torrent file",
+  magnet: "Magnet link",
   torrentHint: "Any BitTorrent program can help carry this film.",
   signInToWatch: "Sign in to watch",
   back: "Back",
@@ -199,6 +201,7 @@ const fr: Words = {
   minutes: duration,
   upTo: (height) => `Jusqu’à ${height}p`,
   torrent: "Fichier torrent",
+  magnet: "Lien magnet",
   torrentHint: "Tout logiciel BitTorrent peut aider à porter ce film.",
   signInToWatch: "Se connecter pour regarder",
   back: "Retour",

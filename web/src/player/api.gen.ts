@@ -410,6 +410,8 @@ export interface components {
             /** @description v1, lower-case hexadecimal. */
             info_hash: string;
             info_hash_v2: string;
+            /** @description Of an open title: its magnet link (BEP 9), with this service's trackers and web seed. */
+            magnet?: string;
             name: string;
             /** @description Anyone may watch; otherwise members only. */
             open: boolean;
@@ -419,6 +421,8 @@ export interface components {
             summary: string;
             /** @description It has random bytes for pictures, to be rehearsed with: no player can show it. */
             synthetic?: boolean;
+            /** @description Of an open title: the path of its torrent file. */
+            torrent?: string;
         };
         TitleFile: {
             /**

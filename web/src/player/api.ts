@@ -22,6 +22,10 @@ export interface TitleDetail extends TitleSummary {
   files: TitleFile[];
   info_hash: string;
   info_hash_v2: string;
+  /** Of an open title: the address of its torrent file. */
+  torrent?: string;
+  /** Of an open title: its magnet link, with this service's trackers and web seed. */
+  magnet?: string;
 }
 
 /** A rendition or audio track of a title. */
