@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -187,6 +188,65 @@ func TestPolicySwitchClosesPeersAtOnce(t *testing.T) {
 		case <-ctx.Done():
 			t.Fatal("no goodbye")
 		}
+	}
+}
+
+// TestChannelsOutliveTheTracker kills the tracker while a film comes from a neighbour, and brings it back.
+func TestChannelsOutliveTheTracker(t *testing.T) {
+	f := newFilm(t, 1<<20)
+	p := newPlace(t, f)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := &http.Server{Handler: p.meeting, ReadHeaderTimeout: time.Minute}
+	go func() { _ = first.Serve(ln) }()
+	p.tracker = "ws://" + ln.Addr().String()
+	ctx := deadline(t)
+	soon := func(h *Host) { h.do(func() { h.door.jitter = func(int64) int64 { return 0 } }) }
+	a := open(t, p.config())
+	soon(a)
+	if err := watch(ctx, a, f, 0); err != nil {
+		t.Fatal(err)
+	}
+	cfg := p.config()
+	note, up := awaitNote(engine.NotePeerUp)
+	cfg.Note = note
+	b := open(t, cfg)
+	soon(b)
+	b.Moved(inNoHurry)
+	await(t, ctx, up, "a peer")
+
+	_ = ln.Close()
+	p.meeting.kill()
+	if err := watch(ctx, b, f, 0); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.Stats(); s.Peers != 1 || s.PeerBytes == 0 {
+		t.Errorf("without its tracker: %+v", s)
+	}
+	p.meeting.forget()
+	again, err := net.Listen("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := &http.Server{Handler: p.meeting, ReadHeaderTimeout: time.Minute}
+	t.Cleanup(func() { _ = first.Close(); p.meeting.kill(); _ = second.Close() })
+	go func() { _ = second.Serve(again) }()
+	back := map[bt.PeerID]bool{}
+	for len(back) < 2 {
+		select {
+		case r := <-p.meeting.seen:
+			if r.Event != announce.EventStarted {
+				t.Errorf("who comes back announces %v", r.Event)
+			}
+			back[r.PeerID] = true
+		case <-ctx.Done():
+			t.Fatalf("%d came back", len(back))
+		}
+	}
+	if s := b.Stats(); s.Peers != 1 {
+		t.Errorf("after its return: %+v", s)
 	}
 }
 

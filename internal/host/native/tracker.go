@@ -16,8 +16,6 @@ import (
 
 // Bounds of talking to trackers.
 const (
-	retryFirst    = 15 * time.Second // the first retry comes after 1 s to this, at random
-	retryMax      = 2 * time.Minute
 	intervalFirst = 30 * time.Second // between announces, until the tracker says
 	intervalMin   = 10 * time.Second
 	intervalMax   = 30 * time.Minute
@@ -237,21 +235,20 @@ type trackerSocket struct {
 // keep connects, again and again, until ctx ends or a goodbye was sent.
 func (s *trackerSocket) keep(ctx context.Context) {
 	urls := s.host.cfg.Trackers
-	wait := retryFirst
+	failures := 0
 	for i := 0; ; i++ {
 		lasted, bye := s.session(ctx, urls[i%len(urls)])
 		if bye || ctx.Err() != nil {
 			return
 		}
 		if lasted {
-			wait = retryFirst
+			failures = 0
 			i-- // the same one first
 		}
-		d := time.Second + time.Duration(s.tracker.jitter(int64(wait-time.Second)))
-		wait = min(2*wait, retryMax)
-		if !s.pause(ctx, d) {
+		if !s.pause(ctx, TrackerRetry(failures, s.tracker.jitter)) {
 			return
 		}
+		failures++
 	}
 }
 

@@ -177,6 +177,26 @@ func (m *meeting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// kill ends all sockets without a word.
+func (m *meeting) kill() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.socks {
+		_ = c.CloseNow()
+	}
+}
+
+// forget drops what was announced so far.
+func (m *meeting) forget() {
+	for {
+		select {
+		case <-m.seen:
+		default:
+			return
+		}
+	}
+}
+
 // tell sends a peer news of the swarm, unasked.
 func (m *meeting) tell(ctx context.Context, to bt.PeerID, h bt.InfoHash, news announce.Introductions) error {
 	m.mu.Lock()

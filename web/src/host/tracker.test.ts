@@ -31,12 +31,14 @@ const offerId = toLatin1(all);
 let sockets: FakeSocket[];
 let timers: { ms: number; due: () => void }[];
 let heard: unknown[];
+let drawn: number; // by chance
 let tracker: Tracker;
 
 beforeEach(() => {
   sockets = [];
   timers = [];
   heard = [];
+  drawn = 0.5;
   const bytes = (b: Bytes) => toLatin1(b);
   tracker = new Tracker(
     {
@@ -53,7 +55,7 @@ beforeEach(() => {
         timers.push(t);
         return () => void timers.splice(timers.indexOf(t), 1);
       },
-      random: () => 0.5,
+      random: () => drawn,
       forbidden: () => heard.push(["forbidden"]),
       self: () => ({ ticket: "jwt", upKbps: 8000, uploaded: 1, downloaded: 2, left: 3 }),
     },
@@ -168,6 +170,28 @@ test("offers and answers go out to one peer, and only while there is a tracker",
   ]);
 });
 
+test("a socket that does not open within ten seconds is given up", () => {
+  tracker.announce({ positionMs: 0, rendition: 0, want: 10, event: "started" });
+  expect(timers.map((t) => t.ms)).toEqual([10_000]);
+  timers.pop()!.due();
+  expect(sockets[0]!.closed).toBe(true);
+  expect(timers.map((t) => t.ms)).toEqual([8000]);
+});
+
+test("what is lost is tried again from one second on, by chance", () => {
+  for (const [chance, wait] of [
+    [0, 1_000],
+    [0.999999, 15_000],
+  ]) {
+    drawn = chance!;
+    open().says(reply()); // it was there
+    tracker.announce({ positionMs: 0, rendition: 0, want: 10, event: "started" });
+    sockets.at(-1)!.onclose!({} as CloseEvent);
+    expect(timers.at(-1)!.ms).toBeCloseTo(wait!, -1);
+    tracker.close();
+  }
+});
+
 test("a lost tracker is tried again, the next one first, after waits that double up to two minutes", () => {
   tracker.announce({ positionMs: 0, rendition: 0, want: 10, event: "started" });
   const waits: number[] = [];
@@ -177,7 +201,7 @@ test("a lost tracker is tried again, the next one first, after waits that double
     waits.push(timers[0]!.ms);
     timers.pop()!.due();
   }
-  expect(waits).toEqual([8000, 16000, 32000, 64000, 120000, 120000]);
+  expect(waits).toEqual([8000, 16000, 32000, 64000, 64000, 64000]);
   expect(sockets.map((s) => s.url).slice(0, 3)).toEqual(["ws://one/tracker", "ws://two/tracker", "ws://one/tracker"]);
   sockets.at(-1)!.onopen!({} as Event);
   expect(sockets.at(-1)!.sent[0]).toMatchObject({ event: "started" });

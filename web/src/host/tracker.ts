@@ -54,10 +54,12 @@ export const sdpMax = 8 << 10;
 const messageMax = 64 << 10;
 /** An announce unanswered for so long counts against the tracker, twice closes, in ms. */
 const answerWithin = 15_000;
-/** The first wait before another try lies between these, then it doubles up to the last, in ms. */
+/** A socket that takes longer to open is given up, in ms. */
+const openWithin = 10_000;
+/** The first wait before another try lies between these, in ms; both double so often. */
 const retryFrom = 1_000;
 const retryTo = 15_000;
-const retryMax = 120_000;
+const retryDoubled = 3;
 
 /** One swarm's tracker client. It connects with the first announce. */
 export class Tracker {
@@ -126,6 +128,10 @@ export class Tracker {
       return;
     }
     this.socket = socket;
+    this.stopWaiting = this.options.after(openWithin, () => {
+      this.stopWaiting = undefined;
+      this.lost();
+    });
     socket.onopen = () => {
       if (this.socket !== socket || !this.last) return;
       this.open = true;
@@ -154,8 +160,10 @@ export class Tracker {
   private lost(): void {
     this.disconnect();
     if (!this.last) return;
-    const first = retryFrom + this.options.random() * (retryTo - retryFrom);
-    const wait = Math.min(retryMax, first * 2 ** Math.min(this.failures, 7));
+    // As every host does (TrackerRetry in internal/host/native), so that a crowd that lost its tracker at one moment does not
+    // come back at one moment.
+    const wait =
+      (retryFrom + this.options.random() * (retryTo - retryFrom)) * 2 ** Math.min(this.failures, retryDoubled);
     this.failures++;
     this.stopRetry = this.options.after(wait, () => {
       this.stopRetry = undefined;
