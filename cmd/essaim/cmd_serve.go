@@ -165,6 +165,9 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	})
 	policy := api.NewPolicy(vod.PlayPolicy{P2P: true, LAN: c.lan})
 	policy.Watch(func(p vod.PlayPolicy) { s.tracker.SetPeers(p.P2P) })
+	announcer := tracker.NewAnnouncer(tracker.HTTPConfig{
+		Titles: s.library, Clock: time.Now, Seed: rand.Uint64(), Logger: c.log, Proxied: c.Secure,
+	})
 	config := api.Config{
 		Titles: s.library, Members: s.members, Tickets: s.tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
 		Pages: web.Dist(), Log: c.log, Version: version(), Ready: s.db.Ping,
@@ -174,6 +177,8 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 			{Pattern: "/hashes/", Handler: s.origin, OtherSites: true},
 			{Pattern: "/objects/", Handler: s.origin, OtherSites: true},
 			{Pattern: "/seed/", Handler: s.origin, OtherSites: true},
+			{Pattern: "/announce", Handler: announcer, OtherSites: true},
+			{Pattern: "/scrape", Handler: announcer, OtherSites: true},
 			{Pattern: "/tracker", Handler: s.tracker, OtherSites: true}, // it checks the Origin of who shows a ticket
 		},
 	}
