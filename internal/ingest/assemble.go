@@ -106,6 +106,43 @@ func settle(name string, k Track) (cmaf.Entry, error) {
 	return cmaf.Entry{Path: k.Path, Track: t, Zero: uint64(zero), Lang: k.Lang}, f.Sync()
 }
 
+// Verify reads what s holds of the title back, and holds it against both halves of its torrent as any other reader of it would: what is
+// published must be sound for viewers of v1 and of v2 alike, whatever the disk or a torrent that was tampered with say. verified may be
+// nil. A torrent that disagrees with itself is metainfo.ErrConflict.
+func (p *Package) Verify(ctx context.Context, s blob.Store, verified func(done float64)) error {
+	t, err := metainfo.Parse(p.Torrent)
+	if err != nil {
+		return fmt.Errorf("check the torrent: %w", err)
+	}
+	v := &p.Title.Version
+	if t.InfoHash != v.InfoHashV1 || t.InfoHashV2 != v.InfoHashV2 || t.PieceLength != v.PieceLength || len(t.Files) != len(v.Files) {
+		return errors.New("check the torrent: it is not this title's")
+	}
+	for i := range t.Files {
+		if f := &v.Files[i]; t.Files[i].Path != f.Path || t.Files[i].Root != f.Root || t.Files[i].FirstPiece != f.FirstPiece {
+			return fmt.Errorf("check the torrent: it describes another %s", f.Path)
+		}
+		if verified != nil {
+			verified(float64(i) / float64(len(t.Files)))
+		}
+		err := func() error {
+			o, err := s.Open(ctx, vod.KeyMedia(t.Files[i].Root))
+			if err != nil {
+				return err
+			}
+			defer o.Close()
+			return t.VerifyFile(ctx, i, o)
+		}()
+		if err != nil {
+			return fmt.Errorf("check %s as it was stored: %w", t.Files[i].Path, err)
+		}
+	}
+	if verified != nil {
+		verified(1)
+	}
+	return nil
+}
+
 // AddPoster gives the title a poster; nil gives it none.
 func (p *Package) AddPoster(b []byte) error {
 	if len(b) > 4<<20 {

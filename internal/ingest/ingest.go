@@ -155,6 +155,9 @@ func (j *Job) Run(ctx context.Context, s Stores, p Progress) (res Result, err er
 	defer done()
 	added, err := pk.Store(ctx, s.Objects, func(done float64) { p("storing", done) })
 	if err == nil {
+		err = pk.Verify(ctx, s.Objects, func(done float64) { p("checking", done) })
+	}
+	if err == nil {
 		err = s.Publisher.Publish(ctx, pk.Title, pk.Torrent)
 	}
 	if err != nil {

@@ -47,6 +47,10 @@ var (
 	ErrVersion = errors.New("metainfo: made for a newer version of BitTorrent")
 	// ErrNotHybrid is returned for a torrent of v1 or of v2 alone.
 	ErrNotHybrid = errors.New("metainfo: not a hybrid of v1 and v2")
+	// ErrConflict is returned, with a MismatchError, for bytes that one half of a torrent takes and the other refutes: v1 and v2
+	// describe different files, and viewers of the one would be served what viewers of the other must refuse. BEP 52 wants such a
+	// torrent refused as a whole, whatever bytes it comes with.
+	ErrConflict = errors.New("metainfo: the v1 and v2 hashes of the torrent disagree; it is refused")
 	// ErrSize is returned when a source holds more or fewer bytes than it promised.
 	ErrSize = errors.New("metainfo: size differs from what was promised")
 )

@@ -2,6 +2,7 @@ package metainfo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -9,7 +10,7 @@ import (
 )
 
 // MismatchError says which piece is not what the torrent says. Where only one of V1 and V2 is set, the torrent itself
-// is at odds with itself: BEP 52 wants such a torrent refused.
+// is at odds with itself, and the error is an ErrConflict too.
 type MismatchError struct {
 	Path   string
 	Piece  uint32 // within the torrent
@@ -18,37 +19,87 @@ type MismatchError struct {
 
 // Error names the file, the piece and the hashes.
 func (e *MismatchError) Error() string {
-	by := "both hashes"
-	switch {
-	case !e.V1:
-		by = "the v2 hash alone"
-	case !e.V2:
-		by = "the v1 hash alone"
+	if e.V1 && e.V2 {
+		return fmt.Sprintf("metainfo: %s: piece %d is refuted by both hashes", e.Path, e.Piece)
 	}
-	return fmt.Sprintf("metainfo: %s: piece %d is refuted by %s", e.Path, e.Piece, by)
+	by := "v2"
+	if e.V1 {
+		by = "v1"
+	}
+	return fmt.Sprintf("%v: %s: piece %d is refuted by the %s hash alone", ErrConflict, e.Path, e.Piece, by)
 }
 
+// Is reports whether target is ErrConflict and the torrent is at odds with itself.
+func (e *MismatchError) Is(target error) bool { return target == ErrConflict && e.V1 != e.V2 }
+
 // VerifyFile reads the bytes of one of t's files, named by its index, and checks them against the v1 and the v2 hashes.
-// It returns a *MismatchError for the first piece that is wrong, ErrSize where r is too short or too long, r's own error
-// and ctx's. It panics where there is no such file.
+// It returns a *MismatchError for the first piece that is wrong (the first at which the torrent disagrees with itself, if there is
+// one: that is the worse news), ErrSize where r is too short or too long, r's own error and ctx's. It panics where there is no such
+// file.
 func (t *Torrent) VerifyFile(ctx context.Context, file int, r io.Reader) error {
 	f := &t.Files[file]
-	padded := file+1 < len(t.Files) || t.TailPad
-	s := newStream(f.Path, f.Size, t.PieceLength, padded, func() (io.ReadCloser, error) { return io.NopCloser(r), nil })
+	s := newStream(f.Path, f.Size, t.PieceLength, t.padded(file), func() (io.ReadCloser, error) { return io.NopCloser(r), nil })
 	if err := hashStreams(ctx, t.PieceLength, []*stream{s}, nil); err != nil {
 		return err
 	}
+	var first *MismatchError
 	for i := range s.pieces {
-		wrong := MismatchError{Path: f.Path, Piece: f.FirstPiece + uint32(i)}
-		wrong.V1 = s.pieces[i] != t.Pieces[wrong.Piece]
-		if f.Layer != nil {
-			wrong.V2 = s.nodes[i] != f.Layer[i]
-		} else {
-			wrong.V2 = s.root(int(t.PieceLength/bt.BlockSize)) != f.Root
+		wrong := t.compare(f, i, s.pieces[i], s.nodes[i], func() bt.Digest { return s.root(int(t.PieceLength / bt.BlockSize)) })
+		if wrong == nil {
+			continue
 		}
-		if wrong.V1 || wrong.V2 {
-			return &wrong
+		if errors.Is(wrong, ErrConflict) {
+			return wrong
+		}
+		if first == nil {
+			first = wrong
 		}
 	}
+	if first != nil {
+		return first
+	}
 	return nil
+}
+
+// VerifyPiece checks the bytes of one piece, without the pad that may follow them, against the v1 and the v2 hash: what a client that
+// holds the info dictionary must do before it passes a piece on to peers of either kind. It returns a *MismatchError, and ErrSize for
+// another number of bytes than the piece has; it panics where there is no such piece.
+func (t *Torrent) VerifyPiece(piece uint32, data []byte) error {
+	file := 0
+	for file+1 < len(t.Files) && t.Files[file+1].FirstPiece <= piece {
+		file++
+	}
+	f := &t.Files[file]
+	n := int(piece - f.FirstPiece)
+	if n >= int(f.PieceCount(t.PieceLength)) {
+		panic("metainfo: no such piece")
+	}
+	if int64(len(data)) != min(int64(t.PieceLength), f.Size-int64(n)*int64(t.PieceLength)) {
+		return ErrSize
+	}
+	s := newStream(f.Path, int64(len(data)), t.PieceLength, t.padded(file), nil)
+	newWorker(t.PieceLength, int64(len(data))).digest(s, 0, data)
+	if wrong := t.compare(f, n, s.pieces[0], s.nodes[0], func() bt.Digest { return s.root(int(t.PieceLength / bt.BlockSize)) }); wrong != nil {
+		return wrong
+	}
+	return nil
+}
+
+// padded: zeros follow the file's last piece in v1.
+func (t *Torrent) padded(file int) bool { return file+1 < len(t.Files) || t.TailPad }
+
+// compare holds what was computed of a file's n-th piece against the torrent; nil where both halves agree with it. root is the
+// file's, for a file of one piece.
+func (t *Torrent) compare(f *File, n int, v1 HashV1, node bt.Digest, root func() bt.Digest) *MismatchError {
+	wrong := &MismatchError{Path: f.Path, Piece: f.FirstPiece + uint32(n)}
+	wrong.V1 = v1 != t.Pieces[wrong.Piece]
+	if f.Layer != nil {
+		wrong.V2 = node != f.Layer[n]
+	} else {
+		wrong.V2 = root() != f.Root
+	}
+	if !wrong.V1 && !wrong.V2 {
+		return nil
+	}
+	return wrong
 }
