@@ -192,17 +192,32 @@ func (e *foresight) unmet(askers, servers []int) int64 {
 	return missed
 }
 
+// closed is the place of a piece where the renditions' segments lie one behind the other with nothing between them.
+func (f *film) closed(piece int) int64 {
+	at, sum := int64(piece)*int64(f.title.PieceLength), int64(0)
+	for i := range f.renditions {
+		r := &f.renditions[i]
+		if at < r.end() || i == len(f.renditions)-1 {
+			return sum + min(max(at-r.base, 0), r.played)
+		}
+		sum += r.played
+	}
+	return sum
+}
+
 // offloadBound is the bound of a scene that twin has played by plain HTTP: a segment is due when the twin's play head came to
 // it, give or take how much worse than HTTP a viewer may fare.
 func offloadBound(twin *world) float64 {
 	e := &foresight{}
 	allow := instant(slack.Microseconds())
 	for _, f := range twin.films {
-		var ends []int64
+		var ends []int64 // one rendition behind the other, without what lies between them
 		if f != nil {
-			for k := range f.index {
-				_, to := f.segment(k)
-				ends = append(ends, to)
+			sum := int64(0)
+			for k := range f.segments * len(f.renditions) {
+				from, to := f.segment(k)
+				sum += to - from
+				ends = append(ends, sum)
 			}
 		}
 		e.ends = append(e.ends, ends)
@@ -223,7 +238,11 @@ func offloadBound(twin *world) float64 {
 			}
 		}
 		piece := int64(f.title.PieceLength)
-		whole := min((f.played+piece-1)/piece*piece, f.size)
+		whole := int64(0)
+		for i := range f.renditions {
+			r := &f.renditions[i]
+			whole += min((r.played+piece-1)/piece*piece, r.size)
+		}
 		g.takes = min(whole, int64(float64(g.to-g.from)*float64(d.down)/float64(second)))
 		full := outgoing{block: true, bytes: uint32(f.unit)}
 		g.uplink = (d.up*f.unit + full.wireBytes() - 1) / full.wireBytes()
@@ -231,7 +250,7 @@ func offloadBound(twin *world) float64 {
 		g.serves = d.share && (d.manner == honest || d.manner == claimer)
 		if g.serves {
 			for _, c := range d.cached {
-				g.held = append(g.held, cachedBytes{c.film, int64(c.from) * int64(twin.films[c.film].title.PieceLength)})
+				g.held = append(g.held, cachedBytes{c.film, twin.films[c.film].closed(c.from)})
 			}
 		}
 		e.guests = append(e.guests, g)

@@ -95,8 +95,9 @@ type fetch struct {
 }
 
 type hashRequest struct {
-	ref engine.Ref
-	req bt.HashRequest
+	ref  engine.Ref
+	file uint32
+	req  bt.HashRequest
 }
 
 func (d *device) cachedTitle(film int) bool {
@@ -214,7 +215,9 @@ func (d *device) open(f *film, from int) {
 	title := f.title
 	title.PeerID, title.Seed = d.w.peerID(d.id, int(s.n)), d.chance.Uint64()
 	s.step(engine.Input{Kind: engine.TitleOpened, Data: title.AppendBinary(nil)})
-	s.step(engine.Input{Kind: engine.IndexLoaded, Data: f.coded})
+	for i := range f.renditions {
+		s.step(engine.Input{Kind: engine.IndexLoaded, File: uint32(i), Data: f.renditions[i].coded})
+	}
 	if from >= 0 {
 		var held []byte
 		for p := from; p < f.pieces; p++ {
@@ -330,12 +333,13 @@ func (s *seat) do(o *engine.Output) {
 		d.player.failed(d, int64(o.Ref))
 	case engine.FetchRange:
 		s.fetches = append(s.fetches, fetch{ref: o.Ref, size: o.To - o.From})
-		d.get(s, int64(o.Ref), o.From, o.To)
+		base := s.film.renditions[o.File].base
+		d.get(s, int64(o.Ref), base+o.From, base+o.To)
 	case engine.CancelFetch:
 		s.cancel(o.Ref)
 	case engine.RequestHashes:
-		req := bt.HashRequest{Root: s.film.title.Files[0].Root, Base: o.Base, Index: o.Index, Length: o.Length, Proof: o.Proof}
-		s.hashes = append(s.hashes, hashRequest{o.Ref, req})
+		req := bt.HashRequest{Root: s.film.title.Files[o.File].Root, Base: o.Base, Index: o.Index, Length: o.Length, Proof: o.Proof}
+		s.hashes = append(s.hashes, hashRequest{o.Ref, o.File, req})
 		d.to(event{at: d.connected() + d.w.delay, dst: originActor, kind: evAsk, seat: s.n, a: int64(o.Ref), b: int64(o.Length)})
 	case engine.Dial:
 		s.dial(o.Peer)
@@ -469,7 +473,7 @@ func (d *device) hashesCame(e *event) {
 	for i := range s.hashes {
 		if h := s.hashes[i]; int64(h.ref) == e.a {
 			s.hashes = append(s.hashes[:i], s.hashes[i+1:]...)
-			answer, err := s.film.tree.Answer(h.req)
+			answer, err := s.film.renditions[h.file].tree.Answer(h.req)
 			if err != nil {
 				panic("sim: the engine asks for hashes that are not: " + err.Error())
 			}

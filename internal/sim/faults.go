@@ -23,10 +23,11 @@ func (r pieceRange) has(piece uint32) bool { return piece >= r.from && piece < r
 // claim has a claimer say to everyone that it fetches what lies ahead of its play head. It never does for their sake: what it
 // has claimed once, it serves nobody. The message goes beside what the engine says, which knows nothing of it.
 func (s *seat) claim() {
-	last := len(s.film.index) - 1
+	first := s.d.player.rendition * s.film.segments
+	last := s.film.segments - 1
 	at := s.d.player.at(s.d.now())
-	from, _ := s.film.segment(min(int(at/segment.Milliseconds()), last))
-	_, to := s.film.segment(min(int((at+claimAhead)/segment.Milliseconds()), last))
+	from, _ := s.film.segment(first + min(int(at/segment.Milliseconds()), last))
+	_, to := s.film.segment(first + min(int((at+claimAhead)/segment.Milliseconds()), last))
 	piece := int64(s.film.title.PieceLength)
 	now := pieceRange{uint32(from / piece), uint32((to + piece - 1) / piece)}
 	if s.claimed.to == 0 {

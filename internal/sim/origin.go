@@ -258,15 +258,15 @@ func (o *origin) count(i uint32, s *stream, n int64) {
 	to := i + 1
 	o.sentBytes += n
 	o.by[i].sent += n
-	o.by[i].after20 += max(0, s.from+n-max(s.from, f.after20))
-	o.sentAfter20 += max(0, s.from+n-max(s.from, f.after20))
+	o.by[i].after20 += f.beyond20(s.from, s.from+n)
+	o.sentAfter20 += f.beyond20(s.from, s.from+n)
 	for at := s.from; at < s.from+n; {
 		next := min(at-at%bt.BlockSize+bt.BlockSize, s.from+n)
 		b := at / bt.BlockSize
 		if first := f.sent[b]; first != 0 && first != to {
 			o.by[i].duplicate += next - at
 		}
-		if next%bt.BlockSize == 0 || next == f.size {
+		if next%bt.BlockSize == 0 || next == f.at(at).end() {
 			switch f.sent[b] {
 			case 0:
 				f.sent[b] = to

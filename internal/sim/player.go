@@ -15,6 +15,7 @@ const (
 	moodSeek
 	moodClaim
 	moodRetry
+	moodSwitch
 )
 
 // player is the element and its buffer: whole segments, one request at a time, starts with one, wants 10 s ahead.
@@ -34,18 +35,22 @@ type player struct {
 	waiting   instant // since when it lacks film, 0: it does not
 	ends      int64   // ms of film, end of the contiguous buffer
 	next      int     // segment to ask for
+	rendition int     // of which it is to be
+	asked     int     // the one under way, as film.segment counts
+	held      []uint8 // by segment: the rendition that came
 	ref       int64   // of the request under way, 0: none
 	refs      int64
 	got, want int64 // plain: bytes
 	watched   int64 // ms of film played in all, whatever is played twice counting twice
-	// entered is when the play head first came to each segment, 0: never.
+	// entered is when the play head first came to each segment, as film.segment counts; 0: never.
 	entered  []instant
 	failures int // requests that the engine gave up
 }
 
 func (p *player) open(d *device, f *film) {
 	p.f, p.startedAt, p.movedAt = f, -1, d.now()
-	p.entered = make([]instant, len(f.index))
+	p.entered = make([]instant, f.segments*len(f.renditions))
+	p.held = make([]uint8, f.segments)
 	s := d.w.scene
 	if s.Seeks > 0 {
 		d.self(event{at: d.now() + instant(d.moods.below(int64(2*3600e6/s.Seeks))), kind: evMood, a: moodSeek})
@@ -53,14 +58,16 @@ func (p *player) open(d *device, f *film) {
 	if s.Pauses > 0 {
 		d.self(event{at: d.now() + instant(d.moods.below(int64(2*3600e6/s.Pauses))), kind: evMood, a: moodPause})
 	}
+	if s.Switches > 0 {
+		d.self(event{at: d.now() + instant(d.moods.below(int64(2*3600e6/s.Switches))), kind: evMood, a: moodSwitch})
+	}
 	if p.leaveAt > d.now() && p.leaveAt < d.w.end {
 		d.self(event{at: p.leaveAt, kind: evLeave})
 	}
 }
 
 func (p *player) endMs() int64 {
-	last := p.f.index[len(p.f.index)-1]
-	return int64(last.StartMs + last.DurationMs)
+	return int64(p.f.segments) * segment.Milliseconds()
 }
 
 // at is the play head at now.
@@ -83,8 +90,8 @@ func (p *player) settle(now instant) {
 	to := p.at(now)
 	per := segment.Milliseconds()
 	for k := p.posMs / per; k*per < to; k++ {
-		if p.entered[k] == 0 {
-			p.entered[k] = p.movedAt + instant(max(0, k*per-p.posMs))*1000
+		if at := &p.entered[int(p.held[k])*p.f.segments+int(k)]; *at == 0 {
+			*at = p.movedAt + instant(max(0, k*per-p.posMs))*1000
 		}
 	}
 	moved := to - p.posMs
@@ -119,7 +126,7 @@ func (p *player) failed(d *device, ref int64) {
 
 // request asks for the next segment when the buffer has room for it.
 func (p *player) request(d *device) {
-	if p.ref != 0 || p.next >= len(p.f.index) || p.ended {
+	if p.ref != 0 || p.next >= p.f.segments || p.ended {
 		return
 	}
 	now := d.now()
@@ -129,7 +136,8 @@ func (p *player) request(d *device) {
 		}
 		return
 	}
-	from, to := p.f.segment(p.next)
+	p.asked = p.rendition*p.f.segments + p.next
+	from, to := p.f.segment(p.asked)
 	p.refs++
 	p.ref = p.refs
 	if p.plain {
@@ -137,7 +145,8 @@ func (p *player) request(d *device) {
 		d.to(event{at: d.connected() + d.w.delay, dst: originActor, kind: evGet, conn: uint32(p.f.number), a: p.ref, b: from, c: to})
 		return
 	}
-	d.seats[0].step(engine.Input{Kind: engine.RangeWanted, Ref: engine.Ref(p.ref), From: from, To: to})
+	base := p.f.renditions[p.rendition].base
+	d.seats[0].step(engine.Input{Kind: engine.RangeWanted, Ref: engine.Ref(p.ref), File: uint32(p.rendition), From: from - base, To: to - base})
 }
 
 // body takes plain HTTP's bytes.
@@ -158,7 +167,7 @@ func (p *player) ready(d *device, ref int64) {
 	}
 	s := d.seats[0]
 	if s.tainted != nil {
-		from, to := p.f.segment(p.next)
+		from, to := p.f.segment(p.asked)
 		for b := from / p.f.unit; b <= (to-1)/p.f.unit; b++ {
 			if s.tainted[uint32(b)] {
 				d.stats.BadBytes += p.f.unit
@@ -172,9 +181,9 @@ func (p *player) delivered(d *device) {
 	now := d.now()
 	p.settle(now)
 	p.ref = 0
-	seg := p.f.index[p.next]
-	p.ends = int64(seg.StartMs + seg.DurationMs)
+	p.held[p.next] = uint8(p.asked / p.f.segments)
 	p.next++
+	p.ends = int64(p.next) * segment.Milliseconds()
 	if p.startedAt < 0 {
 		p.startedAt = now
 	}
@@ -276,12 +285,23 @@ func (p *player) mood(d *device, what int64) {
 			p.waiting = now
 		}
 	case moodSeek:
-		to := d.moods.below(int64(len(p.f.index)))
+		to := d.moods.below(int64(p.f.segments))
 		d.self(event{at: now + instant(d.moods.below(int64(2*3600e6/s.Seeks))), kind: evMood, a: moodSeek})
 		if p.startedAt < 0 {
 			return
 		}
 		p.seek(d, int(to))
+	case moodSwitch:
+		d.self(event{at: now + instant(d.moods.below(int64(2*3600e6/s.Switches))), kind: evMood, a: moodSwitch})
+		p.change(d)
+	}
+}
+
+// change goes over to the other rendition, from the next segment on that it asks for. What it holds it plays.
+func (p *player) change(d *device) {
+	p.rendition = 1 - p.rendition
+	if !p.plain {
+		d.seats[0].step(engine.Input{Kind: engine.RenditionChosen, File: uint32(p.rendition)})
 	}
 }
 
@@ -296,7 +316,7 @@ func (p *player) seek(d *device, to int) {
 		}
 		p.ref = 0
 	}
-	p.posMs = int64(p.f.index[to].StartMs)
+	p.posMs = int64(to) * segment.Milliseconds()
 	p.movedAt, p.ends, p.next, p.playing = now, p.posMs, to, false
 	if p.waiting == 0 && !p.pausing {
 		p.waiting = now

@@ -42,6 +42,7 @@ type Scene struct {
 	FreezeIn time.Duration `set:"freeze_in" doc:"how often, the first time after half of it; 0: never"`
 	Seeks    float64       `set:"seeks" doc:"jumps of each viewer per hour, to a place at random"`
 	Pauses   float64       `set:"pauses" doc:"pauses of each viewer per hour, of 30 s on average"`
+	Switches float64       `set:"switches" doc:"changes of rendition of each viewer per hour; above 0 films have a second one, of half the bit rate"`
 	Leave    float64       `set:"leave" doc:"share of viewers who leave before the end, half of them without a word"`
 
 	Polluters  float64 `set:"polluters" doc:"share of viewers whose blocks are wrong"`

@@ -91,7 +91,7 @@ var mixed = []string{"viewers=12", "film=40s", "spread=15s", "polluters=0.1", "c
 func TestSameSeedGivesTheSameBytesOnOneShardAndOnTwo(t *testing.T) {
 	var first []byte
 	for _, shards := range []int{1, 1, 2, 2, 3} {
-		got, err := json.Marshal(simulateOn(t, Options{Seed: 3, shards: shards}, "restless", mixed...))
+		got, err := json.Marshal(simulateOn(t, Options{Seed: 3, shards: shards}, "restless", append(mixed, "switches=100")...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestSameSeedGivesTheSameBytesOnOneShardAndOnTwo(t *testing.T) {
 			t.Fatalf("%d shards give\n%s\nthe first run gave\n%s", shards, got, first)
 		}
 	}
-	other, err := json.Marshal(simulate(t, 4, "restless", mixed...))
+	other, err := json.Marshal(simulate(t, 4, "restless", append(mixed, "switches=100")...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,6 +133,49 @@ func TestWholePiecesPlayTheSameEveningInFewerEvents(t *testing.T) {
 	}
 	if !strings.Contains(pieces.Note, "64 KiB") || blocks.Note != "" {
 		t.Errorf("the notes are %q with pieces, %q with blocks", pieces.Note, blocks.Note)
+	}
+}
+
+// TestSwitchingRenditionsCostsNoStallWhereTheOriginIsAmple: eight viewers together change over every 10 s on average.
+func TestSwitchingRenditionsCostsNoStallWhereTheOriginIsAmple(t *testing.T) {
+	r := simulate(t, 2, "flash-8", "film=1m", "switches=360")
+	for i, v := range r.Run.Viewers {
+		if v.Stalls != 0 || v.Watched != time.Minute {
+			t.Errorf("viewer %d stalled %d times and watched %v", i, v.Stalls, v.Watched)
+		}
+	}
+	if extra(t, r, "worse_than_http") != 0 || extra(t, r, "requests_given_up") != 0 {
+		t.Errorf("%v fare worse than by plain HTTP, %v requests were given up", extra(t, r, "worse_than_http"), extra(t, r, "requests_given_up"))
+	}
+	if r.Run.FilmTime <= 70*time.Second || r.Run.FilmTime > 2*time.Minute {
+		t.Errorf("of both renditions together %v were watched: nobody switched", r.Run.FilmTime)
+	}
+	if f := r.Run.Figures(); r.Run.OffloadBound <= 0 || f.Offload > r.Run.OffloadBound || f.Offload < 0.5 {
+		t.Errorf("offload is %v, the bound %v", f.Offload, r.Run.OffloadBound)
+	}
+}
+
+func TestSecondRenditionLiesBehindTheFirstFromAPieceOn(t *testing.T) {
+	f := newFilm(0, scene(t, "flash-8", "film=30s", "switches=1", "seconds=28s"))
+	if len(f.renditions) != 2 || f.segments != 14 {
+		t.Fatalf("%d renditions of %d segments, want 2 of 14", len(f.renditions), f.segments)
+	}
+	a, b := &f.renditions[0], &f.renditions[1]
+	piece := int64(f.title.PieceLength)
+	if b.base < a.size || b.base%piece != 0 || b.base != int64(f.title.Files[1].FirstPiece)*piece || f.size != b.base+b.size {
+		t.Errorf("the second rendition begins at %d behind %d bytes, its first piece is %d", b.base, a.size, f.title.Files[1].FirstPiece)
+	}
+	if from, to := f.segment(13); from != headBytes+13*500_000 || to != headBytes+14*500_000 || f.at(to-1) != a {
+		t.Errorf("the first's last segment is %d to %d", from, to)
+	}
+	if from, to := f.segment(14); from != b.base || to != b.base+headBytes+250_000 || f.at(from) != b {
+		t.Errorf("the second's first segment is %d to %d, it begins at %d", from, to, b.base)
+	}
+	if n := f.beyond20(b.base, b.base+b.size); n != 10*125_000 {
+		t.Errorf("%d bytes of the second lie beyond 20 s, want 10 s of them", n)
+	}
+	if at := f.closed(int(f.title.Files[1].FirstPiece)); at != a.played {
+		t.Errorf("without what lies between, the second begins at %d, want %d", at, a.played)
 	}
 }
 

@@ -363,7 +363,7 @@ func (w *world) result() *audience.Run {
 			from, to := f.segment(k)
 			r.FilmTime += segment
 			r.FilmBytes += to - from
-			r.FilmBytesAfter20s += max(0, to-max(from, f.after20))
+			r.FilmBytesAfter20s += f.beyond20(from, to)
 		}
 	}
 	return r
