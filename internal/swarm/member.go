@@ -22,7 +22,6 @@ type member struct {
 	place     Place
 	owner     string
 	account   string
-	charged   bool   // counted in crowd.accounts
 	payer     *payer // nil: its introductions are not counted
 	ties      []tie
 	due       Instant // no tie ends before
