@@ -132,6 +132,7 @@ func (c *Client) play(ctx context.Context, id vod.TitleID, token string, in any)
 			}
 		}
 	}
+	s.Nodes.Locate(c.base.Hostname())
 	for i, t := range s.Nodes.Trackers {
 		if rest, ok := strings.CutPrefix(t, "http"); ok { // from a path, or written so
 			s.Nodes.Trackers[i] = "ws" + rest

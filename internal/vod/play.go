@@ -1,5 +1,10 @@
 package vod
 
+import (
+	"net/netip"
+	"strings"
+)
+
 // PlaySession is what pressing play returns: all that a player needs to fetch, verify and share one title version.
 // It is the JSON body of POST /api/v1/titles/{id}/play; web/src reads the same shape.
 type PlaySession struct {
@@ -44,7 +49,26 @@ type PlayHashes struct {
 type PlayNodes struct {
 	Origins  []string `json:"origins" doc:"Prefixes of media/{root} and hashes/{root}."`
 	Trackers []string `json:"trackers" doc:"WebSocket addresses; empty when the title has no swarm."`
-	ICE      []string `json:"ice" doc:"STUN addresses, possibly none."`
+	ICE      []string `json:"ice" doc:"STUN addresses, possibly none. One without a host, stun::3478, is on the host that answered."`
+}
+
+// Locate puts host, as it stands in the address of the server that answered, into the STUN addresses that have none. On a
+// loopback host these are left out: whoever reaches that is on the same machine, and has nothing to ask.
+func (n *PlayNodes) Locate(host string) {
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	loopback := host == "localhost" || err == nil && ip.IsLoopback()
+	if err == nil && ip.Is6() {
+		host = "[" + ip.String() + "]"
+	}
+	list := make([]string, 0, len(n.ICE))
+	for _, address := range n.ICE {
+		if port, here := strings.CutPrefix(address, "stun::"); !here {
+			list = append(list, address)
+		} else if !loopback {
+			list = append(list, "stun:"+host+":"+port)
+		}
+	}
+	n.ICE = list
 }
 
 // PlayTickets are the session's tickets. Ten minutes, renewed by the heartbeat.

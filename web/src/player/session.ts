@@ -67,7 +67,7 @@ export interface PlayNodes {
   origins: string[];
   /** WebSocket addresses; empty when the title has no swarm. */
   trackers: string[];
-  /** STUN addresses, possibly none. */
+  /** STUN addresses, possibly none. One without a host, `stun::3478`, is on the host that answered. */
   ice: string[];
 }
 
