@@ -11,10 +11,12 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -23,7 +25,9 @@ import (
 	"essaim/internal/library"
 	"essaim/internal/members"
 	"essaim/internal/origin"
+	"essaim/internal/places"
 	"essaim/internal/sqlstore"
+	"essaim/internal/stun"
 	"essaim/internal/tracker"
 	"essaim/internal/vod"
 	"essaim/web"
@@ -32,6 +36,9 @@ import (
 // serveCmd runs the service.
 type serveCmd struct {
 	settings
+	STUNListen string   `name:"stun-listen" default:"auto" env:"ESSAIM_STUN_LISTEN" placeholder:"ADDRESS:PORT" help:"Where to answer STUN over UDP: auto is port 3478 beside --listen, unless only this machine reaches that; off is nowhere (${default})."`
+	Geo        []string `type:"path" env:"ESSAIM_GEO" placeholder:"FILE" help:"Where addresses are, so that neighbours meet first: databases in MaxMind's format, or lists of lines such as 192.0.2.0/24 64500 FR. Read again when they change."`
+
 	Data string `default:"data" env:"ESSAIM_DATA" type:"path" help:"Folder of database, media and keys (${default})."`
 	JSON bool   `name:"json" help:"Print one JSON object, url, once the service listens."`
 }
@@ -45,7 +52,15 @@ func (c *serveCmd) Run() error {
 			return err
 		}
 		defer ln.Close()
-		s, err := openNode(ctx, nodeConfig{settings: c.settings, data: c.Data, log: log})
+		asked, err := openSTUN(c.STUNListen, c.Listen, log)
+		if err != nil {
+			return err
+		}
+		where, err := places.Open(c.Geo, log)
+		if err != nil {
+			return err
+		}
+		s, err := openNode(ctx, nodeConfig{settings: c.settings, data: c.Data, log: log, places: where, stun: asked})
 		if err != nil {
 			return err
 		}
@@ -102,6 +117,43 @@ func listen(addr string, log *slog.Logger) (net.Listener, error) {
 	return nil, fmt.Errorf("listen: %w", err)
 }
 
+// openSTUN opens the server that a --stun-listen asks for; nil for none. What was not asked for by name may fail.
+func openSTUN(setting, beside string, log *slog.Logger) (*stun.Server, error) {
+	switch setting {
+	case "off":
+		return nil, nil
+	case "auto":
+	default:
+		s, err := stun.Listen(setting, time.Now, log)
+		if err != nil {
+			return nil, fmt.Errorf("answer STUN at %q: %w", setting, err)
+		}
+		return s, nil
+	}
+	host, _, err := net.SplitHostPort(beside)
+	if err != nil {
+		return nil, nil // listen has said so
+	}
+	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.IsLoopback() {
+		return nil, nil
+	}
+	for port := stunPort; port < stunPort+portsTried; port++ {
+		var s *stun.Server
+		s, err = stun.Listen(net.JoinHostPort(host, strconv.Itoa(port)), time.Now, log)
+		if err == nil {
+			return s, nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	log.Warn("STUN cannot be answered here; viewers behind different routers may not find one another", "error", err)
+	return nil, nil
+}
+
+// stunPort is where STUN is answered by custom (RFC 8489, section 8).
+const stunPort = 3478
+
 // urlOf is an address that a browser on this machine can open.
 func urlOf(addr net.Addr) string {
 	host, port, err := net.SplitHostPort(addr.String())
@@ -118,6 +170,9 @@ type nodeConfig struct {
 	log  *slog.Logger
 	lan  bool                                          // addresses of local networks may be offered to peers
 	demo func(s *node) (*api.Demo, []api.Mount, error) // what a demonstration adds; nil for none
+
+	places *places.Places // nil: nobody's place is looked at
+	stun   *stun.Server   // nil: none of our own; the node closes it
 }
 
 // node is everything that runs, wired.
@@ -131,6 +186,8 @@ type node struct {
 	origin  *origin.Origin
 	tracker *tracker.Tracker
 	api     *api.Server
+	places  *places.Places
+	stun    *stun.Server
 }
 
 // openNode opens the data folder and wires the departments. It listens nowhere yet.
@@ -138,7 +195,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	if err := os.MkdirAll(c.data, 0o750); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	s := &node{log: c.log}
+	s := &node{log: c.log, places: c.places, stun: c.stun}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -159,10 +216,18 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 		Titles: s.library, Tickets: s.tickets, Blobs: s.objects, Clock: time.Now, Log: c.log,
 		Rate: c.OriginRate.BytesPerSecond(), SeedsPerAddress: perAddress(c.Secure),
 	})
-	s.tracker = tracker.New(tracker.Config{
+	door := tracker.Config{
 		Titles: s.library, Tickets: s.tickets, Clock: time.Now, Seed: rand.Uint64(), LAN: c.lan, Logger: c.log,
 		SocketsPerAddress: perAddress(c.Secure),
-	})
+	}
+	if c.places != nil && !c.Secure { // behind a proxy all come from one address, which says nothing
+		door.Places = c.places
+	}
+	s.tracker = tracker.New(door)
+	ice := c.STUN
+	if c.stun != nil { // first, being the nearest
+		ice = append([]string{fmt.Sprintf("stun::%d", c.stun.Port())}, ice...)
+	}
 	policy := api.NewPolicy(vod.PlayPolicy{P2P: true, LAN: c.lan})
 	policy.Watch(func(p vod.PlayPolicy) { s.tracker.SetPeers(p.P2P) })
 	announcer := tracker.NewAnnouncer(tracker.HTTPConfig{
@@ -171,7 +236,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	config := api.Config{
 		Titles: s.library, Members: s.members, Tickets: s.tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
 		Pages: web.Dist(), Log: c.log, Version: version(), Ready: s.db.Ping,
-		Policy: policy, ICE: c.STUN, Secure: c.Secure,
+		Policy: policy, ICE: ice, Secure: c.Secure,
 		Mounts: []api.Mount{
 			{Pattern: "/media/", Handler: s.origin, OtherSites: true},
 			{Pattern: "/hashes/", Handler: s.origin, OtherSites: true},
@@ -218,6 +283,9 @@ func (s *node) Close() {
 	if s.objects != nil {
 		closing(s.objects)
 	}
+	if s.stun != nil {
+		s.stun.Close() // again, if it was served
+	}
 }
 
 // drainTime is how long transfers may go on after a stop was asked for: a piece at a slow viewer's rate.
@@ -250,6 +318,19 @@ func (s *node) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ln) }()
+	beside, stop := context.WithCancel(ctx)
+	var others sync.WaitGroup
+	defer func() { stop(); others.Wait() }()
+	if s.places != nil {
+		others.Go(func() { s.places.Keep(beside) })
+	}
+	if s.stun != nil {
+		others.Go(func() {
+			if err := s.stun.Serve(beside); err != nil {
+				s.log.Error("answer STUN", "error", err) // viewers find out, and go on without
+			}
+		})
+	}
 	s.api.SetReady(true)
 	select {
 	case err := <-ended:

@@ -6,6 +6,7 @@
 
 import { Connections } from "./connections";
 import type { FromWorker, ToWorker } from "./protocol";
+import { locateStun } from "./stun";
 import type { PlayPolicy, PlaySession, PlayTickets } from "../player/session";
 import {
   SourceError,
@@ -88,7 +89,10 @@ class Host implements EngineBytes {
     this.onNote = (note) => options.onNote(note);
     this.onForbidden = () => options.onForbidden?.();
     this.lan = session.policy.lan;
-    this.connections = new Connections((m, transfer) => this.tell(m, transfer), session.nodes.ice);
+    this.connections = new Connections(
+      (m, transfer) => this.tell(m, transfer),
+      locateStun(session.nodes.ice, location.hostname),
+    );
     this.connections.allow(session.policy.p2p, session.policy.lan);
     this.opened.promise.catch(() => undefined);
     worker.onmessage = (event: MessageEvent<FromWorker>) => this.heard(event.data);
