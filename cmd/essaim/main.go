@@ -23,9 +23,11 @@ type cli struct {
 	Sim      simCmd      `cmd:"" help:"Play a crowd of viewers under virtual time."`
 	Admin    adminCmd    `cmd:"" help:"Manage members and operators' tokens."`
 	Bench    struct {
-		Hash   benchHashCmd   `cmd:"" help:"How fast torrents are made."`
-		Engine benchEngineCmd `cmd:"" help:"What the engine costs."`
-		Seeds  benchSeedsCmd  `cmd:"" hidden:"" help:"The other end of bench engine."`
+		Hash    benchHashCmd    `cmd:"" help:"How fast torrents are made."`
+		Engine  benchEngineCmd  `cmd:"" help:"What the engine costs."`
+		Seeds   benchSeedsCmd   `cmd:"" hidden:"" help:"The other end of bench engine."`
+		Tracker benchTrackerCmd `cmd:"" help:"What the tracker bears."`
+		Door    benchDoorCmd    `cmd:"" hidden:"" help:"The other end of bench tracker."`
 	} `cmd:"" help:"Measure."`
 }
 

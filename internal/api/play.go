@@ -65,6 +65,10 @@ type play struct {
 	until     time.Time          // of a rehearsal: the end of the operator's token
 }
 
+// swarms says whether the session has a swarm: that of an open title, or its rehearsal's own. The tracker would let ticket
+// holders into that of a members' title; but what it holds is clear text yet, and must not lie in others' caches.
+func (x *play) swarms(open bool) bool { return open || x.rehearsal != "" }
+
 const (
 	playIdle = time.Hour // a player that slept so long presses play again
 	playsMax = 100_000   // 40 MB
@@ -177,7 +181,7 @@ func (s *Server) shares(in *playInput) bool {
 
 // begin is what the player of a new session x of t is told.
 func (s *Server) begin(ctx context.Context, t *vod.Title, x *play) (*playOutput, error) {
-	tickets, err := s.tickets(x)
+	tickets, err := s.tickets(x, t.Open)
 	if err != nil {
 		return nil, err
 	}
@@ -189,9 +193,13 @@ func (s *Server) begin(ctx context.Context, t *vod.Title, x *play) (*playOutput,
 	out := &playOutput{Body: vod.PlaySession{
 		ID: x.id, Title: t.ID, Name: t.Name, DurationMs: v.DurationMs, InfoHash: v.InfoHashV1.String(),
 		InfoHashV2: v.InfoHashV2.String(), PieceLength: v.PieceLength, Files: files, Manifest: v.Manifest,
-		Nodes:   vod.PlayNodes{Origins: []string{"/"}, Trackers: []string{"/tracker"}, ICE: append([]string{}, s.c.ICE...)},
-		Tickets: tickets, Policy: s.policyFor(x),
+		Nodes:   vod.PlayNodes{Origins: []string{"/"}, Trackers: []string{}, ICE: []string{}},
+		Tickets: tickets, Policy: s.policyFor(x, t.Open),
 	}}
+	if x.swarms(t.Open) {
+		out.Body.Nodes.Trackers = []string{"/tracker"}
+		out.Body.Nodes.ICE = append(out.Body.Nodes.ICE, s.c.ICE...)
+	}
 	return out, nil
 }
 
@@ -215,8 +223,8 @@ func (s *Server) files(ctx context.Context, t *vod.Title) ([]vod.PlayFile, error
 	return files, nil
 }
 
-// tickets issues a session's tickets.
-func (s *Server) tickets(x *play) (vod.PlayTickets, error) {
+// tickets issues a session's tickets: for the swarm only where there is one.
+func (s *Server) tickets(x *play, open bool) (vod.PlayTickets, error) {
 	now := s.c.Clock()
 	ticket := vod.Ticket{
 		Audience: vod.AudienceMedia, PlaySession: x.id, Member: x.member, Device: x.device, Title: x.title,
@@ -227,7 +235,7 @@ func (s *Server) tickets(x *play) (vod.PlayTickets, error) {
 	}
 	out := vod.PlayTickets{ExpiresMs: ticket.Expires.Sub(now).Milliseconds()}
 	var err error
-	if out.Media, err = s.c.Tickets.Issue(ticket); err != nil {
+	if out.Media, err = s.c.Tickets.Issue(ticket); err != nil || !x.swarms(open) {
 		return out, err
 	}
 	ticket.Audience = vod.AudienceSwarm
@@ -235,10 +243,10 @@ func (s *Server) tickets(x *play) (vod.PlayTickets, error) {
 	return out, err
 }
 
-// policyFor is what the operator allows and this viewer agreed to.
-func (s *Server) policyFor(x *play) vod.PlayPolicy {
+// policyFor is what the operator allows and this viewer agreed to, where there is a swarm.
+func (s *Server) policyFor(x *play, open bool) vod.PlayPolicy {
 	p := s.policy.Get()
-	p.P2P = p.P2P && x.share
+	p.P2P = p.P2P && x.swarms(open) && x.share
 	p.Upload = p.P2P
 	p.LAN = p.LAN || x.rehearsal != "" // its viewers are one operator's, often on one machine
 	return p
@@ -264,7 +272,7 @@ func (s *Server) heartbeat(ctx context.Context, in *heartbeatInput) (*heartbeatO
 		if !ok {
 			return nil, newProblem(http.StatusUnauthorized, "unauthorized", "The rehearsal's session is over: begin another.")
 		}
-		return s.beaten(ctx, &x)
+		return s.beaten(ctx, &x, &t)
 	}
 	if !t.Open {
 		// Who has signed out meanwhile watches no further than this ticket.
@@ -283,17 +291,17 @@ func (s *Server) heartbeat(ctx context.Context, in *heartbeatInput) (*heartbeatO
 		}
 		s.plays.add(x)
 	}
-	return s.beaten(ctx, &x)
+	return s.beaten(ctx, &x, &t)
 }
 
-// beaten is the answer to a heartbeat of x.
-func (s *Server) beaten(ctx context.Context, x *play) (*heartbeatOutput, error) {
-	tickets, err := s.tickets(x)
+// beaten is the answer to a heartbeat of x, a session of t.
+func (s *Server) beaten(ctx context.Context, x *play, t *vod.Title) (*heartbeatOutput, error) {
+	tickets, err := s.tickets(x, t.Open)
 	if err != nil {
 		return nil, err
 	}
 	s.log.DebugContext(ctx, "heartbeat", "session", x.id, "title", x.title, "rehearsal", x.rehearsal, "report", x.report)
-	return &heartbeatOutput{Body: vod.HeartbeatReply{Tickets: tickets, Policy: s.policyFor(x)}}, nil
+	return &heartbeatOutput{Body: vod.HeartbeatReply{Tickets: tickets, Policy: s.policyFor(x, t.Open)}}, nil
 }
 
 // checkReport refuses what no player could have counted.

@@ -21,7 +21,8 @@ const faultsMax = 32
 // handle does what one message asks. It is called by the connection's reader alone.
 func (s *socket) handle(data []byte) {
 	now := s.tracker.cfg.Clock()
-	if !s.messages.allow(now) {
+	paced := !s.tracker.cfg.Unpaced
+	if paced && !s.messages.allow(now) {
 		s.finish(websocket.StatusPolicyViolation, "too many messages")
 		return
 	}
@@ -38,7 +39,7 @@ func (s *socket) handle(data []byte) {
 		return
 	case announce.KindScrape, announce.KindAnnounce:
 	}
-	if !s.announces.allow(now) {
+	if paced && !s.announces.allow(now) {
 		s.fail(&req, "too many announces")
 		s.finish(websocket.StatusPolicyViolation, "too many announces")
 		return

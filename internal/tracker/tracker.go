@@ -59,6 +59,8 @@ type Config struct {
 	// SocketsPerMember bounds connections that show tickets of one member; 0: 4. It does not apply in LAN mode, nor to
 	// rehearsals.
 	SocketsPerMember int
+	// Unpaced lets clients speak as fast as they can. For measurements only.
+	Unpaced bool
 	// Places says where an address is. nil: addresses say nothing, for instance because a proxy hides them; then no regard
 	// is had to them in introductions either.
 	Places Places

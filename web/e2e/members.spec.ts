@@ -1,6 +1,6 @@
 /**
  * What is for members, and who is asked: a film ingested without `--open` shows nothing to a stranger and plays by HTTP
- * alone for a member who has not agreed to share; no connection to another viewer is made before a yes, and none outlives a no or the page. Then
+ * alone for a member; no connection to another viewer is made before a yes, and none outlives a no or the page. Then
  * what viewers do with a player beside watching: pause, jump, change the speed.
  */
 
@@ -143,7 +143,7 @@ test.describe("a service with a film for members", () => {
   });
 
   test("a member signs in, sees it, and plays it by HTTP alone, until they sign out", async ({ page }) => {
-    await rest(page, "no");
+    await rest(page, "yes");
     await page.goto(`${service.url}/title/${closed}`);
     await page.getByRole("main").getByRole("link", { name: "Sign in" }).click();
     await page.getByLabel("Name").fill(member.name);
@@ -154,12 +154,16 @@ test.describe("a service with a film for members", () => {
     await page.goto(`${service.url}/watch/${closed}?debug=1`);
     await playsPast(page, 8);
 
-    const { policy } = await session(page);
+    const { nodes, tickets, policy } = await session(page);
+    expect(nodes.trackers).toEqual([]);
+    expect(tickets.swarm).toBeUndefined();
     expect(policy).toMatchObject({ p2p: false, upload: false });
     expect(await stats(page)).toMatchObject({ via: "page", peerBytes: 0, sentBytes: 0, badBlocks: 0 });
     expect(await connections(page)).toEqual([]);
     await sawTheFilm(page, service);
     await expect(page.getByText("Every byte verified")).toBeVisible();
+    await expect(page.getByRole("main")).not.toContainText(/shar/i);
+    await expect(page.getByRole("region")).toHaveCount(0);
 
     // A server that cannot be reached has not signed anybody out, and the page does not pretend so.
     await page.route("**/api/v1/session", (route) => route.abort());

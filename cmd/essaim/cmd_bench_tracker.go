@@ -1,0 +1,623 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"essaim/internal/bt"
+	"essaim/internal/bt/announce"
+	"essaim/internal/host/native"
+	"essaim/internal/members"
+	"essaim/internal/vod"
+)
+
+// benchTrackerCmd measures what a tracker bears: announces with offers that are all answered, announces of our own viewers, and
+// the memory of sockets that say nothing.
+type benchTrackerCmd struct {
+	Connections int           `default:"1000" help:"Connections under load."`
+	Offers      int           `default:"10" help:"Offers of each announce, all answered."`
+	Swarm       int           `default:"50" help:"Peers of each swarm."`
+	Seconds     int           `default:"5" help:"How long each load lasts."`
+	Idle        int           `default:"18000" help:"Idle connections whose memory is measured; by TLS, a tenth of them."`
+	Kill        bool          `help:"Instead: kill the tracker under its connections, start it again, and tell how they come back."`
+	Away        time.Duration `default:"2s" help:"With --kill: how long it is away."`
+	SkipTLS     bool          `name:"skip-tls" help:"Plain connections only."`
+	JSON        bool          `name:"json" help:"Print one JSON object."`
+	data        string
+}
+
+// DoorBench is what was measured over one kind of connection.
+type DoorBench struct {
+	AnnouncesPerCPU float64 `json:"announces_per_cpu_s"` // with offers, all answered, per second of the server's processor time
+	RelayedPerCPU   float64 `json:"relayed_per_cpu_s"`   // offers and answers of these
+	RenewalsPerCPU  float64 `json:"renewals_per_cpu_s"`  // announces of our own viewers, which make no offers
+	P50Ms           float64 `json:"p50_ms"`              // from an announce with offers to its reply, under full load
+	P99Ms           float64 `json:"p99_ms"`
+	RSSPerSocket    float64 `json:"rss_bytes_per_connection"` // idle, after its announce
+	Idle            int     `json:"idle_connections"`         // of which that is the mean
+}
+
+// TrackerBench is the outcome of bench tracker.
+type TrackerBench struct {
+	DoorBench
+	OffersPerPair  float64    `json:"offers_per_pair"` // relayed, by pair of our own viewers that met
+	AnswersPerPair float64    `json:"answers_per_pair"`
+	Connections    int        `json:"connections"`
+	Offers         int        `json:"offers"`
+	Swarm          int        `json:"swarm"`
+	Cores          int        `json:"cores"`
+	TLS            *DoorBench `json:"tls,omitempty"`
+}
+
+// ReturnBench is the outcome of bench tracker --kill. Times count from the tracker's return.
+type ReturnBench struct {
+	Connections int     `json:"connections"`
+	AwaySeconds float64 `json:"away_s"`
+	P50         float64 `json:"back_p50_s"`
+	P95         float64 `json:"back_p95_s"`
+	All         float64 `json:"back_all_s"`
+	Peak        int     `json:"peak_tries_per_s"` // the most tries to connect in any second
+	Swarms      int     `json:"in_swarms"`        // whom the new tracker counts
+	CPUSeconds  float64 `json:"cpu_s"`            // what taking them all back cost it
+}
+
+const benchSocketsMax = 19_000 // of the 20,000 files that a process may have open
+
+// Validate implements kong's interface of that name.
+func (c *benchTrackerCmd) Validate() error {
+	switch {
+	case c.Connections < 2 || c.Connections > benchSocketsMax || c.Idle < 0 || c.Idle > benchSocketsMax:
+		return fmt.Errorf("--connections must be 2 to %d, and --idle 0 to %d", benchSocketsMax, benchSocketsMax)
+	case c.Offers < 1 || c.Offers > 10:
+		return errors.New("--offers must be 1 to 10: no more of an announce are passed on")
+	case c.Swarm < 2 || c.Swarm > 10_000 || c.Swarm <= c.Offers:
+		return errors.New("--swarm must be 2 to 10000, and more than --offers")
+	case c.Seconds < 1 || c.Seconds > 3600:
+		return errors.New("--seconds must be 1 to 3600")
+	case c.Away < 0 || c.Away > 10*time.Minute:
+		return errors.New("--away must be 0s to 10m")
+	}
+	return nil
+}
+
+// Run measures and prints.
+func (c *benchTrackerCmd) Run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return c.run(ctx, os.Stdout)
+}
+
+func (c *benchTrackerCmd) run(ctx context.Context, out io.Writer) (err error) {
+	if c.data, err = os.MkdirTemp("", "essaim-bench-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(c.data)) }()
+	raiseFiles()
+	var result any
+	if c.Kill {
+		result, err = c.comeBack(ctx)
+	} else {
+		result, err = c.measure(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(out).Encode(result)
+	}
+	text, err := json.MarshalIndent(result, "", "  ")
+	if err == nil {
+		_, err = fmt.Fprintln(out, string(text))
+	}
+	return err
+}
+
+// raiseFiles lets the process, and those that it starts, open as many files as it may.
+func raiseFiles() {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil && limit.Cur < limit.Max {
+		limit.Cur = limit.Max
+		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	}
+}
+
+func told(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench tracker: "+format+"\n", args...) }
+
+func (c *benchTrackerCmd) measure(ctx context.Context) (*TrackerBench, error) {
+	b := &TrackerBench{Connections: c.Connections, Offers: c.Offers, Swarm: c.Swarm, Cores: runtime.NumCPU()}
+	var err error
+	if b.DoorBench, err = c.door(ctx, false, c.Idle); err != nil {
+		return nil, err
+	}
+	if b.OffersPerPair, b.AnswersPerPair, err = c.pairs(ctx); err != nil {
+		return nil, err
+	}
+	if !c.SkipTLS {
+		secure, err := c.door(ctx, true, c.Idle/10)
+		if err != nil {
+			return nil, err
+		}
+		b.TLS = &secure
+	}
+	return b, nil
+}
+
+// door measures one kind of connection, each load on a server of its own.
+func (c *benchTrackerCmd) door(ctx context.Context, secure bool, idle int) (b DoorBench, err error) {
+	kind := "plain"
+	if secure {
+		kind = "TLS"
+	}
+	told("%s: %d connections announce with %d offers each, all answered", kind, c.Connections, c.Offers)
+	err = c.load(ctx, secure, false, func(w *benchLoad) {
+		b.AnnouncesPerCPU = float64(w.done) / w.cpu
+		b.RelayedPerCPU = float64(w.offers+w.answers) / w.cpu
+		b.P50Ms, b.P99Ms = w.quantile(0.5), w.quantile(0.99)
+		told("%s: %d announces, %d offers and %d answers relayed, %.2f s of the server's processor, %d unanswered", kind, w.done, w.offers,
+			w.answers, w.cpu, w.failed)
+	})
+	if err != nil {
+		return b, err
+	}
+	told("%s: %d of our own viewers renew", kind, c.Connections)
+	err = c.load(ctx, secure, true, func(w *benchLoad) {
+		b.RenewalsPerCPU = float64(w.done) / w.cpu
+		told("%s: %d renewals, %.2f s of the server's processor, %d unanswered", kind, w.done, w.cpu, w.failed)
+	})
+	if err != nil || idle == 0 {
+		return b, err
+	}
+	told("%s: %d connections say nothing", kind, idle)
+	b.Idle = idle
+	b.RSSPerSocket, err = c.idle(ctx, secure, idle)
+	return b, err
+}
+
+// doorProcess is a server under measurement.
+type doorProcess struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Scanner
+	doorUp
+}
+
+func (c *benchTrackerCmd) start(ctx context.Context, addr string) (*doorProcess, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &doorProcess{cmd: exec.CommandContext(ctx, self, "bench", "door", "--data", c.data, "--addr", addr)}
+	p.cmd.Stderr = os.Stderr
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.out = bufio.NewScanner(out)
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	if !p.out.Scan() {
+		return nil, errors.Join(errors.New("bench: the server does not start"), p.end())
+	}
+	if err := json.Unmarshal(p.out.Bytes(), &p.doorUp); err != nil {
+		return nil, errors.Join(err, p.end())
+	}
+	return p, nil
+}
+
+// end lets the server end, and waits until it has.
+func (p *doorProcess) end() error {
+	_ = p.in.Close()
+	return p.cmd.Wait()
+}
+
+func (p *doorProcess) ask(what string) (s doorState, err error) {
+	if _, err = io.WriteString(p.in, what+"\n"); err != nil {
+		return s, err
+	}
+	if !p.out.Scan() {
+		return s, errors.New("bench: the server has ended")
+	}
+	return s, json.Unmarshal(p.out.Bytes(), &s)
+}
+
+func (p *doorProcess) addr(secure bool) string {
+	if secure {
+		return p.TLS
+	}
+	return p.Plain
+}
+
+// crowd connects callers, sixteen at a time, and has each announce once. Viewers show a ticket each.
+func (c *benchTrackerCmd) crowd(ctx context.Context, addr string, secure, viewers bool, n, want int) (_ []*caller, err error) {
+	tickets, err := members.OpenTickets(c.data, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	offers, answers := new(atomic.Int64), new(atomic.Int64)
+	all := make([]*caller, n)
+	next, failed := atomic.Int64{}, make(chan error, 16)
+	var done sync.WaitGroup
+	for range cap(failed) {
+		done.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				k, err := call(ctx, addr, secure, i)
+				if err != nil {
+					failed <- fmt.Errorf("connection %d: %w", i, err)
+					return
+				}
+				k.hash, k.offers, k.answers = doorHash(i/c.Swarm), offers, answers
+				all[i] = k
+				go k.listen()
+				r, err := c.hello(tickets, viewers, i, want)
+				if err == nil {
+					err = k.send(r)
+				}
+				if err == nil && !k.await(1, 30*time.Second) {
+					err = errors.New("no reply")
+				}
+				if err != nil {
+					failed <- fmt.Errorf("connection %d announces: %w", i, err)
+					return
+				}
+			}
+		})
+	}
+	done.Wait()
+	close(failed)
+	if err := errors.Join(<-failed, ctx.Err()); err != nil {
+		hangUp(all)
+		return nil, err
+	}
+	return all, nil
+}
+
+// hello is the first announce of caller i.
+func (c *benchTrackerCmd) hello(tickets *members.Tickets, viewer bool, i, want int) (*announce.Request, error) {
+	r := &announce.Request{Left: 1, Event: announce.EventStarted, NumWant: want}
+	if !viewer {
+		return r, nil
+	}
+	token, err := tickets.Issue(vod.Ticket{
+		Audience: vod.AudienceSwarm, PlaySession: "session-" + strconv.Itoa(i), Member: "member-" + strconv.Itoa(i),
+		Device: "device-" + strconv.Itoa(i), Title: doorTitle(i / c.Swarm), Version: "v",
+	})
+	r.Viewer = &announce.Viewer{Ticket: token, PositionMs: int64(i), UplinkKbps: 5000}
+	return r, err
+}
+
+func hangUp(all []*caller) {
+	for _, k := range all {
+		if k != nil {
+			_ = k.conn.Close()
+		}
+	}
+}
+
+// benchLoad is what came of one load.
+type benchLoad struct {
+	done, failed    int
+	offers, answers int64
+	cpu             float64 // seconds of the server's
+	latencies       []time.Duration
+}
+
+func (w *benchLoad) quantile(q float64) float64 {
+	if len(w.latencies) == 0 {
+		return 0
+	}
+	slices.Sort(w.latencies)
+	return float64(w.latencies[int(q*float64(len(w.latencies)-1))].Microseconds()) / 1000
+}
+
+// benchBusy is how many callers have an announce under way at a time: enough that the server never waits for the load.
+const benchBusy = 64
+
+func (c *benchTrackerCmd) load(ctx context.Context, secure, viewers bool, report func(*benchLoad)) (err error) {
+	p, err := c.start(ctx, "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.end()) }()
+	all, err := c.crowd(ctx, p.addr(secure), secure, viewers, c.Connections, 0)
+	if err != nil {
+		return err
+	}
+	defer hangUp(all)
+	tickets, err := members.OpenTickets(c.data, time.Now)
+	if err != nil {
+		return err
+	}
+	renewals := make([]*announce.Request, len(all))
+	for i := range all {
+		if viewers {
+			// What it said at first, ticket and all: as a viewer says it every half minute.
+			if renewals[i], err = c.hello(tickets, true, i, 0); err != nil {
+				return err
+			}
+			renewals[i].Event = announce.EventUpdate
+		}
+	}
+	run := func(span time.Duration) *benchLoad {
+		w := &benchLoad{}
+		var mu sync.Mutex
+		var done sync.WaitGroup
+		end := time.Now().Add(span)
+		for lane := range min(benchBusy, len(all)) {
+			done.Go(func() {
+				rng := rand.New(rand.NewPCG(uint64(lane), 1))
+				// Each lane has callers of its own: nobody has two announces under way.
+				for i := lane; time.Now().Before(end) && ctx.Err() == nil; i += benchBusy {
+					if i >= len(all) {
+						i = lane
+					}
+					k, began := all[i], time.Now()
+					r, expect := renewals[i], 1
+					if !viewers {
+						r = &announce.Request{Left: 1, NumWant: c.Offers}
+						for range c.Offers {
+							var id announce.OfferID
+							for b := range id {
+								id[b] = byte(rng.Uint32())
+							}
+							r.Offers = append(r.Offers, announce.Offer{ID: id, SDP: benchSDP})
+						}
+						expect += c.Offers
+					}
+					ok := k.send(r) == nil && k.await(1, 10*time.Second)
+					took := time.Since(began)
+					ok = ok && k.await(expect-1, 10*time.Second)
+					mu.Lock()
+					if ok {
+						w.done++
+						w.latencies = append(w.latencies, took)
+					} else {
+						w.failed++
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		done.Wait()
+		return w
+	}
+	run(time.Second) // warm
+	offers, answers := all[0].offers.Load(), all[0].answers.Load()
+	before, err := p.ask("state")
+	if err != nil {
+		return err
+	}
+	w := run(time.Duration(c.Seconds) * time.Second)
+	after, err := p.ask("state")
+	if err != nil {
+		return err
+	}
+	w.cpu = after.CPUSeconds - before.CPUSeconds
+	w.offers, w.answers = all[0].offers.Load()-offers, all[0].answers.Load()-answers
+	if w.done == 0 || w.cpu <= 0 {
+		return errors.Join(ctx.Err(), errors.New("bench: the server answered nothing"))
+	}
+	report(w)
+	return ctx.Err()
+}
+
+// idle is the memory of a socket that has announced and says nothing, in bytes.
+func (c *benchTrackerCmd) idle(ctx context.Context, secure bool, n int) (_ float64, err error) {
+	p, err := c.start(ctx, "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, p.end()) }()
+	// What the first connections cost once and for all is not theirs.
+	warm, err := c.crowd(ctx, p.addr(secure), secure, true, 32, 0)
+	if err != nil {
+		return 0, err
+	}
+	hangUp(warm)
+	for {
+		s, err := p.ask("settle")
+		if err != nil {
+			return 0, err
+		}
+		if s.Sockets == 0 {
+			break
+		}
+	}
+	before, err := p.ask("settle")
+	if err != nil {
+		return 0, err
+	}
+	all, err := c.crowd(ctx, p.addr(secure), secure, true, n, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer hangUp(all)
+	at, err := p.ask("state")
+	if err != nil {
+		return 0, err
+	}
+	after, err := p.ask("settle")
+	if err != nil {
+		return 0, err
+	}
+	told("%d sockets: %.0f bytes each at once, %.0f after a collection", n, float64(at.RSS-before.RSS)/float64(n),
+		float64(after.RSS-before.RSS)/float64(n))
+	if after.Sockets != n {
+		return 0, fmt.Errorf("bench: %d of %d sockets are in a swarm", after.Sockets, n)
+	}
+	return float64(after.RSS-before.RSS) / float64(n), nil
+}
+
+// pairs has viewers meet as ours do, and counts what was relayed for each pair that met.
+func (c *benchTrackerCmd) pairs(ctx context.Context) (offers, answers float64, err error) {
+	const viewers, rounds = 50, 5
+	told("%d of our own viewers meet", viewers)
+	p, err := c.start(ctx, "127.0.0.1:0")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, p.end()) }()
+	all, err := c.crowd(ctx, p.Plain, false, true, viewers, announce.Unknown)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer hangUp(all)
+	tickets, err := members.OpenTickets(c.data, time.Now)
+	if err != nil {
+		return 0, 0, err
+	}
+	type pair [2]bt.PeerID
+	met := map[pair]bool{}
+	for round := range rounds {
+		for i, k := range all {
+			if round > 0 {
+				r, err := c.hello(tickets, true, i, announce.Unknown)
+				if err != nil {
+					return 0, 0, err
+				}
+				r.Event = announce.EventUpdate
+				if err := k.send(r); err != nil || !k.await(1, 10*time.Second) {
+					return 0, 0, errors.Join(err, errors.New("bench: a viewer is not answered"))
+				}
+			}
+			for _, id := range slices.Clone(k.meet) {
+				two := pair{k.id, id}
+				if string(id[:]) < string(k.id[:]) {
+					two = pair{id, k.id}
+				}
+				met[two] = true
+				var offer announce.OfferID
+				copy(offer[:], id[:])
+				if err := k.send(&announce.Request{Kind: announce.KindOffer, To: id, OfferID: offer, SDP: benchSDP}); err != nil || !k.await(1, 10*time.Second) {
+					return 0, 0, errors.Join(err, errors.New("bench: an offer is not answered"))
+				}
+			}
+			k.meet = k.meet[:0]
+		}
+	}
+	if len(met) == 0 {
+		return 0, 0, errors.New("bench: nobody met")
+	}
+	return float64(all[0].offers.Load()) / float64(len(met)), float64(all[0].answers.Load()) / float64(len(met)), nil
+}
+
+// comeBack kills the tracker under its connections.
+func (c *benchTrackerCmd) comeBack(ctx context.Context) (_ *ReturnBench, err error) {
+	p, err := c.start(ctx, "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	told("%d connections", c.Connections)
+	all, err := c.crowd(ctx, p.Plain, false, true, c.Connections, 0)
+	if err != nil {
+		return nil, errors.Join(err, p.end())
+	}
+	addr := p.Plain
+	told("the tracker is killed")
+	_ = p.cmd.Process.Kill()
+	_ = p.end() // says that it was killed
+	var mu sync.Mutex
+	var back []time.Time
+	tries := map[int64]int{}
+	tickets, err := members.OpenTickets(c.data, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	killed := time.Now()
+	var done sync.WaitGroup
+	for i, old := range all {
+		done.Go(func() {
+			<-old.lost
+			_ = old.conn.Close()
+			for n := 0; ; n++ {
+				timer := time.NewTimer(native.TrackerRetry(n, rand.Int64N))
+				select {
+				case <-timer.C:
+				case <-ctx.Done():
+					timer.Stop()
+					return
+				}
+				mu.Lock()
+				tries[int64(time.Since(killed).Seconds())]++
+				mu.Unlock()
+				k, err := call(ctx, addr, false, i)
+				if err != nil {
+					continue
+				}
+				k.hash, k.offers, k.answers = old.hash, old.offers, old.answers
+				go k.listen()
+				r, err := c.hello(tickets, true, i, 0)
+				if err == nil && k.send(r) == nil && k.await(1, 10*time.Second) {
+					mu.Lock()
+					all[i] = k
+					back = append(back, time.Now())
+					mu.Unlock()
+					return
+				}
+				_ = k.conn.Close()
+			}
+		})
+	}
+	select {
+	case <-time.After(c.Away):
+	case <-ctx.Done():
+	}
+	if p, err = c.start(ctx, addr); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.end()) }()
+	returned := time.Now()
+	told("it is back")
+	ended := make(chan struct{})
+	go func() { done.Wait(); close(ended) }()
+	for every := time.NewTicker(5 * time.Second); ; {
+		select {
+		case <-every.C:
+			mu.Lock()
+			told("%.0f s: %d are back", time.Since(returned).Seconds(), len(back))
+			mu.Unlock()
+			continue
+		case <-ended:
+			every.Stop()
+		}
+		break
+	}
+	defer hangUp(all)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	state, err := p.ask("state")
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(back, time.Time.Compare)
+	at := func(q float64) float64 {
+		return max(0, back[int(q*float64(len(back)-1))].Sub(returned).Round(10*time.Millisecond).Seconds())
+	}
+	b := &ReturnBench{
+		Connections: c.Connections, AwaySeconds: c.Away.Seconds(), P50: at(0.5), P95: at(0.95), All: at(1), Swarms: state.Sockets,
+		CPUSeconds: state.CPUSeconds,
+	}
+	for _, n := range tries {
+		b.Peak = max(b.Peak, n)
+	}
+	return b, nil
+}
