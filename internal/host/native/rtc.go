@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -28,7 +29,10 @@ const (
 	readBuffer     = 256 << 10       // pion fails a Read that a message does not fit; peers announce up to 256 KiB
 )
 
-var errRefused = errors.New("peers are not allowed")
+var (
+	errRefused    = errors.New("peers are not allowed")
+	errUnanswered = errors.New("the offer was not answered")
+)
 
 // rtc makes connections to peers. All but made belongs to the host's goroutine.
 type rtc struct {
@@ -38,6 +42,8 @@ type rtc struct {
 	ids      map[engine.PeerRef]bt.PeerID // introduced, not yet dialled
 	links    map[engine.PeerRef]*link
 	next     engine.PeerRef
+	ice      iceServers
+	within   time.Duration // connectTimeout
 	made     atomic.Int64
 }
 
@@ -49,7 +55,8 @@ type link struct {
 	initiator bool
 	ctx       context.Context
 	cancel    context.CancelFunc
-	told      bool // the engine knows of it: host's goroutine
+	told      bool        // the engine knows of it: host's goroutine
+	failed    atomic.Bool // pion gave the connection up, not we
 	low       chan struct{}
 	measure   chan struct{} // the engine wants to know what a round trip takes
 }
@@ -69,7 +76,8 @@ func newRTC(h *Host) *rtc {
 	}
 	return &rtc{
 		host: h, settings: s,
-		ids: map[engine.PeerRef]bt.PeerID{}, links: map[engine.PeerRef]*link{},
+		ids: map[engine.PeerRef]bt.PeerID{}, links: map[engine.PeerRef]*link{}, ice: iceServers{urls: slices.Clone(h.cfg.ICE)},
+		within: connectTimeout,
 	}
 }
 
@@ -133,7 +141,11 @@ func (r *rtc) undial(ref engine.PeerRef) {
 
 // offered takes another peer's offer, as the tracker relayed it.
 func (r *rtc) offered(from bt.PeerID, offer announce.OfferID, sdp string) {
-	if !r.allowed || len(r.links) >= connectionsMax || from == r.host.cfg.Title.PeerID {
+	if !r.allowed || from == r.host.cfg.Title.PeerID {
+		return
+	}
+	if len(r.links) >= connectionsMax {
+		r.host.door.tell(from, announce.FateBudget)
 		return
 	}
 	r.next++
@@ -163,17 +175,18 @@ func (l *link) run(negotiate func(context.Context, *webrtc.PeerConnection) error
 		}
 	})
 	defer l.cancel()
-	may := false
-	h.do(func() { may = l.rtc.allowed && len(l.rtc.links) <= connectionsMax })
+	may, within := false, connectTimeout
+	h.do(func() {
+		may = l.rtc.allowed && len(l.rtc.links) <= connectionsMax
+		within = l.rtc.within
+	})
 	if !may {
+		l.tell(announce.FateBudget)
 		return
 	}
-	var servers []webrtc.ICEServer
-	if len(h.cfg.ICE) > 0 {
-		servers = []webrtc.ICEServer{{URLs: h.cfg.ICE}}
-	}
-	pc, err := l.api().NewPeerConnection(webrtc.Configuration{ICEServers: servers})
+	pc, err := l.api().NewPeerConnection(l.rtc.configuration())
 	if err != nil {
+		l.tell(announce.FateBudget)
 		return
 	}
 	l.rtc.made.Add(1)
@@ -191,6 +204,7 @@ func (l *link) run(negotiate func(context.Context, *webrtc.PeerConnection) error
 	}()
 	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
 		if s == webrtc.PeerConnectionStateFailed || s == webrtc.PeerConnectionStateClosed {
+			l.failed.Store(s == webrtc.PeerConnectionStateFailed)
 			l.cancel()
 		}
 	})
@@ -218,17 +232,43 @@ func (l *link) run(negotiate func(context.Context, *webrtc.PeerConnection) error
 	} else {
 		pc.OnDataChannel(attach)
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, connectTimeout)
+	ctx, cancel := context.WithTimeout(l.ctx, within)
 	defer cancel()
 	if err := negotiate(ctx, pc); err != nil {
+		if errors.Is(err, errUnanswered) {
+			l.tell(announce.FateAnswer)
+		}
 		return
 	}
 	select {
 	case ch := <-opened:
 		cancel()
+		l.tell(announce.FateConnected)
 		reading = l.serve(pc, ch)
 	case <-ctx.Done():
+		if l.failed.Load() || l.ctx.Err() == nil { // and not we who ended it
+			l.tell(stage(pc))
+		}
 	}
+}
+
+// tell notes for the tracker what became of the introduction.
+func (l *link) tell(f announce.Fate) {
+	h := l.rtc.host
+	h.do(func() { h.door.tell(l.id, f) })
+}
+
+// stage is how far a connection came that did not open.
+func stage(pc *webrtc.PeerConnection) announce.Fate {
+	// The states of ICE and of DTLS are asked for apart: that of the connection as a whole is failed in either case.
+	dtls := pc.SCTP().Transport()
+	switch pair, err := dtls.ICETransport().GetSelectedCandidatePair(); {
+	case err != nil || pair == nil:
+		return announce.FateICE
+	case dtls.State() != webrtc.DTLSTransportStateConnected:
+		return announce.FateDTLS
+	}
+	return announce.FateChannel
 }
 
 // api makes connections whose handshake ends with the link. Without a context of its own pion's would not always: an
@@ -275,7 +315,10 @@ func (l *link) offer(ctx context.Context, pc *webrtc.PeerConnection) error {
 		return err
 	}
 	answer, err := l.rtc.host.door.offer(ctx, l.id, id, sdp)
-	if err != nil {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return errUnanswered
+	case err != nil:
 		return err
 	}
 	return pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: l.remote(answer)})
@@ -309,6 +352,7 @@ func (l *link) local(ctx context.Context, pc *webrtc.PeerConnection, d webrtc.Se
 	select {
 	case <-gathered:
 	case <-limit.C:
+		l.rtc.doubt()
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/coder/websocket"
@@ -30,16 +31,17 @@ var errNoTracker = errors.New("no tracker")
 // tracker keeps a socket to the first tracker that answers, while policy allows it. Its fields belong to the host's
 // goroutine, except for what goes through channels.
 type tracker struct {
-	host    *Host
-	allowed bool
-	wanted  bool // the engine announced once
-	uplink  int
-	last    announce.Request
-	offers  map[announce.OfferID]pendingOffer
-	stop    context.CancelFunc // of the goroutine that keeps the socket
-	out     chan []byte        // to that goroutine
-	left    chan struct{}      // closed when it has ended
-	jitter  func(n int64) int64
+	host     *Host
+	allowed  bool
+	wanted   bool // the engine announced once
+	uplink   int
+	last     announce.Request
+	offers   map[announce.OfferID]pendingOffer
+	outcomes []announce.Outcome // of introductions, not told yet
+	stop     context.CancelFunc // of the goroutine that keeps the socket
+	out      chan []byte        // to that goroutine
+	left     chan struct{}      // closed when it has ended
+	jitter   func(n int64) int64
 }
 
 type pendingOffer struct {
@@ -99,8 +101,20 @@ func (t *tracker) message(event announce.Event) []byte {
 	}
 	v := *r.Viewer
 	v.Ticket = t.host.cfg.Tickets().Swarm
+	v.Outcomes = t.outcomes
 	r.Viewer = &v
-	return announce.AppendRequest(nil, &r)
+	m := announce.AppendRequest(nil, &r)
+	t.outcomes = t.outcomes[:0]
+	return m
+}
+
+// tell notes what became of an introduction, for the next announce. When there is more than one may hold, what is told first
+// is forgotten: it is the oldest.
+func (t *tracker) tell(peer bt.PeerID, f announce.Fate) {
+	if len(t.outcomes) == announce.OutcomesMax {
+		t.outcomes = slices.Delete(t.outcomes, 0, 1)
+	}
+	t.outcomes = append(t.outcomes, announce.Outcome{PeerID: peer, Fate: f})
 }
 
 // push queues a message for the socket; when it is stuck, the message is lost, as messages to trackers may be.

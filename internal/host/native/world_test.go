@@ -115,7 +115,8 @@ func (c *counted) Write(b []byte) (int, error) {
 type meeting struct {
 	mu    sync.Mutex
 	socks map[bt.PeerID]*websocket.Conn
-	seen  chan announce.Request // of kind announce, when somebody listens
+	seen  chan announce.Request   // of kind announce, when somebody listens
+	bend  func(sdp string) string // what becomes of a description on its way; nil: nothing
 }
 
 func newMeeting() *meeting {
@@ -166,6 +167,9 @@ func (m *meeting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		} else {
 			to = m.socks[req.To]
+			if m.bend != nil {
+				req.SDP = m.bend(req.SDP)
+			}
 			out = announce.AppendRelayed(nil, &announce.Relayed{
 				InfoHash: req.InfoHash, From: me, OfferID: req.OfferID, Answer: req.Kind == announce.KindAnswer, SDP: req.SDP,
 			})
