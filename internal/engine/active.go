@@ -33,6 +33,11 @@ type activePiece struct {
 	wanted  bool    // by the present plan
 	hashing int
 	blocks  []block
+	from    int // blocks from .. to-1 are all that readers wait for: narrow.go. to = 0: all are wanted alike
+	to      int
+	proving bool        // the leaves were asked for, for their sake
+	untold  bool        // they could not be had
+	truth   []bt.Digest // the true leaves, once they are known
 }
 
 func (a *activePiece) ask(b int) { a.blocks[b].asked++ }
@@ -170,6 +175,9 @@ func (e *Engine) hashed(in *Input) {
 	}
 	e.cancelOthers(in.Piece, b, in.Peer)
 	e.note(NoteBlock, Output{Peer: in.Peer, Piece: in.Piece, Begin: in.Begin, Length: length})
+	if !e.judged(a, int(b)) {
+		return
+	}
 	if a.kept == len(a.blocks) {
 		e.verify(a)
 	}
@@ -278,19 +286,17 @@ func (e *Engine) lose(a *activePiece, b int) {
 	e.stale = true
 }
 
-// leavesCame judges a failed piece by its true leaves, which were proven already.
+// leavesCame judges what is there of a piece by its true leaves, which were proven already. What comes later is judged as it comes.
 func (e *Engine) leavesCame(piece uint32, leaves []bt.Digest) {
 	a := e.findActive(piece)
-	if a == nil || !a.leaves {
+	if a == nil || e.stock.status[piece] != pieceLacked {
 		return
 	}
 	a.leaves = false
+	a.learnLeaves(leaves)
 	for b := range a.blocks {
-		if b >= len(leaves) {
-			break
-		}
 		if a.blocks[b].state == blockKept {
-			a.blocks[b].proven = a.blocks[b].digest == leaves[b]
+			a.blocks[b].proven = a.blocks[b].digest == a.truth[b]
 		}
 	}
 	for b := range a.blocks {
@@ -304,7 +310,12 @@ func (e *Engine) leavesCame(piece uint32, leaves []bt.Digest) {
 // leavesMissing judges a failed piece without them: all is fetched anew, and everyone who gave a part is suspected.
 func (e *Engine) leavesMissing(piece uint32) {
 	a := e.findActive(piece)
-	if a == nil || !a.leaves {
+	if a == nil {
+		return
+	}
+	a.proving, a.untold = false, true // its readers wait for the whole piece then
+	e.stale = true
+	if !a.leaves {
 		return
 	}
 	a.leaves = false
@@ -335,7 +346,7 @@ next:
 // for that they will name the liar; to suspect everyone who gave a part of this one would be to know less.
 func (e *Engine) leavesPostponed(piece uint32) {
 	if a := e.findActive(piece); a != nil && a.leaves {
-		a.leaves = false
+		a.leaves, a.proving = false, false
 		e.loseUnproven(a)
 	}
 }

@@ -37,6 +37,7 @@ func (e *Engine) plan() {
 		}
 		a.wanted = true
 	}
+	e.narrow()
 	e.lineUp()
 	e.retryHashes()
 	e.cancelStaleRequests()
@@ -125,7 +126,7 @@ func (e *Engine) refill(p *peer) {
 			continue
 		}
 		f, n := e.locate(w.Piece)
-		for b := 0; b < f.blocksIn(n) && room > 0; b++ {
+		for b, end := a.span(f.blocksIn(n)); b < end && room > 0; b++ {
 			if a != nil && (a.blocks[b].state != blockLacked || a.blocks[b].asked > 0) || e.covered(w.File, f.blockAt(n, b)) {
 				continue
 			}
@@ -161,7 +162,7 @@ func (e *Engine) askPeers(w *picker.Want, a *activePiece) int {
 		return 0
 	}
 	sent := 0
-	for b := range f.blocksIn(n) {
+	for b, end := a.span(f.blocksIn(n)); b < end; b++ {
 		if a != nil && (a.blocks[b].state != blockLacked || a.blocks[b].asked >= most) {
 			continue
 		}

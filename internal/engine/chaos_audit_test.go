@@ -415,9 +415,10 @@ func (a *audit) rangeReady(o *engine.Output) {
 	if int(r.File) >= len(f.files) || r.From < 0 || r.From >= r.To || r.To > int64(len(f.files[r.File])) {
 		a.fail("reader %d of a range that is none is told that it is ready", o.Ref)
 	}
-	for at := r.From; at < r.To; at += int64(f.title.PieceLength) - at%int64(f.title.PieceLength) {
-		if piece := a.key(r.File, at)[0]; !a.stock[piece] {
-			a.fail("reader %d is told that its range is ready, and piece %d is not stored", o.Ref, piece)
+	for at := r.From; at < r.To; at += bt.BlockSize - at%bt.BlockSize {
+		key := a.key(r.File, at-at%bt.BlockSize)
+		if k := a.h.kept[key]; !a.stock[key[0]] && (k == nil || !k.told || a.storing[key[0]]) {
+			a.fail("reader %d is told that its range is ready, and piece %d is neither stored nor kept at %d", o.Ref, key[0], key[1])
 		}
 	}
 	a.worst, a.close = max(a.worst, a.waited(r)), max(a.close, int(a.waited(r)*100/r.limit))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
+	"essaim/internal/bt"
 	"essaim/internal/engine"
 )
 
@@ -124,6 +125,13 @@ func (p *chaosPlayer) ready(ref engine.Ref) {
 		piece := f.title.Files[rd.file].FirstPiece + uint32(at/pl)
 		data, off := p.h.store[piece], at%pl
 		end := min(at-off+pl, rd.to)
+		if data == nil { // the host keeps what is proven of it
+			key := [2]uint32{piece, uint32(off / bt.BlockSize * bt.BlockSize)}
+			if k := p.h.kept[key]; k != nil && k.told {
+				end = min(at-off%bt.BlockSize+bt.BlockSize, rd.to)
+				data = append(make([]byte, key[1], key[1]+bt.BlockSize), k.data...)
+			}
+		}
 		if int64(len(data)) < off+end-at || !bytes.Equal(data[off:off+end-at], f.files[rd.file][at:end]) {
 			p.h.w.fail("reader %d was told that its range is ready, but piece %d is not stored or differs from the film", ref, piece)
 		}

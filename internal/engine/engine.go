@@ -262,7 +262,7 @@ func (e *Engine) apply(in *Input) {
 // uploads, timers.
 func (e *Engine) settle(kind InputKind) {
 	for {
-		ref, ok := e.picker.Ready(&e.stock)
+		ref, ok := e.picker.Ready(shelf{e})
 		if !ok {
 			break
 		}

@@ -389,7 +389,7 @@ func (e *Engine) gap(f *fileState, n int, piece uint32, from int64) (start, end 
 	a := e.findActive(piece)
 	start, end = -1, -1
 	slow := a != nil && e.now-max(a.began, a.moved) > hedgeBegun
-	for b := range f.blocksIn(n) {
+	for b, to := a.span(f.blocksIn(n)); b < to; b++ {
 		at := f.blockAt(n, b)
 		lacked := a == nil || a.blocks[b].state == blockLacked || slow && a.blocks[b].state == blockHashing && a.blocks[b].from != 0
 		lacked = lacked && at >= from && !e.fetches.Covers(uint32(e.stock.fileOf[piece]), at)

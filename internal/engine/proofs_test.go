@@ -388,3 +388,76 @@ func TestAFilmPlaysFromPeersAloneHashesIncluded(t *testing.T) {
 		t.Error("the origin was there after all")
 	}
 }
+
+// audioFilm lasts five minutes, and a piece of its sound a quarter of a minute.
+func audioFilm() *film { return newFilm(300, 160_000, 256<<10) }
+
+// TestStartInTheMiddleOfAPieceWaitsForItsOwnBlocksAlone seeks into a piece of sound that lasts 16 s, over a slow origin: the first two
+// seconds are there long before the piece could be.
+func TestStartInTheMiddleOfAPieceWaitsForItsOwnBlocksAlone(t *testing.T) {
+	w := newWorld(t, audioFilm())
+	w.originRate = 64 << 10
+	v := w.join()
+	v.step(engine.Input{Kind: engine.RenditionChosen, File: 1})
+	v.step(engine.Input{Kind: engine.Seeked, From: 40_000})
+	x := w.film.indexes[1][20]
+	var got []byte
+	at := engine.Instant(0)
+	v.readers[1] = func() { got, at = v.read(1, x), w.now }
+	v.step(engine.Input{Kind: engine.RangeWanted, Ref: 1, File: 1, From: int64(x.From), To: int64(x.To)})
+	w.run(3 * second)
+	if !slices.Equal(got, w.film.files[1][x.From:x.To]) {
+		t.Fatal("the range was not delivered within three seconds, or not as it is")
+	}
+	if v.fromKept == 0 || at > 1800_000 {
+		t.Errorf("delivered after %d ms, %d blocks of it from a piece that was not whole; the piece takes 4 s", at/1000, v.fromKept)
+	}
+	w.run(12 * second)
+	if piece := w.film.title.Files[1].FirstPiece + uint32(x.From)>>18; v.store[piece] == nil {
+		t.Error("the rest of the piece never came")
+	}
+}
+
+// TestWrongBlockOfAnUrgentRangeIsRefusedBeforeThePieceIsWhole has a liar bring what a reader waits for: it is banned by the block's leaf,
+// at once, and the origin brings the block.
+func TestWrongBlockOfAnUrgentRangeIsRefusedBeforeThePieceIsWhole(t *testing.T) {
+	s := newStepper(t, "film 300s 160000 piece=262144", "policy peers", "connect 1 liar", "say 1 handshake liar", "say 1 have-all", "say 1 unchoke",
+		"at 5s", "seek 40s")
+	s.out = nil
+	s.line("choose 1")
+	x := s.film.indexes[1][20]
+	s.line(fmt.Sprintf("want 1 file=1 %d-%d", x.From, x.To))
+	asked, fetched, out := []wire.Request(nil), int64(0), s.out
+	s.answerHashes()
+	for _, o := range out { // the origin is away: the peer is all there is
+		if o.Kind == engine.FetchRange {
+			fetched += o.To - o.From
+			s.give(engine.Input{Kind: engine.FetchFailed, Ref: o.Ref, Reason: 503})
+		}
+	}
+	s.out = append(s.out, out...)
+	asked = append(asked, s.asked()...)
+	for range 20 {
+		s.now += second / 5
+		s.line("tick")
+		asked = append(asked, s.asked()...)
+	}
+	if fetched > 128<<10 {
+		t.Errorf("%d bytes were fetched at once for a range of %d", fetched, x.To-x.From)
+	}
+	if len(asked) == 0 {
+		t.Fatal("the peer was asked for nothing")
+	}
+	q := asked[0]
+	if first := s.film.title.Files[1].FirstPiece + uint32(x.From)>>18; q.Piece != first || uint64(q.Begin)+uint64(q.Length) <= x.From&(256<<10-1) {
+		t.Fatalf("asked for %+v first", q)
+	}
+	s.line(fmt.Sprintf("say 1 piece %d %d %d", q.Piece, q.Begin, q.Length))
+	s.line(fmt.Sprintf("hash 1 piece=%d begin=%d bad", q.Piece, q.Begin))
+	if banned, closed := s.banned(); !banned || closed != engine.ReasonBadData {
+		t.Errorf("a block that its leaf refutes: banned %v, closed with reason %d", banned, closed)
+	}
+	if s.said(engine.RangeReady) != 0 {
+		t.Error("the range was delivered")
+	}
+}

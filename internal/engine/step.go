@@ -93,7 +93,7 @@ type OutputKind uint8
 // The outputs. Each line lists the fields of Output that carry its meaning.
 const (
 	_ OutputKind = iota
-	// RangeReady: Ref = reader. Every byte it wanted is stored and verified.
+	// RangeReady: Ref = reader. Every byte it wanted is verified: stored, or in blocks that the host keeps of a piece which is not whole.
 	RangeReady
 	// RangeFailed: Ref = reader, Reason.
 	RangeFailed

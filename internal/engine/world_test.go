@@ -168,6 +168,7 @@ type viewer struct {
 	began      engine.Instant
 	fromPeers  int
 	fromOrigin int
+	fromKept   int // blocks read before their piece was whole
 	banned     []engine.PeerRef
 	closed     []engine.Reason
 	gone       bool
@@ -569,7 +570,15 @@ func (v *viewer) read(file int, s index.Segment) []byte {
 	var b []byte
 	pl := uint64(v.w.film.title.PieceLength)
 	for at := s.From; at < s.To; {
-		piece := v.store[v.w.film.title.Files[file].FirstPiece+uint32(at/pl)]
+		number := v.w.film.title.Files[file].FirstPiece + uint32(at/pl)
+		piece := v.store[number]
+		if block := v.kept[[2]uint32{number, uint32(at % pl / bt.BlockSize * bt.BlockSize)}]; piece == nil && block != nil {
+			v.fromKept++
+			end := min(at+uint64(len(block))-at%pl%bt.BlockSize, s.To)
+			b = append(b, block[at%pl%bt.BlockSize:][:end-at]...)
+			at = end
+			continue
+		}
 		end := min(at/pl*pl+uint64(len(piece)), s.To)
 		if end <= at {
 			v.w.t.Fatalf("piece %d is not in the store though its range was said to be ready", at/pl)

@@ -49,6 +49,12 @@ type Stock interface {
 	Holders(piece uint32) int
 }
 
+// Shelf answers what can be read by now.
+type Shelf interface {
+	// Readable reports whether bytes [from, to) of a piece can.
+	Readable(piece uint32, from, to int64) bool
+}
+
 // File is what the picker must know of a file.
 type File struct {
 	Size       int64
@@ -191,14 +197,40 @@ func (p *Picker) Cancel(ref uint32) {
 	}
 }
 
-// Ready returns the first reader for which every piece of its range is no longer lacked, and forgets it.
-func (p *Picker) Ready(s Stock) (ref uint32, ok bool) {
+// Reader is the i-th of the readers that wait: what it waits for, in bytes of the file; false where there are not so many.
+func (p *Picker) Reader(i int) (file uint32, from, to int64, ok bool) {
+	if i >= len(p.readers) {
+		return 0, 0, 0, false
+	}
+	r := &p.readers[i]
+	return r.file, r.from, r.to, true
+}
+
+// Soon is what of a chosen file plays within UrgentMs and is not in the player's buffer, in bytes of the file; none (0, 0) of others.
+func (p *Picker) Soon(file uint32, now int64) (from, to int64) {
+	t := &p.tracks[file]
+	if !t.chosen {
+		return 0, 0
+	}
+	pos := p.PositionMs(now)
+	for i := t.segmentAt(max(pos, p.bufferedMs)); i < len(t.index) && int64(t.index[i].StartMs)-pos < UrgentMs; i++ {
+		if to == 0 {
+			from = int64(t.index[i].From)
+		}
+		to = min(int64(t.index[i].To), t.Size)
+	}
+	return from, to
+}
+
+// Ready returns the first reader whose whole range can be read, and forgets it.
+func (p *Picker) Ready(s Shelf) (ref uint32, ok bool) {
 next:
 	for i := range p.readers {
 		r := &p.readers[i]
 		first, last := p.pieces(r)
 		for n := first; n <= last; n++ {
-			if s.Lacks(n) {
+			at := int64(n-p.tracks[r.file].FirstPiece) * p.pieceLength
+			if !s.Readable(n, max(r.from-at, 0), min(r.to-at, p.pieceLength)) {
 				continue next
 			}
 		}

@@ -12,6 +12,7 @@ import (
 type shelf struct {
 	there   map[uint32]bool
 	holders map[uint32]int
+	partly  bool // of other pieces the first 600 bytes can be read
 }
 
 func (s shelf) Lacks(n uint32) bool  { return !s.there[n] }
@@ -107,6 +108,24 @@ func TestPlayHeadIsExtrapolatedButNeverPastTheBuffer(t *testing.T) {
 	p.Moved(1_000_000, 10_000, 12_000, 1000, true)
 	if at := p.PositionMs(2_000_000); at != 10_000 {
 		t.Errorf("paused: %d ms", at)
+	}
+}
+
+// Readable: pieces that are not there whole can be read up to byte 600.
+func (s shelf) Readable(piece uint32, _, to int64) bool {
+	return s.there[piece] || s.partly && to <= 600
+}
+
+func TestReaderIsReadyWhenWhatItWantsOfAPieceCanBeRead(t *testing.T) {
+	p := newPicker()
+	p.Want(1, 0, 700, 1_500) // the end of piece 0, and the first 500 bytes of piece 1
+	p.Want(2, 0, 2_000, 2_601)
+	s := shelf{there: map[uint32]bool{0: true}, partly: true}
+	if ref, ok := p.Ready(s); !ok || ref != 1 {
+		t.Errorf("reader %d, %v", ref, ok)
+	}
+	if _, ok := p.Ready(s); ok {
+		t.Error("ready though a byte of what it wants cannot be read")
 	}
 }
 

@@ -235,6 +235,9 @@ func (c *core) rangeReady(ref engine.Ref) {
 	delete(c.reads, ref)
 	data := make([]byte, r.to-r.from)
 	err := c.files.eachPiece(r.file, r.from, r.to, func(piece uint32, off, at, n int64) error {
+		if !c.store.Has(piece) && c.readKept(piece, data[at:at+n], off) {
+			return nil
+		}
 		if err := c.store.ReadAt(piece, data[at:at+n], off); err != nil {
 			c.then(engine.Input{Kind: engine.Evicted, Piece: piece}) // the disk lost it: never serve it again
 			return err

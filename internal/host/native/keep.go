@@ -41,6 +41,21 @@ func (c *core) keep(piece, begin uint32, data []byte, who engine.Input) {
 	c.then(who)
 }
 
+// readKept fills p from within a piece that is not whole yet, out of the blocks that are kept of it; false unless all of it is there.
+func (c *core) readKept(piece uint32, p []byte, off int64) bool {
+	k := c.kept[piece]
+	for k != nil && len(p) > 0 {
+		begin := off - off%bt.BlockSize
+		b := k.blocks[uint32(begin)]
+		if int64(len(b)) <= off-begin {
+			return false
+		}
+		n := copy(p, b[off-begin:])
+		p, off = p[n:], off+int64(n)
+	}
+	return k != nil
+}
+
 func (c *core) dropKept(piece, begin uint32) {
 	k := c.kept[piece]
 	if k == nil {

@@ -104,7 +104,7 @@ export class Pieces {
     return true;
   }
 
-  /** Bytes [from, to) of a file, which the store holds. */
+  /** Bytes [from, to) of a file, of pieces that the store holds or of which these blocks are kept. */
   range(file: number, from: number, to: number): Bytes {
     const first = this.title.files[file]!.firstPiece;
     const length = this.title.pieceLength;
@@ -112,10 +112,23 @@ export class Pieces {
     for (let at = from; at < to;) {
       const begin = at % length;
       const n = Math.min(length - begin, to - at);
-      this.store.read(first + Math.floor(at / length), begin, n, data, at - from);
+      const piece = first + Math.floor(at / length);
+      if (this.store.has(piece)) this.store.read(piece, begin, n, data, at - from);
+      else this.readKept(piece, begin, n, data, at - from);
       at += n;
     }
     return data;
+  }
+
+  // The engine says of a piece that is not whole yet that some of its blocks are proven.
+  private readKept(piece: number, begin: number, length: number, to: Uint8Array, at: number): void {
+    for (let done = 0; done < length;) {
+      const from = begin + done - ((begin + done) % blockSize);
+      const part = this.kept.get(this.key(piece, from))?.subarray(begin + done - from, begin + length - from);
+      if (!part?.length) throw new Error(`piece ${piece} is neither stored nor kept at ${begin + done}`);
+      to.set(part, at + done);
+      done += part.length;
+    }
   }
 
   /** The blocks of a piece, copied out of the store; none if it is not there. */
