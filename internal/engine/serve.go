@@ -210,26 +210,36 @@ func (p *peer) still(now Instant) bool {
 	return p.reported > SendQueueLow && now-p.handedAt > stillAfter
 }
 
-// hands is how much of the host's hands a peer may fill: half of them, so that what is needed soonest goes first, or, where it
-// takes nothing, no more than its equal share. And whether they are full: what a slow peer holds beyond its share says nothing.
-func (e *Engine) hands(settled bool) (share, equal int64, full bool) {
-	active := int64(0)
-	for _, p := range e.peers {
+// hands is the state of the host's hands.
+type hands struct {
+	share int64           // how much of them a peer may fill: half, so that what is needed soonest goes first, or
+	equal int64           // where it takes nothing, no more than its equal share
+	full  bool            // what a slow peer holds beyond its share says nothing
+	busy  [peersMax]uint8 // the peers that wish for something or of which something is held, as indices, in order
+	n     int             // of them
+}
+
+// look fills h in. settled is as in inHands.
+func (e *Engine) look(h *hands, settled bool) {
+	h.n = 0
+	for i, p := range e.peers {
 		if len(p.wishes) > 0 || p.inHands(settled) > 0 {
-			active++
+			h.busy[h.n] = uint8(i)
+			h.n++
 		}
 	}
 	most := e.uplink.Hands(int64(e.now))
-	share, equal = max(most/2, int64(e.unit)), max(most/max(active, 1), int64(e.unit))
+	h.share, h.equal = max(most/2, int64(e.unit)), max(most/max(int64(h.n), 1), int64(e.unit))
 	held := int64(0)
-	for _, p := range e.peers {
+	for _, i := range h.busy[:h.n] {
+		p := e.peers[i]
 		if p.still(e.now) {
-			held += min(p.inHands(settled), equal)
+			held += min(p.inHands(settled), h.equal)
 		} else {
 			held += p.inHands(settled)
 		}
 	}
-	return share, equal, held >= most
+	h.full = held >= most
 }
 
 // inHands is how much of what was sent to a peer lies in the host's hands; settled: what the host would have reported by
@@ -247,17 +257,25 @@ func (e *Engine) nextServed(settled bool) int {
 	if e.wishing == 0 {
 		return -1
 	}
-	share, equal, full := e.hands(settled)
+	var h hands
+	e.look(&h, settled)
+	turn, first := e.turn%len(e.peers), 0 // whose turn it is, and the first of the busy ones who is not before it
+	for first < h.n && int(h.busy[first]) < turn {
+		first++
+	}
 	best, bestRank := -1, int64(0)
-	for i := range e.peers {
-		at := (e.turn + i) % len(e.peers)
+	for i := range h.n {
+		if i += first; i >= h.n {
+			i -= h.n
+		}
+		at := int(h.busy[i])
 		p := e.peers[at]
 		queued := p.inHands(settled)
-		if len(p.wishes) == 0 || queued >= share || queued >= equal && p.still(e.now) {
+		if len(p.wishes) == 0 || queued >= h.share || queued >= h.equal && p.still(e.now) {
 			continue
 		}
 		r := e.rank(p)
-		if full && (r >= 0 || queued > 0) {
+		if h.full && (r >= 0 || queued > 0) {
 			continue // it may be slow receivers that fill them: who starves gets a block all the same
 		}
 		if best < 0 || r < bestRank {
@@ -321,7 +339,8 @@ func (e *Engine) govern() {
 		return
 	}
 	var least, latest [peersMax]int64
-	_, equal, full := e.hands(false)
+	var h hands
+	e.look(&h, false)
 	measured, served, holding, held, rtt := 0, 0, 0, int64(0), int64(0)
 	for _, p := range e.peers {
 		if p.sent.Total() == 0 || e.now-p.served > measuredFor && p.queued == 0 {
@@ -330,7 +349,7 @@ func (e *Engine) govern() {
 		served++
 		if p.reported > SendQueueLow {
 			holding++
-			held += min(int64(p.queued), equal)
+			held += min(int64(p.queued), h.equal)
 			rtt = max(rtt, p.path.RTT())
 		}
 		if n, at := p.path.Latest(); n > p.heeded && now-at <= measuredFor {
@@ -339,7 +358,7 @@ func (e *Engine) govern() {
 			measured++
 		}
 	}
-	if !full && 2*holding <= served {
+	if !h.full && 2*holding <= served {
 		held = 0 // the others' queues are short
 	}
 	if served > 0 {
