@@ -22,6 +22,9 @@ class FakeChannel {
 class FakePeerConnection {
   connectionState = "new";
   iceGatheringState = "new";
+  iceConnectionState = "new";
+  signalingState = "stable";
+  sctp: { transport: { state: string } } | null = null;
   onconnectionstatechange: (() => void) | null = null;
   onicegatheringstatechange: (() => void) | null = null;
   onicecandidate: ((event: { candidate: { url?: string } | null }) => void) | null = null;
@@ -45,10 +48,13 @@ class FakePeerConnection {
   async createAnswer() {
     return { type: "answer", sdp: local };
   }
-  async setLocalDescription(d: { sdp: string }) {
+  async setLocalDescription(d: { type: string; sdp: string }) {
     this.localDescription = d;
+    this.signalingState = d.type === "offer" ? "have-local-offer" : "stable";
   }
-  async setRemoteDescription() {}
+  async setRemoteDescription(d: { type: string }) {
+    this.signalingState = d.type === "offer" ? "have-remote-offer" : "stable";
+  }
   close(): void {
     this.closed = true;
   }
@@ -149,7 +155,7 @@ test("a connection that does not open within 15 s is given up", async () => {
   expect(made[0]!.closed).toBe(false);
   await vi.advanceTimersByTimeAsync(1);
   expect(made[0]!.closed).toBe(true);
-  expect(said.at(-1)).toEqual({ type: "gone", peer: 1 });
+  expect(said.at(-1)).toEqual({ type: "gone", peer: 1, fate: "answer" });
 });
 
 test("local addresses are offered only where policy has a LAN mode", async () => {
@@ -240,4 +246,53 @@ test("a channel that was transferred and never opened makes the page relay from 
   await vi.advanceTimersByTimeAsync(15_000);
   c.heard({ type: "dial", peer: 2 });
   expect(said.filter((m) => m.type === "channel")).toHaveLength(1);
+});
+
+test("why a connection never came is told: the first step that failed, and nothing once it was open", async () => {
+  const c = await connections();
+  c.allow(true, true);
+  const begin = async (peer: number, answered: boolean) => {
+    c.heard({ type: "dial", peer });
+    await settle();
+    made.at(-1)!.gathered();
+    await settle();
+    if (answered) c.heard({ type: "answered", peer, sdp: local });
+    await settle();
+    return made.at(-1)!;
+  };
+  await begin(1, false);
+  await begin(2, true);
+  const dtls = await begin(3, true);
+  dtls.iceConnectionState = "connected";
+  dtls.sctp = { transport: { state: "connecting" } };
+  const channel = await begin(4, true);
+  channel.iceConnectionState = "connected";
+  channel.sctp = { transport: { state: "connected" } };
+  const open = await begin(5, true);
+  open.channel.onopen!();
+  said = [];
+  await vi.advanceTimersByTimeAsync(15_000);
+  open.connectionState = "failed";
+  open.onconnectionstatechange!();
+  expect(said).toEqual([
+    { type: "gone", peer: 1, fate: "answer" },
+    { type: "gone", peer: 2, fate: "ice" },
+    { type: "gone", peer: 3, fate: "dtls" },
+    { type: "gone", peer: 4, fate: "channel" },
+    { type: "gone", peer: 5 },
+  ]);
+});
+
+test("a browser that makes no more connections costs the peer and nothing else", async () => {
+  const c = await connections();
+  c.allow(true, true);
+  vi.stubGlobal("RTCPeerConnection", function () {
+    throw new DOMException("Cannot create so many PeerConnections", "UnknownError");
+  });
+  c.heard({ type: "dial", peer: 1 });
+  c.heard({ type: "accept", peer: 2, sdp: local });
+  expect(said).toEqual([
+    { type: "gone", peer: 1, fate: "budget" },
+    { type: "gone", peer: 2, fate: "budget" },
+  ]);
 });

@@ -8,6 +8,7 @@ import type { FromWorker, ToWorker } from "./protocol";
 import { queueLow } from "./core";
 import { Outlet } from "./outlet";
 import { RoundTrips } from "./roundtrips";
+import type { Fate } from "./tracker";
 import { withoutLocalAddresses } from "./sdp";
 
 /** At once, in this page. */
@@ -34,8 +35,16 @@ interface Connection {
   handed: number; // bytes, as last reported
   sent: number;
   timer: ReturnType<typeof setTimeout> | undefined;
+  described: boolean; // our offer or answer is on its way
   up: boolean;
   trips: RoundTrips;
+}
+
+// How far a connection came that did not open.
+function stage(pc: RTCPeerConnection): Fate {
+  if (pc.signalingState === "have-local-offer") return "answer";
+  if (pc.iceConnectionState !== "connected" && pc.iceConnectionState !== "completed") return "ice";
+  return pc.sctp?.transport.state === "connected" ? "channel" : "dtls";
 }
 
 /** One engine's connections. */
@@ -54,6 +63,11 @@ export class Connections {
   /** Whether this browser can have peers at all. */
   static supported(): boolean {
     return typeof RTCPeerConnection === "function";
+  }
+
+  /** How many connections this page has, has made in its life, and may make. */
+  static gauge(): { live: number; made: number; most: number } {
+    return { live: page.live, made: page.created, most: createdMax };
   }
 
   /** Allows connections, or ends them all at once. `lan`: local addresses may be offered. */
@@ -100,19 +114,16 @@ export class Connections {
   }
 
   private start(peer: number, begin: (c: Connection) => Promise<void>): void {
-    if (!this.allowed || page.live >= liveMax || page.created >= createdMax) {
+    if (!this.allowed) {
       this.post({ type: "gone", peer });
       return;
     }
-    let pc: RTCPeerConnection;
-    try {
-      pc = new RTCPeerConnection({ iceServers: this.ice.map((urls) => ({ urls })) });
-    } catch {
-      this.post({ type: "gone", peer });
+    const pc = this.make();
+    if (!pc) {
+      this.post({ type: "gone", peer, fate: "budget" });
       return;
     }
     page.live++;
-    page.created++;
     const c: Connection = {
       pc,
       outlet: undefined,
@@ -120,6 +131,7 @@ export class Connections {
       handed: 0,
       sent: 0,
       timer: undefined,
+      described: false,
       up: false,
       trips: new RoundTrips(),
     };
@@ -128,6 +140,19 @@ export class Connections {
       if (pc.connectionState === "failed" || pc.connectionState === "closed") this.gone(peer, c);
     };
     begin(c).catch(() => this.gone(peer, c));
+  }
+
+  // A connection within the page's budget; undefined when there is none to spare.
+  private make(): RTCPeerConnection | undefined {
+    if (page.live >= liveMax || page.created >= createdMax) return undefined;
+    try {
+      const pc = new RTCPeerConnection({ iceServers: this.ice.map((urls) => ({ urls })) });
+      page.created++;
+      return pc;
+    } catch {
+      // The browser's own bound, which other scripts of the page, or frames of it, may have used up.
+      return undefined;
+    }
   }
 
   private async dial(peer: number, c: Connection): Promise<void> {
@@ -151,6 +176,7 @@ export class Connections {
     await this.gathered(c.pc);
     const sdp = c.pc.localDescription?.sdp;
     if (this.connections.get(peer) !== c || !sdp) return;
+    c.described = true;
     c.timer = setTimeout(() => this.gone(peer, c), connectWithin);
     this.post({ type: "described", peer, sdp: this.lan ? sdp : withoutLocalAddresses(sdp) });
   }
@@ -231,8 +257,9 @@ export class Connections {
     if (this.connections.get(peer) !== c) return;
     // Connected, and yet the channel that was handed over never opened: this browser's transfer is not to be trusted.
     if (!c.up && !c.channel && c.pc.connectionState === "connected") page.transfer = false;
+    const fate = c.up || !c.described ? undefined : stage(c.pc);
     this.drop(peer);
-    this.post({ type: "gone", peer });
+    this.post({ type: "gone", peer, ...(fate && { fate }) });
   }
 
   private drop(peer: number): void {

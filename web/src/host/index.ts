@@ -170,7 +170,7 @@ class Host implements EngineBytes {
   }
 
   stats(): Stats {
-    return { ...this.counts };
+    return { ...this.counts, connections: Connections.gauge() };
   }
 
   setLie(on: boolean): void {

@@ -4,6 +4,7 @@
  */
 
 import type { PlayPolicy, PlaySession, PlayTickets } from "../player/session";
+import type { Fate } from "./tracker";
 import type { EngineNote, PlaybackState, SourceErrorCode, Stats, VerifiedPiece } from "../player/source";
 
 /** How the worker is opened. */
@@ -46,8 +47,8 @@ export type ToWorker =
   | { type: "handed"; peer: number; total: number }
   /** What a round trip to the peer takes, in microseconds, as it was asked for. */
   | { type: "path"; peer: number; us: number }
-  /** The connection ended, or never came. */
-  | { type: "gone"; peer: number };
+  /** The connection ended, or never came; `fate`: why it never came, where that says something of the pair. */
+  | { type: "gone"; peer: number; fate?: Fate };
 
 /** From the worker to the page. */
 export type FromWorker =

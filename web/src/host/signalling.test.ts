@@ -3,7 +3,7 @@ import type { Core } from "./core";
 import type { FromWorker } from "./protocol";
 import { Signalling } from "./signalling";
 import { fromLatin1, toLatin1 } from "./title";
-import type { Tracker } from "./tracker";
+import type { Fate, Tracker } from "./tracker";
 
 const low = fromLatin1("-ES0001-aaaaaaaaaaaa");
 const self = fromLatin1("-ES0001-mmmmmmmmmmmm");
@@ -14,6 +14,7 @@ let said: FromWorker[];
 let core: unknown[];
 let sent: { what: string; to: string; offerId: string }[];
 let reachable: boolean;
+let told: [string, Fate][];
 let s: Signalling;
 
 beforeEach(() => {
@@ -41,7 +42,12 @@ beforeEach(() => {
     if (reachable) sent.push({ what, to: toLatin1(to), offerId });
     return reachable;
   };
-  s.tracker = { offer: relay("offer"), answer: relay("answer") } as unknown as Tracker;
+  told = [];
+  s.tracker = {
+    offer: relay("offer"),
+    answer: relay("answer"),
+    tell: (peer: Uint8Array, fate: Fate) => told.push([toLatin1(peer), fate]),
+  } as unknown as Tracker;
   s.allow(true);
 });
 
@@ -166,5 +172,27 @@ test("introductions that nobody follows up are forgotten beyond 64", () => {
   for (let i = 0; i < 70; i++) s.meet(fromLatin1(`-ES0001-${String(i).padStart(12, "0")}`));
   expect(core.filter((x) => (x as string[])[0] === "dialFailed").map((x) => (x as number[])[1])).toEqual([
     1, 2, 3, 4, 5, 6,
+  ]);
+});
+
+test("the tracker is told what became of each introduction, once", () => {
+  dialled();
+  s.heard({ type: "open-relay", peer: 1, initiator: true });
+  s.heard({ type: "open-relay", peer: 1, initiator: true });
+  s.heard({ type: "gone", peer: 1 }); // later, and by itself: that says nothing of the pair
+  s.offer(low, toLatin1(high), sdp);
+  s.heard({ type: "gone", peer: 2, fate: "ice" });
+  s.heard({ type: "gone", peer: 2, fate: "ice" });
+  s.meet(low);
+  s.dial(3);
+  s.heard({ type: "gone", peer: 3, fate: "budget" });
+  s.meet(low);
+  s.dial(4);
+  s.close(4); // by the engine's own decision
+  s.heard({ type: "gone", peer: 4, fate: "answer" });
+  expect(told).toEqual([
+    [toLatin1(high), "connected"],
+    [toLatin1(low), "ice"],
+    [toLatin1(low), "budget"],
   ]);
 });

@@ -11,7 +11,7 @@ import type { FromWorker, ToWorker } from "./protocol";
 import type { Bytes } from "./record";
 import { isDataOnly } from "./sdp";
 import { fromLatin1, toLatin1 } from "./title";
-import type { Tracker, TrackerEvents } from "./tracker";
+import type { Fate, Tracker, TrackerEvents } from "./tracker";
 
 /** Introductions that nobody followed up are forgotten beyond so many. */
 const introductionsMax = 64;
@@ -198,6 +198,7 @@ export class Signalling implements Net, TrackerEvents {
         this.core.measured(m.peer, m.us);
         return;
       case "gone":
+        if (p && m.fate) this.tell(p, m.fate);
         this.lost(m.peer, false);
         return;
     }
@@ -251,7 +252,12 @@ export class Signalling implements Net, TrackerEvents {
     if (this.peers.get(ref) !== p || p.state === "open") return;
     p.state = "open";
     p.line = line;
+    this.tell(p, "connected");
     this.core.connected(ref, p.id, initiator);
+  }
+
+  private tell(p: Peer, fate: Fate): void {
+    this.tracker.tell(p.id, fate);
   }
 
   // A peer is gone by itself; `drop` when the page does not know yet.

@@ -230,3 +230,22 @@ test("stopped is said, the socket closed, and nothing tried again until the next
   tracker.announce({ positionMs: 5, rendition: 0, want: 10, event: "started" });
   expect(sockets).toHaveLength(2);
 });
+
+test("what became of introductions goes along with the next announce, once, and no more than 64 of it", () => {
+  const socket = open();
+  tracker.tell(fromLatin1(them), "ice");
+  tracker.tell(all, "connected");
+  tracker.announce({ positionMs: 1, rendition: 0, want: 0 });
+  tracker.announce({ positionMs: 2, rendition: 0, want: 0 });
+  const met = socket.sent.map((m) => (m.essaim as { met?: unknown }).met);
+  const first = [
+    { peer_id: them, fate: "ice" },
+    { peer_id: toLatin1(all), fate: "connected" },
+  ];
+  expect(met).toEqual([undefined, first, undefined]);
+  for (let i = 0; i < 100; i++) tracker.tell(all, i < 90 ? "ice" : "answer");
+  tracker.announce({ positionMs: 3, rendition: 0, want: 0 });
+  const last = (socket.sent.at(-1)!.essaim as { met: { fate: string }[] }).met;
+  expect(last).toHaveLength(64);
+  expect(last.filter((o) => o.fate === "answer")).toHaveLength(10); // the oldest are forgotten
+});

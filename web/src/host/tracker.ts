@@ -30,6 +30,9 @@ export interface TrackerEvents {
   answer(from: Bytes, offerId: string, sdp: string): void;
 }
 
+/** What became of an introduction: it connected, or the step that failed; `budget`: one of the two had no connection to spare. */
+export type Fate = "connected" | "answer" | "ice" | "dtls" | "channel" | "budget";
+
 /** What a tracker client is made of. */
 export interface TrackerOptions {
   /** Addresses, best first; each failure moves to the next. */
@@ -52,6 +55,8 @@ export interface TrackerOptions {
 /** The longest session description that is passed on; those of data channels take less than 2 KiB. */
 export const sdpMax = 8 << 10;
 const messageMax = 64 << 10;
+/** Of what became of introductions, so many wait for the next announce; beyond, the oldest is forgotten. */
+const outcomesMax = 64;
 /** An announce unanswered for so long counts against the tracker, twice closes, in ms. */
 const answerWithin = 15_000;
 /** A socket that takes longer to open is given up, in ms. */
@@ -70,6 +75,7 @@ export class Tracker {
   private socket: Socket | undefined;
   private open = false;
   private last: Announce | undefined; // what a new socket announces first; undefined: we are not in the swarm
+  private outcomes: { peer_id: string; fate: Fate }[] = []; // not told yet
   private failures = 0;
   private unanswered = 0;
   private stopWaiting: (() => void) | undefined;
@@ -103,6 +109,12 @@ export class Tracker {
   /** Sends the answer to a peer's offer; false when there is no tracker to send it through. */
   answer(to: Uint8Array, offerId: string, sdp: string): boolean {
     return this.relay(to, offerId, { answer: { type: "answer", sdp } });
+  }
+
+  /** Notes what became of an introduction, for the next announce. */
+  tell(peer: Uint8Array, fate: Fate): void {
+    if (this.outcomes.length === outcomesMax) this.outcomes.shift();
+    this.outcomes.push({ peer_id: toLatin1(peer), fate });
   }
 
   /** Leaves without a word; the tracker sees the socket close. */
@@ -185,6 +197,8 @@ export class Tracker {
   }
 
   private announcement(a: Announce): object {
+    const met = this.outcomes;
+    this.outcomes = [];
     const { ticket, upKbps, uploaded, downloaded, left } = this.options.self();
     return {
       ...this.head(),
@@ -199,6 +213,7 @@ export class Tracker {
         pos_ms: Math.max(0, Math.floor(a.positionMs)),
         rendition: a.rendition,
         up_kbps: upKbps,
+        ...(met.length > 0 && { met }),
       },
     };
   }

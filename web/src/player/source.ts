@@ -65,6 +65,8 @@ export interface Stats {
   peers: number;
   /** Receiving rate of the last few seconds, in kbit/s. */
   downloadKbps: number;
+  /** RTCPeerConnections of this page: alive, made in its life, and the most that it makes; absent where there is no engine. */
+  connections?: { live: number; made: number; most: number };
 }
 
 /** A piece that has been verified, to hand from one source to the next. */

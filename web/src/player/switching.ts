@@ -323,6 +323,7 @@ function addStats(a: Stats, b: Stats): Stats {
     badBlocks: a.badBlocks + b.badBlocks,
     peers: a.peers + b.peers,
     downloadKbps: a.downloadKbps + b.downloadKbps,
+    ...((b.connections ?? a.connections) && { connections: b.connections ?? a.connections }),
   };
 }
 
