@@ -26,6 +26,7 @@ import (
 	"essaim/internal/members"
 	"essaim/internal/origin"
 	"essaim/internal/places"
+	"essaim/internal/seeder"
 	"essaim/internal/sqlstore"
 	"essaim/internal/stun"
 	"essaim/internal/tracker"
@@ -36,11 +37,20 @@ import (
 // serveCmd runs the service.
 type serveCmd struct {
 	settings
+	seeding
 	STUNListen string   `name:"stun-listen" default:"auto" env:"ESSAIM_STUN_LISTEN" placeholder:"ADDRESS:PORT" help:"Where to answer STUN over UDP: auto is port 3478 beside --listen, unless only this machine reaches that; off is nowhere (${default})."`
 	Geo        []string `type:"path" env:"ESSAIM_GEO" placeholder:"FILE" help:"Where addresses are, so that neighbours meet first: databases in MaxMind's format, or lists of lines such as 192.0.2.0/24 64500 FR. Read again when they change."`
 
 	Data string `default:"data" env:"ESSAIM_DATA" type:"path" help:"Folder of database, media and keys (${default})."`
 	JSON bool   `name:"json" help:"Print one JSON object, url, once the service listens."`
+}
+
+// Validate implements kong's interface of that name.
+func (c *serveCmd) Validate() error {
+	if err := c.settings.Validate(); err != nil {
+		return err
+	}
+	return c.seeding.Validate()
 }
 
 // Run serves until it is told to stop.
@@ -60,18 +70,27 @@ func (c *serveCmd) Run() error {
 		if err != nil {
 			return err
 		}
-		s, err := openNode(ctx, nodeConfig{settings: c.settings, data: c.Data, log: log, places: where, stun: asked})
+		url := urlOf(ln.Addr())
+		public, err := c.public()
+		if err != nil {
+			return err
+		}
+		s, err := openNode(ctx, nodeConfig{settings: c.settings, data: c.Data, log: log, url: url, public: public, places: where, stun: asked})
 		if err != nil {
 			return err
 		}
 		defer s.Close()
-		url := urlOf(ln.Addr())
 		if c.JSON {
 			if err := json.NewEncoder(os.Stdout).Encode(map[string]string{"url": url}); err != nil {
 				return err
 			}
 		}
 		log.Info("serving", "url", url, "data", c.Data)
+		seeded, err := c.start(ctx, c.Listen, s)
+		if err != nil {
+			return err
+		}
+		defer seeded()
 		return s.Serve(ctx, ln)
 	})
 }
@@ -173,6 +192,9 @@ type nodeConfig struct {
 
 	places *places.Places // nil: nobody's place is looked at
 	stun   *stun.Server   // nil: none of our own; the node closes it
+
+	url    string         // where this service can be reached from this machine; for seeding only
+	public netip.AddrPort // where clients are told that open titles are seeded; unset parts are found out
 }
 
 // node is everything that runs, wired.
@@ -185,6 +207,7 @@ type node struct {
 	tickets *members.Tickets
 	origin  *origin.Origin
 	tracker *tracker.Tracker
+	seeder  *seeder.Seeder
 	api     *api.Server
 	places  *places.Places
 	stun    *stun.Server
@@ -230,8 +253,15 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	}
 	policy := api.NewPolicy(vod.PlayPolicy{P2P: true, LAN: c.lan})
 	policy.Watch(func(p vod.PlayPolicy) { s.tracker.SetPeers(p.P2P) })
+	s.seeder = seeder.New(seeder.Config{Titles: s.library, Blobs: s.objects, Origin: c.url, Log: c.log, Public: c.public})
 	announcer := tracker.NewAnnouncer(tracker.HTTPConfig{
 		Titles: s.library, Clock: time.Now, Seed: rand.Uint64(), Logger: c.log, Proxied: c.Secure,
+		Own: func(local netip.Addr) (netip.AddrPort, bool) {
+			if c.Secure && !c.public.Addr().IsValid() { // a proxy's way to us is nobody else's
+				return netip.AddrPort{}, false
+			}
+			return s.seeder.Peer(local)
+		},
 	})
 	config := api.Config{
 		Titles: s.library, Members: s.members, Tickets: s.tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,

@@ -23,6 +23,7 @@ import (
 type Engine struct {
 	now   Instant
 	title Title
+	info  []byte // the info dictionary, if peers may have it
 	open  bool
 
 	files  []fileState
@@ -194,6 +195,8 @@ func (e *Engine) apply(in *Input) {
 		e.foundStored(in.Data)
 	case Checked:
 		e.checked(in)
+	case InfoLoaded:
+		e.infoLoaded(in.Data)
 	case StoreBounded:
 		e.storeBounded(in)
 	case RangeWanted:

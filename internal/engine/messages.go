@@ -8,6 +8,7 @@ import (
 const (
 	extDontHave = 1
 	extEssaim   = 2
+	extMetadata = 3
 )
 
 // keepalive is BEP 3's empty message.
@@ -24,9 +25,14 @@ func (e *Engine) send(p *peer, message []byte) {
 	e.emit(Output{Kind: SendMessage, Peer: p.ref, Data: e.keep(message)})
 }
 
-func (e *Engine) sendHandshake(p *peer) {
+// sendHandshake begins a connection, under the v1 info hash with the offer to go on as BEP 52 has it, or under the v2 one.
+func (e *Engine) sendHandshake(p *peer, underV2 bool) {
 	at := len(e.arena)
-	e.arena = wire.AppendHandshake(e.arena, wire.Handshake{InfoHash: e.title.InfoHash, PeerID: e.title.PeerID, Extended: true, Fast: true, V2: true})
+	h := wire.Handshake{InfoHash: e.title.InfoHash, PeerID: e.title.PeerID, Extended: true, Fast: true, V2: true}
+	if underV2 {
+		h.InfoHash = e.title.InfoHashV2
+	}
+	e.arena = wire.AppendHandshake(e.arena, h)
 	e.sendFrom(p, at)
 }
 
@@ -34,9 +40,7 @@ func (e *Engine) sendHandshake(p *peer) {
 func (e *Engine) greet(p *peer, extended bool) {
 	if extended {
 		at := len(e.arena)
-		e.arena = wire.AppendExtHandshake(e.arena, wire.ExtHandshake{
-			Extensions: []wire.Extension{{Name: wire.ExtEssaim, ID: extEssaim}, {Name: wire.ExtDontHave, ID: extDontHave}}, RequestQueue: servedQueueMax,
-		})
+		e.arena = wire.AppendExtHandshake(e.arena, e.extensions())
 		e.sendFrom(p, at)
 	}
 	at := len(e.arena)
@@ -383,6 +387,9 @@ func (e *Engine) extended(p *peer, m *wire.Message) {
 			if id, listed := h.Lookup(wire.ExtDontHave); listed {
 				p.dontHave = id
 			}
+			if id, listed := h.Lookup(wire.ExtMetadata); listed {
+				p.metadata = id
+			}
 			if id, listed := h.Lookup(wire.ExtEssaim); listed && id != p.essaim {
 				p.essaim = id
 				p.proves = p.proves || id != 0
@@ -391,6 +398,8 @@ func (e *Engine) extended(p *peer, m *wire.Message) {
 		}
 	case extEssaim:
 		e.essaim(p, m.Payload)
+	case extMetadata:
+		e.metadata(p, m.Payload)
 	case extDontHave:
 		if piece, err := wire.ParseDontHave(m.Payload); err == nil && e.stock.valid(piece) && e.heedNews(p) {
 			e.unlearn(p, piece)

@@ -50,6 +50,8 @@ type peer struct {
 	bits         []uint64
 	useful       int // pieces it has and we lack
 	dontHave     uint8
+	metadata     uint8 // its number for ut_metadata, 0: it has none
+	metadataSent int   // bytes
 	amChoking    bool
 	peerChoking  bool
 	amInterested bool
@@ -214,7 +216,7 @@ func (e *Engine) connected(in *Input) {
 	p.connected = true
 	p.since, p.heard, p.told, p.turn = e.now, e.now, e.now, e.now
 	p.bits = make([]uint64, (len(e.stock.status)+63)/64)
-	e.sendHandshake(p)
+	e.sendHandshake(p, in.Flags&FlagV2 != 0)
 }
 
 // drop closes a peer of our own accord.

@@ -25,7 +25,8 @@ const (
 	// Introduced: Peer = a new reference chosen by the host, Data = its 20-byte peer ID. We may dial it.
 	Introduced
 	// PeerConnected: Peer, Data = the 20-byte peer ID that signalling promised (empty: unknown),
-	// Flags&FlagInitiator when we made the offer. A peer that was Introduced keeps its reference.
+	// Flags&FlagInitiator when we made the offer, Flags&FlagV2 where we are to answer under the v2 info hash, since the peer
+	// began with it or can (BEP 52). A peer that was Introduced keeps its reference.
 	PeerConnected
 	// PeerClosed: Peer. The channel is gone, or a Dial failed.
 	PeerClosed
@@ -80,6 +81,9 @@ const (
 	// PieceHashed: Ref, Piece, Data = the SHA-256 of each of the piece's blocks, in order, concatenated, answering HashPiece; no Data: the
 	// store does not hold the piece any more.
 	PieceHashed
+	// InfoLoaded: Data = the title's info dictionary, which the host has checked against both info hashes. Peers who ask get it
+	// (BEP 9); without, nobody does.
+	InfoLoaded
 	inputKinds
 )
 
@@ -203,6 +207,7 @@ const (
 	FlagStarted
 	FlagCompleted
 	FlagStopped
+	FlagV2
 )
 
 // PeerRef is the host's name for a connection to a peer, never reused; 0 is nobody.

@@ -249,7 +249,7 @@ type flagList engine.Flags
 
 var flagNames = map[string]engine.Flags{
 	"initiator": engine.FlagInitiator, "handshake": engine.FlagHandshake, "paused": engine.FlagPaused, "peers": engine.FlagPeers,
-	"upload": engine.FlagUpload, "started": engine.FlagStarted, "completed": engine.FlagCompleted, "stopped": engine.FlagStopped,
+	"upload": engine.FlagUpload, "started": engine.FlagStarted, "completed": engine.FlagCompleted, "stopped": engine.FlagStopped, "v2": engine.FlagV2,
 }
 
 func (f *flagList) UnmarshalJSON(b []byte) error {
@@ -278,7 +278,7 @@ var inputNames = map[string]engine.InputKind{
 	"HashesReceived": engine.HashesReceived, "Stored": engine.Stored, "Evicted": engine.Evicted,
 	"PlaybackMoved": engine.PlaybackMoved, "Seeked": engine.Seeked, "RenditionChosen": engine.RenditionChosen,
 	"PolicyChanged": engine.PolicyChanged, "Tick": engine.Tick, "PathMeasured": engine.PathMeasured,
-	"SwarmCounted": engine.SwarmCounted, "PieceHashed": engine.PieceHashed,
+	"SwarmCounted": engine.SwarmCounted, "PieceHashed": engine.PieceHashed, "InfoLoaded": engine.InfoLoaded,
 }
 
 func (k *inputKind) UnmarshalJSON(b []byte) error {

@@ -20,24 +20,24 @@ func (silent) answer(engine.Ref, []byte, error)             {}
 func (silent) noted(*engine.Output)                         {}
 
 // wire is one direction of a channel; what is sent waits until the other side takes it.
-type wire struct {
+type cable struct {
 	sent   [][]byte
 	closed bool
 }
 
-func (w *wire) Send(b []byte) error {
+func (w *cable) Send(b []byte) error {
 	w.sent = append(w.sent, append([]byte(nil), b...))
 	return nil
 }
-func (*wire) Queued() int { return 0 }
-func (w *wire) Close()    { w.closed = true }
+func (*cable) Queued() int { return 0 }
+func (w *cable) Close()    { w.closed = true }
 
 func TestPairWithNothingToSayStaysConnected(t *testing.T) {
 	const minutes = 60_000_000
 	f := newFilm(t, 100_000)
 	var now engine.Instant
 	var cores [2]*core
-	var wires [2]wire
+	var wires [2]cable
 	for i := range cores {
 		title := f.title
 		copy(title.PeerID[:], "-ES0001-aaaaaaaaaaaa")

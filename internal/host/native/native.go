@@ -1,5 +1,5 @@
-// Package native runs an engine outside of a browser: over WebRTC (pion), WebTorrent's tracker protocol, net/http and
-// a store in memory or on disk. `essaim watch`, edges and rehearsals are its uses.
+// Package native runs an engine outside of a browser: over WebRTC (pion) and TCP, WebTorrent's tracker protocol, net/http and
+// a store in memory or on disk. `essaim watch`, the seeds of `essaim serve` and rehearsals are its uses.
 //
 // It must get right: what internal/engine/step.go asks of a host, to which internal/host/hosttest holds it; that one
 // goroutine owns engine, core and store, and nothing that it calls blocks; that all that it holds is bounded; and that
@@ -9,6 +9,8 @@ package native
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha1"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -44,6 +46,13 @@ type Config struct {
 	Note func(engine.Output)
 	// Engine decides. nil: a new engine.
 	Engine Stepper
+	// Info is the title's info dictionary, which is then served to peers (BEP 9): for open titles only. It must be the one that the
+	// info hashes were taken over.
+	Info []byte
+	// Announce are trackers' HTTP addresses (BEP 3), for open titles only, where peers that speak TCP are found and told of a
+	// Listener's port, which PeerPort names. Empty: none is looked for.
+	Announce []string
+	PeerPort uint16
 	// Client fetches. nil: one of the host's own, which follows no redirect.
 	Client *http.Client
 	// Corrupt may change the payload of each block that is sent. For tests and demonstrations of a lying peer only.
@@ -103,6 +112,7 @@ type Host struct {
 	door  *tracker
 	waits map[engine.Ref]chan<- readAnswer
 	early map[engine.Ref]readAnswer // answers that came before their reader could wait
+	tcp   tcpLinks
 }
 
 type readAnswer struct {
@@ -121,6 +131,9 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	if _, err := engine.ParseTitle(cfg.Title.AppendBinary(nil)); err != nil {
 		return nil, fmt.Errorf("open host: %w", err)
 	}
+	if err := checkInfo(&cfg); err != nil {
+		return nil, fmt.Errorf("open host: %w", err)
+	}
 	if cfg.Store == nil {
 		cfg.Store = NewMemory(memoryDefault)
 	}
@@ -132,7 +145,7 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	}
 	h := &Host{
 		cfg: cfg, events: make(chan func(), eventsMax), ended: make(chan struct{}), epoch: time.Now(),
-		waits: map[engine.Ref]chan<- readAnswer{}, early: map[engine.Ref]readAnswer{},
+		waits: map[engine.Ref]chan<- readAnswer{}, early: map[engine.Ref]readAnswer{}, tcp: newTCPLinks(),
 	}
 	h.ctx, h.cancel = context.WithCancel(ctx)
 	h.core = newCore(cfg.Title, cfg.Engine, cfg.Store, h)
@@ -141,7 +154,20 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	h.rtc = newRTC(h)
 	h.door = newTracker(h)
 	go h.loop()
+	h.seek()
 	return h, nil
+}
+
+// checkInfo holds the info dictionary against both info hashes (BEP 52).
+func checkInfo(cfg *Config) error {
+	if len(cfg.Info) == 0 {
+		return nil
+	}
+	v2 := bt.InfoHashV2(sha256.Sum256(cfg.Info))
+	if bt.InfoHash(sha1.Sum(cfg.Info)) != cfg.Title.InfoHash || v2.Truncated() != cfg.Title.InfoHashV2 {
+		return errors.New("the info dictionary is not the title's")
+	}
+	return nil
 }
 
 const peerIDLetters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
@@ -172,6 +198,9 @@ func (h *Host) loop() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	h.core.open(h.cfg.Indexes)
+	if len(h.cfg.Info) > 0 {
+		h.core.step(engine.Input{Kind: engine.InfoLoaded, Data: h.cfg.Info})
+	}
 	h.setPolicy(h.cfg.Policy)
 	for {
 		wait := time.Hour
@@ -335,6 +364,7 @@ func (h *Host) Close() error {
 
 // noted passes a note on.
 func (h *Host) noted(o *engine.Output) {
+	h.noteTCP(o)
 	if h.cfg.Note != nil {
 		h.cfg.Note(*o)
 	}

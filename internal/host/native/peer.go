@@ -43,12 +43,17 @@ type payload struct {
 
 // connected tells the engine of an open channel. id is the 20-byte peer ID that signalling promised, or empty.
 func (c *core) connected(ref engine.PeerRef, ch channel, id []byte, initiator bool) {
-	c.peers[ref] = &peer{ref: ref, ch: ch}
-	in := engine.Input{Kind: engine.PeerConnected, Peer: ref, Data: id}
+	flags := engine.Flags(0)
 	if initiator {
-		in.Flags = engine.FlagInitiator
+		flags = engine.FlagInitiator
 	}
-	c.step(in)
+	c.connectedAs(ref, ch, id, flags)
+}
+
+// connectedAs is connected with PeerConnected's flags.
+func (c *core) connectedAs(ref engine.PeerRef, ch channel, id []byte, flags engine.Flags) {
+	c.peers[ref] = &peer{ref: ref, ch: ch}
+	c.step(engine.Input{Kind: engine.PeerConnected, Peer: ref, Data: id, Flags: flags})
 }
 
 // disconnected tells the engine that a channel ended, or that none came of a dial.

@@ -31,6 +31,7 @@ export const InputKind = {
   Checked: 27,
   StoreBounded: 28,
   PieceHashed: 29,
+  InfoLoaded: 30,
 } as const;
 
 /** What the host must do: the kinds of engine outputs. */
@@ -98,6 +99,7 @@ export const Flags = {
   Started: 32,
   Completed: 64,
   Stopped: 128,
+  V2: 256,
 } as const;
 
 /** The record's head before an input's data, in bytes. */
