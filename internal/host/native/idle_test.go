@@ -19,7 +19,7 @@ func (silent) measure(engine.PeerRef)                       {}
 func (silent) answer(engine.Ref, []byte, error)             {}
 func (silent) noted(*engine.Output)                         {}
 
-// wire is one direction of a channel; what is sent waits until the other side takes it.
+// cable is one direction of a channel; what is sent waits until the other side takes it.
 type cable struct {
 	sent   [][]byte
 	closed bool
