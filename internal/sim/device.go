@@ -113,7 +113,7 @@ func (d *device) cachedTitle(film int) bool {
 func (d *device) self(e event) {
 	d.seq++
 	e.src, e.dst, e.seq = d.id, d.id, d.seq
-	d.sh.queue.push(&e)
+	d.sh.keep(&e)
 }
 
 // to sends an event to another actor. It must take the one-way delay at least.

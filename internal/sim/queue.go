@@ -67,10 +67,18 @@ type key struct {
 
 func (k *key) before(o *key) bool { return k.at < o.at || k.at == o.at && k.src < o.src }
 
+func (e *event) key(i uint32) key { return key{e.at, uint64(e.src)<<32 | uint64(e.seq), i} }
+
+func (k *key) beforeEvent(e *event) bool {
+	o := e.key(0)
+	return k.before(&o)
+}
+
 // queue is a heap of four children per node over a slab of events.
 type queue struct {
 	heap []key
 	slab []event
+	next []uint32 // by place in the slab: links for whoever takes events out of the heap
 	free []uint32
 }
 
@@ -81,9 +89,9 @@ func (q *queue) push(e *event) {
 		q.slab[i] = *e
 	} else {
 		i = uint32(len(q.slab))
-		q.slab = append(q.slab, *e)
+		q.slab, q.next = append(q.slab, *e), append(q.next, 0)
 	}
-	k := key{e.at, uint64(e.src)<<32 | uint64(e.seq), i}
+	k := e.key(i)
 	at := len(q.heap)
 	q.heap = append(q.heap, k)
 	for at > 0 {
@@ -99,15 +107,25 @@ func (q *queue) push(e *event) {
 
 // pop copies the earliest event into e. The queue must not be empty.
 func (q *queue) pop(e *event) {
+	i := q.take()
+	*e = q.slab[i]
+	q.release(i)
+}
+
+// release gives an event's place in the slab to another.
+func (q *queue) release(i uint32) {
+	q.slab[i].data = nil
+	q.free = append(q.free, i)
+}
+
+// take takes the earliest event out of the heap and says where in the slab it lies until it is released. The queue must not be empty.
+func (q *queue) take() uint32 {
 	top := q.heap[0].i
-	*e = q.slab[top]
-	q.slab[top].data = nil
-	q.free = append(q.free, top)
 	n := len(q.heap) - 1
 	k := q.heap[n]
 	q.heap = q.heap[:n]
 	if n == 0 {
-		return
+		return top
 	}
 	at := 0
 	for {
@@ -128,6 +146,7 @@ func (q *queue) pop(e *event) {
 		at = least
 	}
 	q.heap[at] = k
+	return top
 }
 
 // chance is splitmix64 (Steele, Lea, Flood, 2014).

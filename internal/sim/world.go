@@ -48,7 +48,18 @@ type shard struct {
 	out   [][]event // for other shards
 	left  int       // viewers who have not ended
 	count int64     // events handled
+
+	rows    []row    // by actor
+	due     []uint32 // actors with events before the horizon
+	actor   uint32   // whose events are being handled, nobody's or
+	horizon instant  // those before this
+	own     queue    // what it has caused itself to happen before that
 }
+
+// row is the events of one actor that are to be handled, in their order: a list through the queue's slab.
+type row struct{ first, last, n uint32 }
+
+const nobody = math.MaxUint32
 
 // shardsFor is how many shards are worth their barriers.
 func shardsFor(viewers int) int {
@@ -61,7 +72,7 @@ func shardsFor(viewers int) int {
 func newWorld(s *Scene, policy string, seed uint64, shards int) *world {
 	w := &world{scene: s, policy: policy, seed: seed, delay: instant(s.Delay.Microseconds())}
 	for range shards {
-		w.shards = append(w.shards, &shard{world: w, out: make([][]event, shards)})
+		w.shards = append(w.shards, &shard{world: w, out: make([][]event, shards), rows: make([]row, s.Viewers+firstViewer), actor: nobody})
 	}
 	w.films = make([]*film, s.Titles)
 	w.origin = newOrigin(w)
@@ -250,15 +261,50 @@ func (w *world) advance(horizon instant) {
 	}
 }
 
+// work handles all events before horizon. As none of them can concern another actor than the one who causes it, each actor's are
+// handled at one go: what happens is the same, and its memory is fetched once and not for every event.
 func (s *shard) work(horizon instant) {
+	q := &s.queue
+	for len(q.heap) > 0 && q.heap[0].at < horizon {
+		i := q.take()
+		actor := q.slab[i].dst
+		r := &s.rows[actor]
+		if r.n == 0 {
+			r.first = i
+			s.due = append(s.due, actor)
+		} else {
+			q.next[r.last] = i
+		}
+		r.last = i
+		r.n++
+	}
+	s.horizon = horizon
+	for _, actor := range s.due {
+		s.actor = actor
+		s.play(&s.rows[actor])
+	}
+	s.actor, s.due = nobody, s.due[:0]
+	s.now = horizon - 1
+}
+
+// play handles one actor's events, and those before the horizon that come of them.
+func (s *shard) play(r *row) {
+	q := &s.queue
 	var e event
-	for len(s.queue.heap) > 0 && s.queue.heap[0].at < horizon {
-		s.queue.pop(&e)
+	for r.n > 0 || len(s.own.heap) > 0 {
+		i := r.first
+		if r.n > 0 && (len(s.own.heap) == 0 || !s.own.heap[0].beforeEvent(&q.slab[i])) {
+			r.first = q.next[i]
+			r.n--
+			e = q.slab[i]
+			q.release(i)
+		} else {
+			s.own.pop(&e)
+		}
 		s.now = e.at
 		s.count++
 		s.world.handle(&e)
 	}
-	s.now = max(s.now, horizon-1)
 }
 
 // handle has an event's actor deal with it.
@@ -273,11 +319,20 @@ func (w *world) handle(e *event) {
 	}
 }
 
+// keep takes an event of an actor of this shard.
+func (s *shard) keep(e *event) {
+	if e.dst == s.actor && e.at < s.horizon {
+		s.own.push(e)
+	} else {
+		s.queue.push(e)
+	}
+}
+
 // post sends an event from an actor of this shard.
 func (s *shard) post(e *event) {
 	to := int(e.dst) % len(s.world.shards)
 	if s.world.shards[to] == s {
-		s.queue.push(e)
+		s.keep(e)
 		return
 	}
 	s.out[to] = append(s.out[to], *e)
