@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,6 +61,8 @@ type play struct {
 	share   bool
 	report  vod.Heartbeat
 	seen    time.Time
+	bans    []vod.BannedPeer // of the report, those that the one before did not name
+	told    int              // how many were told of so far
 
 	rehearsal vod.RehearsalLabel // empty for a viewer's
 	until     time.Time          // of a rehearsal: the end of the operator's token
@@ -110,6 +113,16 @@ func (p *plays) add(x play) {
 	p.byID[x.id] = &x
 }
 
+// newBans is what now names and before did not, at most so many of them: a player cannot fill the log by naming others every time.
+func newBans(before, now []vod.BannedPeer, most int) (list []vod.BannedPeer) {
+	for _, b := range now {
+		if len(list) < most && !slices.Contains(before, b) && !slices.Contains(list, b) {
+			list = append(list, b)
+		}
+	}
+	return list
+}
+
 // beat records a report, and returns the session; false for one that is not known.
 func (p *plays) beat(id string, report vod.Heartbeat) (play, bool) {
 	now := p.clock()
@@ -119,7 +132,10 @@ func (p *plays) beat(id string, report vod.Heartbeat) (play, bool) {
 	if !ok {
 		return play{}, false
 	}
+	before := x.report.Banned
 	x.report, x.seen = report, now
+	x.bans = newBans(before, report.Banned, vod.BannedMax-x.told)
+	x.told += len(x.bans)
 	return *x, true
 }
 
@@ -287,8 +303,9 @@ func (s *Server) heartbeat(ctx context.Context, in *heartbeatInput) (*heartbeatO
 		// The service has started anew. The ticket proves the session; consent is not in it, and unanswered is no.
 		x = play{
 			id: ticket.PlaySession, title: ticket.Title, version: ticket.Version, member: ticket.Member,
-			device: ticket.Device, report: in.Body,
+			device: ticket.Device, report: in.Body, bans: newBans(nil, in.Body.Banned, vod.BannedMax),
 		}
+		x.told = len(x.bans)
 		s.plays.add(x)
 	}
 	return s.beaten(ctx, &x, &t)
@@ -299,6 +316,9 @@ func (s *Server) beaten(ctx context.Context, x *play, t *vod.Title) (*heartbeatO
 	tickets, err := s.tickets(x, t.Open)
 	if err != nil {
 		return nil, err
+	}
+	for _, b := range x.bans {
+		s.log.WarnContext(ctx, "a viewer banned a peer", "session", x.id, "title", x.title, "rehearsal", x.rehearsal, "peer_id", b.PeerID, "proven", b.Proven)
 	}
 	s.log.DebugContext(ctx, "heartbeat", "session", x.id, "title", x.title, "rehearsal", x.rehearsal, "report", x.report)
 	return &heartbeatOutput{Body: vod.HeartbeatReply{Tickets: tickets, Policy: s.policyFor(x, t.Open)}}, nil

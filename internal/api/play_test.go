@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -115,6 +117,46 @@ func (b *browser) beat(session, ticket string) (r vod.HeartbeatReply) {
 }
 
 const report = `{"position_ms":1000,"origin_bytes":5,"peer_bytes":6,"sent_bytes":7,"stalls":0,"stalled_ms":0,"startup_ms":300,"bad_blocks":0}`
+
+func TestPeersThatAPlayerBannedAreLoggedOnce(t *testing.T) {
+	var log bytes.Buffer
+	h := newHouse(t, func(c *Config) {
+		c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	})
+	b := h.browser()
+	p := b.play("open", `{"share":true}`)
+	path := "/api/v1/play/" + p.ID + "/heartbeat"
+	auth := []string{"Authorization", "Bearer " + p.Tickets.Media}
+	liar, suspect := strings.Repeat("ab", 20), strings.Repeat("cd", 20)
+	with := func(banned string) string { return strings.TrimSuffix(report, "}") + `,"banned":[` + banned + `]}` }
+	one := `{"peer_id":"` + liar + `","proven":true}`
+	two := one + `,{"peer_id":"` + suspect + `","proven":false}`
+	for _, body := range []string{with(one), with(one), with(two), report} {
+		b.want(200, new(vod.HeartbeatReply), "POST", path, body, auth...)
+	}
+	for id, want := range map[string]string{liar: "proven=true", suspect: "proven=false"} {
+		lines := 0
+		for line := range strings.Lines(log.String()) {
+			if strings.Contains(line, id) && strings.Contains(line, want) && strings.Contains(line, "session="+p.ID) {
+				lines++
+			}
+		}
+		if lines != 1 {
+			t.Errorf("%s was logged %d times:\n%s", id, lines, log.String())
+		}
+	}
+	for _, bad := range []string{`{"peer_id":"AB","proven":true}`, `{"peer_id":"` + strings.Repeat("x", 40) + `","proven":true}`, strings.Repeat(one+",", 32) + one} {
+		t.Logf("refuse %.80s", bad)
+		b.refused(422, "invalid", "POST", path, with(bad), auth...)
+	}
+	// Others in every report: the log ends where the bound is.
+	for n := range 100 {
+		b.want(200, new(vod.HeartbeatReply), "POST", path, with(fmt.Sprintf(`{"peer_id":"%040x","proven":true}`, n)), auth...)
+	}
+	if n := strings.Count(log.String(), "banned a peer"); n != vod.BannedMax {
+		t.Errorf("%d lines of one session's log", n)
+	}
+}
 
 func TestHeartbeatRenewsTicketsAndBringsThePolicy(t *testing.T) {
 	h := newHouse(t, nil)

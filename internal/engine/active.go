@@ -271,7 +271,7 @@ func (e *Engine) refute(a *activePiece, b int) {
 		return
 	}
 	if p := e.peer(from); p != nil {
-		e.ban(p)
+		e.ban(p, ReasonBadData)
 	}
 }
 
@@ -337,7 +337,7 @@ next:
 	e.loseUnproven(a)
 	for _, s := range suspects[:n] {
 		if p := e.peer(s); p != nil && e.trust.Suspect(p.id) {
-			e.ban(p)
+			e.ban(p, ReasonSuspect)
 		}
 	}
 }

@@ -178,10 +178,10 @@ func (e *Engine) hashesCame(p *peer, r bt.HashRequest, payload []byte) bool {
 	switch {
 	case err == nil && i >= 0:
 		if !e.hashesTrue(&e.hashes[i], digests) {
-			e.ban(p)
+			e.ban(p, ReasonBadData)
 		}
 	case err != nil || r.Check(e.files[e.fileOfRoot(r.Root)].blocks, digests) != nil:
-		e.ban(p)
+		e.ban(p, ReasonBadData)
 	}
 	return true
 }

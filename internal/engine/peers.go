@@ -225,12 +225,13 @@ func (e *Engine) drop(p *peer, reason Reason) {
 	e.forget(p, reason)
 }
 
-// ban drops a peer that lied, for good, with all that it gave and nobody has proven.
-func (e *Engine) ban(p *peer) {
+// ban drops a peer for good, with all that it gave and nobody has proven: one that was proven a liar (ReasonBadData), or one that is
+// suspected for the second time (ReasonSuspect).
+func (e *Engine) ban(p *peer, reason Reason) {
 	e.bitten()
 	e.trust.Convict(p.id)
-	e.note(NoteBanned, Output{Peer: p.ref, Reason: ReasonBadData})
-	e.drop(p, ReasonBadData)
+	e.note(NoteBanned, Output{Peer: p.ref, Reason: reason, Data: e.keep(p.id[:])})
+	e.drop(p, reason)
 	e.disown(p.ref)
 }
 

@@ -461,3 +461,52 @@ func TestWrongBlockOfAnUrgentRangeIsRefusedBeforeThePieceIsWhole(t *testing.T) {
 		t.Error("the range was delivered")
 	}
 }
+
+// TestSuspectIsBannedAtItsSecondFailedPiece has a peer spoil pieces while nobody gives the leaves that would name it.
+func TestSuspectIsBannedAtItsSecondFailedPiece(t *testing.T) {
+	s := newStepper(t, "film 60s 20000 piece=32768", "policy peers", "connect 1 suspect", "say 1 handshake suspect", "say 1 have-all",
+		"at 3s", "choose 0", "moved 0s buffered=0s")
+	s.answerHashes()
+	s.line("say 1 unchoke")
+	failed := map[uint32]bool{}
+	var ban *engine.Output
+	for range 400 {
+		out := s.out
+		s.out = nil
+		for i := range out {
+			o := &out[i]
+			switch {
+			case o.Kind == engine.Note && o.Note == engine.NoteBanned:
+				ban = o
+			case o.Kind == engine.RequestHashes:
+				failed[o.Index] = true
+				s.give(engine.Input{Kind: engine.FetchFailed, Ref: o.Ref, Reason: 503})
+			case o.Kind == engine.FetchRange:
+				s.give(engine.Input{Kind: engine.FetchFailed, Ref: o.Ref, Reason: 503})
+			case o.Kind == engine.SendMessage && len(o.Data) == 17 && wire.ID(o.Data[4]) == wire.RequestBlock:
+				m, err := wire.Parse(o.Data[4:])
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.line(fmt.Sprintf("say 1 piece %d %d %d", m.Request.Piece, m.Request.Begin, m.Request.Length))
+				s.line(fmt.Sprintf("hash 1 piece=%d begin=%d bad", m.Request.Piece, m.Request.Begin))
+			}
+		}
+		if ban != nil {
+			break
+		}
+		s.now += second / 10
+		s.line("tick")
+	}
+	if ban == nil || ban.Reason != engine.ReasonSuspect || string(ban.Data) != string(peerID("suspect")) {
+		t.Fatalf("ban %+v after %d failed pieces", ban, len(failed))
+	}
+	if len(failed) < 2 {
+		t.Error("banned at the first strike")
+	}
+	s.out = nil
+	s.line("connect 2 suspect")
+	if _, closed := s.banned(); closed != engine.ReasonBadData {
+		t.Error("it may come back")
+	}
+}

@@ -310,7 +310,7 @@ var noteNames = map[engine.NoteKind]string{
 }
 
 var reasonNames = []string{
-	"none", "protocol", "bad-data", "wrong-swarm", "wrong-peer", "timeout", "flood", "policy", "revoked", "useless", "duplicate", "unavailable", "bad-range",
+	"none", "protocol", "bad-data", "wrong-swarm", "wrong-peer", "timeout", "flood", "policy", "revoked", "useless", "duplicate", "unavailable", "bad-range", "suspect",
 }
 
 func (s *script) describe(o engine.Output) string {

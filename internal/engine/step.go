@@ -161,7 +161,8 @@ const (
 	NoteSent
 	// NoteBadBlock: a block did not match its hash; Peer (0: an HTTP source), Piece, Begin.
 	NoteBadBlock
-	// NoteBanned: Peer, Reason.
+	// NoteBanned: Peer, Data = its peer ID, Reason: ReasonBadData where a hash proved that it lied, ReasonSuspect where it had a part in
+	// two pieces that failed.
 	NoteBanned
 	// NotePeerUp: the handshake succeeded; Peer, Data = its peer ID.
 	NotePeerUp
@@ -181,7 +182,7 @@ type Reason uint16
 const (
 	ReasonNone        Reason = iota
 	ReasonProtocol           // it broke BEP 3, 6 or 10
-	ReasonBadData            // it sent bytes that its hash refutes
+	ReasonBadData            // it sent bytes that their hash refutes, or hashes that do not lead to the root
 	ReasonWrongSwarm         // the handshake named another info hash
 	ReasonWrongPeer          // the handshake named another peer ID, or our own
 	ReasonTimeout            // it was silent for too long
@@ -192,6 +193,7 @@ const (
 	ReasonDuplicate          // a second channel to the same peer
 	ReasonUnavailable        // no source has it
 	ReasonBadRange           // the range lies outside the file
+	ReasonSuspect            // it had a part in two pieces that failed, and no leaves could be had to name who lied
 )
 
 // Flags qualify an Input or an Output.

@@ -10,6 +10,7 @@ import (
 	"essaim/internal/engine"
 	"essaim/internal/host/native"
 	"essaim/internal/vod"
+	"essaim/internal/watch"
 )
 
 // seat is what a viewer watches with.
@@ -104,7 +105,7 @@ func (n *nativeSeat) beat(ctx context.Context, s *vod.PlaySession) {
 		calling, cancel := context.WithTimeout(ctx, beatTimeout)
 		r, err := n.viewer.crowd.client.Heartbeat(calling, s.ID, n.tickets.Load().Media, vod.Heartbeat{
 			PositionMs: c.pos.Milliseconds(), OriginBytes: stats.OriginBytes, PeerBytes: stats.PeerBytes, SentBytes: stats.SentBytes,
-			Stalls: c.stalls, StalledMs: c.stalled.Milliseconds(), StartupMs: max(c.startup, 0).Milliseconds(), BadBlocks: stats.BadBlocks,
+			Stalls: c.stalls, StalledMs: c.stalled.Milliseconds(), StartupMs: max(c.startup, 0).Milliseconds(), BadBlocks: stats.BadBlocks, Banned: watch.BannedPeers(&stats),
 		})
 		cancel()
 		if err != nil { // the old tickets are accepted for a while

@@ -96,6 +96,17 @@ type Heartbeat struct {
 	StalledMs   int64 `json:"stalled_ms"`
 	StartupMs   int64 `json:"startup_ms"`
 	BadBlocks   int   `json:"bad_blocks"`
+
+	Banned []BannedPeer `json:"banned,omitempty" maxItems:"32" doc:"The peers that this session's engine has banned for good, the first 32 of them."`
+}
+
+// BannedMax bounds Heartbeat.Banned.
+const BannedMax = 32
+
+// BannedPeer is a peer that a player will not have again.
+type BannedPeer struct {
+	PeerID string `json:"peer_id" pattern:"^[0-9a-f]{40}$" doc:"Twenty bytes in hexadecimal."`
+	Proven bool   `json:"proven" doc:"A hash proved that it lied; otherwise it had a part in two pieces that failed."`
 }
 
 // HeartbeatReply brings new tickets and the policy of the moment.

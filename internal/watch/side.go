@@ -2,9 +2,11 @@ package watch
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"time"
 
+	"essaim/internal/host/native"
 	"essaim/internal/vod"
 )
 
@@ -70,7 +72,7 @@ func (v *viewer) beat(ctx context.Context) time.Duration {
 	stalls, stalled, startup := v.head.quality(now)
 	r, err := v.client.Heartbeat(ctx, v.session.ID, v.tickets.Load().Media, vod.Heartbeat{
 		PositionMs: max(pos, 0), OriginBytes: s.OriginBytes, PeerBytes: s.PeerBytes, SentBytes: s.SentBytes,
-		Stalls: stalls, StalledMs: stalled, StartupMs: startup, BadBlocks: s.BadBlocks,
+		Stalls: stalls, StalledMs: stalled, StartupMs: startup, BadBlocks: s.BadBlocks, Banned: BannedPeers(&s),
 	})
 	if err != nil {
 		if errors.Is(err, vod.ErrForbidden) || errors.Is(err, vod.ErrUnauthorized) {
@@ -81,6 +83,14 @@ func (v *viewer) beat(ctx context.Context) time.Duration {
 	v.tickets.Store(&r.Tickets)
 	v.host.SetPolicy(policy(r.Policy))
 	return beatAfter(r.Tickets.ExpiresMs)
+}
+
+// BannedPeers names those whom a host's engine has banned, as a heartbeat reports them.
+func BannedPeers(s *native.Stats) (list []vod.BannedPeer) {
+	for _, b := range s.Bans {
+		list = append(list, vod.BannedPeer{PeerID: hex.EncodeToString(b.PeerID[:]), Proven: b.Proven})
+	}
+	return list
 }
 
 func (v *viewer) written() (n int64) {

@@ -112,7 +112,7 @@ func TestLyingPeerIsBannedAndTheFilmIsRight(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, ctx, banned, "the ban")
-	if s := b.Stats(); s.BadBlocks == 0 || s.Banned != 1 {
+	if s := b.Stats(); s.BadBlocks == 0 || s.Banned != 1 || len(s.Bans) != 1 || s.Bans[0] != (Ban{PeerID: liar.PeerID(), Proven: true}) {
 		t.Errorf("%+v", s)
 	}
 }

@@ -1,6 +1,20 @@
 package native
 
-import "essaim/internal/engine"
+import (
+	"slices"
+
+	"essaim/internal/bt"
+	"essaim/internal/engine"
+)
+
+// BansMax is how many of the peers that were banned are remembered by name.
+const BansMax = 32
+
+// Ban says who was banned, and whether a hash proved that it lied; otherwise it had a part in two pieces that failed.
+type Ban struct {
+	PeerID bt.PeerID
+	Proven bool
+}
 
 // Stats counts what a host did since it was opened.
 type Stats struct {
@@ -11,6 +25,7 @@ type Stats struct {
 	WastedBytes int64 // bytes that arrived twice
 	BadBlocks   int   // blocks that did not match their hashes
 	Banned      int   // peers that were banned
+	Bans        []Ban // the first BansMax of them
 	Pieces      int   // pieces verified and stored
 	Peers       int   // peers of the moment, handshake done
 	Connections int   // RTCPeerConnections made in all
@@ -32,6 +47,9 @@ func (s *Stats) count(o *engine.Output) {
 		s.BadBlocks++
 	case engine.NoteBanned:
 		s.Banned++
+		if len(s.Bans) < BansMax && len(o.Data) == len(bt.PeerID{}) {
+			s.Bans = append(s.Bans, Ban{PeerID: bt.PeerID(o.Data), Proven: o.Reason == engine.ReasonBadData})
+		}
 	case engine.NotePeerUp:
 		s.Peers++
 	case engine.NotePeerDown:
@@ -45,5 +63,6 @@ func (s *Stats) count(o *engine.Output) {
 func (s *Stats) taken() Stats {
 	t := *s
 	t.OriginBytes = s.fetched
+	t.Bans = slices.Clone(s.Bans)
 	return t
 }

@@ -11,14 +11,14 @@ import { Fetches, type FetchOwner, type Http, type KnownHashes } from "./fetches
 import { Framer, uint32 } from "./framing";
 import { Flags, InputKind, NoteKind, OutputKind, Reason } from "./kinds.gen";
 import { Meter } from "./meter";
-import { noteOf } from "./notes";
+import { noteOf, toHex } from "./notes";
 import type { Bytes, Input, Output } from "./record";
 import { Pieces } from "./pieces";
 import type { PieceStore } from "./store";
 import type { Announce, Clock, Net, Stepper } from "./surroundings";
 import { encodeIndex, encodeTitle, placeOf, type Title } from "./title";
 import type { EngineNote, PlaybackState, Stats } from "../player/source";
-import type { PlayPolicy } from "../player/session";
+import { bannedMax, type BannedPeer, type PlayPolicy } from "../player/session";
 
 /** All that a core is made of. */
 export interface CoreParts {
@@ -104,6 +104,7 @@ export class Core implements FetchOwner {
   private readonly queue: Input[] = [];
   private readonly sentTo = new Set<number>();
   private readonly counts = { originBytes: 0, peerBytes: 0, cachedBytes: 0, sentBytes: 0, badBlocks: 0 };
+  private readonly banned: BannedPeer[] = [];
   private seeds = new Set<number>();
   private running = false;
   private ended = false;
@@ -267,7 +268,8 @@ export class Core implements FetchOwner {
   stats(): Stats {
     let peers = 0;
     for (const p of this.peers.values()) if (p.up) peers++;
-    return { ...this.counts, peers, downloadKbps: this.meter.recentKbps(this.nowMs()) };
+    const banned = this.banned.length > 0 ? { banned: [...this.banned] } : {};
+    return { ...this.counts, ...banned, peers, downloadKbps: this.meter.recentKbps(this.nowMs()) };
   }
 
   /** Resolves once no digest is under way. */
@@ -601,6 +603,7 @@ export class Core implements FetchOwner {
 
   private note(o: Output): void {
     if (o.note === NoteKind.BadBlock) this.counts.badBlocks++;
+    else if (o.note === NoteKind.Banned) this.ban(o);
     else if (o.note === NoteKind.PeerUp) this.setUp(o.peer);
     else if (o.note === NoteKind.Restored) this.counts.cachedBytes += this.seeds.has(o.piece) ? 0 : o.length;
     if (!this.parts.onNote) return;
@@ -609,6 +612,11 @@ export class Core implements FetchOwner {
     // Of what it verified itself the page has told already.
     if (note.kind === "restored" && this.seeds.has(note.piece)) return;
     this.parts.onNote(note);
+  }
+
+  private ban(o: Output): void {
+    if (this.banned.length >= bannedMax || o.data.length !== 20) return;
+    this.banned.push({ peer_id: toHex(o.data), proven: o.reason === Reason.BadData });
   }
 
   private setUp(peer: number): void {

@@ -87,6 +87,7 @@ export const Reason = {
   Duplicate: 10,
   Unavailable: 11,
   BadRange: 12,
+  Suspect: 13,
 } as const;
 
 /** Qualifiers of an input or an output; they are or-ed. */

@@ -262,6 +262,7 @@ test("a viewer that is lied to drops the liar and plays the film all the same", 
   await time.run(120, () => played !== undefined);
   expect(sha(played!)).toEqual(sha(f.files[0]!.data));
   expect(b.core.stats().badBlocks).toBeGreaterThan(0);
+  expect(b.core.stats().banned).toEqual([{ peer_id: expect.stringMatching(/^[0-9a-f]{40}$/), proven: true }]);
   expect(b.core.stats().peers).toBe(0);
   expect(b.notes.some((n) => n.kind === "banned")).toBe(true);
   a.core.close();

@@ -231,6 +231,12 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        BannedPeer: {
+            /** @description Twenty bytes in hexadecimal. */
+            peer_id: string;
+            /** @description A hash proved that it lied; otherwise it had a part in two pieces that failed. */
+            proven: boolean;
+        };
         DemoOutputBody: {
             /** @description Who signs in with one click. */
             members: string[] | null;
@@ -247,6 +253,8 @@ export interface components {
         Heartbeat: {
             /** Format: int64 */
             bad_blocks: number;
+            /** @description The peers that this session's engine has banned for good, the first 32 of them. */
+            banned?: components["schemas"]["BannedPeer"][] | null;
             /** Format: int64 */
             origin_bytes: number;
             /** Format: int64 */

@@ -447,6 +447,7 @@ export class EssaimPlayer {
       stalled_ms: stats.stalledMs,
       startup_ms: stats.startupMs,
       bad_blocks: stats.badBlocks,
+      ...(stats.banned && { banned: stats.banned }),
     };
     const reply = await this.#api.heartbeat(session.id, session.tickets.media, report, last);
     if (this.#life.signal.aborted || this.#session !== session) return;

@@ -101,6 +101,19 @@ export interface Heartbeat {
   stalled_ms: number;
   startup_ms: number;
   bad_blocks: number;
+  /** The peers that this session's engine has banned for good, the first 32 of them. */
+  banned?: BannedPeer[];
+}
+
+/** How many of them are reported. */
+export const bannedMax = 32;
+
+/** A peer that a player will not have again. */
+export interface BannedPeer {
+  /** 40 hexadecimal digits. */
+  peer_id: string;
+  /** A hash proved that it lied; otherwise it had a part in two pieces that failed. */
+  proven: boolean;
 }
 
 /** What a heartbeat brings back. */

@@ -3,7 +3,7 @@
  * against its file's v2 root: whoever implements it checks before `read` resolves.
  */
 
-import type { PlayPolicy, PlaySession, PlayTickets } from "./session";
+import type { BannedPeer, PlayPolicy, PlaySession, PlayTickets } from "./session";
 
 /** A play session's bytes, verified. One instance per play session; several reads may run at once. */
 export interface MediaSourceBytes {
@@ -61,6 +61,8 @@ export interface Stats {
   sentBytes: number;
   /** Blocks (or, without an engine, pieces) whose hash refuted them. */
   badBlocks: number;
+  /** Peers banned for good, the first 32 of them; absent where there are none. */
+  banned?: BannedPeer[];
   /** Peers connected now. */
   peers: number;
   /** Receiving rate of the last few seconds, in kbit/s. */

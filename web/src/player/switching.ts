@@ -5,7 +5,7 @@
  */
 
 import type { DirectSource } from "./direct";
-import type { PlayPolicy, PlaySession, PlayTickets } from "./session";
+import { bannedMax, type PlayPolicy, type PlaySession, type PlayTickets } from "./session";
 import {
   type EngineBytes,
   type EngineNote,
@@ -315,7 +315,9 @@ export class SwitchingSource implements MediaSourceBytes {
 }
 
 function addStats(a: Stats, b: Stats): Stats {
+  const banned = [...(a.banned ?? []), ...(b.banned ?? [])].slice(0, bannedMax);
   return {
+    ...(banned.length > 0 && { banned }),
     originBytes: a.originBytes + b.originBytes,
     peerBytes: a.peerBytes + b.peerBytes,
     cachedBytes: a.cachedBytes + b.cachedBytes,
