@@ -37,9 +37,10 @@ web/dist/index.html: web/node_modules/.ready $(WEB_SOURCES)
 	@cd web && npm run --silent build
 	@touch $@
 
+# Without inlining of our own code the module is 18 kB smaller after brotli; a block costs the engine some microseconds more.
 web/dist/engine.wasm: web/dist/index.html $(WASM_SOURCES)
 	@echo "[3/4] building the engine for browsers"
-	@GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags='-s -w' -o $@ ./internal/host/browser
+	@GOOS=js GOARCH=wasm $(GO) build -trimpath -gcflags='essaim/...=-l' -ldflags='-s -w' -o $@ ./internal/host/browser
 	@chmod 644 $@ && touch $@
 	@node scripts/brotli.mjs $@
 
