@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -21,15 +22,16 @@ import (
 
 // watchCmd is the native viewer.
 type watchCmd struct {
-	Title  string        `arg:"" help:"The title's name in addresses, for instance 'numbers'."`
-	Server string        `required:"" env:"ESSAIM_SERVER" help:"Address of the service, for instance http://127.0.0.1:8080."`
-	To     string        `required:"" type:"path" help:"File for the video track, byte for byte as published; the audio goes beside it (film.mp4, film.audio.mp4)."`
-	User   string        `env:"ESSAIM_USER" help:"Sign in under this name; the password is read from ESSAIM_PASSWORD or standard input. Not needed for open titles."`
-	Height int           `help:"Take the highest rendition of at most so many lines."`
-	Speed  float64       `help:"Watch in real time (1), or at so many times real time; as fast as it comes if absent."`
-	Share  bool          `default:"true" negatable:"" help:"Exchange pieces with other viewers while this runs; --no-share takes all from the server."`
-	Seed   time.Duration `help:"Go on serving other viewers for so long when done, for instance 10m."`
-	JSON   bool          `name:"json" help:"Print one JSON object when done."`
+	Title      string        `arg:"" help:"The title's name in addresses, for instance 'numbers'."`
+	Server     string        `required:"" env:"ESSAIM_SERVER" help:"Address of the service, for instance http://127.0.0.1:8080."`
+	To         string        `required:"" type:"path" help:"File for the video track, byte for byte as published; the audio goes beside it (film.mp4, film.audio.mp4)."`
+	User       string        `env:"ESSAIM_USER" help:"Sign in under this name; the password is read from ESSAIM_PASSWORD or standard input. Not needed for open titles."`
+	Height     int           `help:"Take the highest rendition of at most so many lines."`
+	Speed      float64       `help:"Watch in real time (1), or at so many times real time; as fast as it comes if absent."`
+	Share      bool          `default:"true" negatable:"" help:"Exchange pieces with other viewers while this runs; --no-share takes all from the server."`
+	BitTorrent string        `name:"bittorrent" default:":0" placeholder:"ADDRESS:PORT" help:"Where BitTorrent clients reach this viewer over TCP while it shares an open title (any free port); off is nowhere."`
+	Seed       time.Duration `help:"Go on serving other viewers for so long when done, for instance 10m."`
+	JSON       bool          `name:"json" help:"Print one JSON object when done."`
 }
 
 // Help says what the files hold.
@@ -59,10 +61,16 @@ func (c *watchCmd) Run() error {
 			return err
 		}
 	}
+	peers := c.BitTorrent
+	if peers == seedOff {
+		peers = ""
+	} else if _, _, err := net.SplitHostPort(peers); err != nil {
+		return fmt.Errorf("--bittorrent %q: want ADDRESS:PORT, :PORT or %s", peers, seedOff)
+	}
 	show, done := watchProgress(os.Stderr)
 	res, err := watch.Run(ctx, watch.Options{
 		Server: c.Server, Name: c.User, Password: password, Title: vod.TitleID(c.Title), To: c.To, Height: c.Height,
-		Speed: c.Speed, Share: c.Share, Seed: c.Seed, Progress: show,
+		Speed: c.Speed, Share: c.Share, Listen: peers, Seed: c.Seed, Progress: show,
 	})
 	done()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

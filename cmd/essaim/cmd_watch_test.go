@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"essaim/internal/api"
+	"essaim/internal/blob"
 	"essaim/internal/blob/mem"
 	"essaim/internal/bt"
 	"essaim/internal/bt/metainfo"
@@ -81,7 +82,7 @@ func newService(t *testing.T) *service {
 }
 
 // publish makes a film of noise: 60 s, one rendition, one audio track.
-func (s *service) publish(t *testing.T, titles vod.Publisher, blobs *mem.Store) {
+func (s *service) publish(t *testing.T, titles vod.Publisher, blobs blob.Store) {
 	t.Helper()
 	ctx := t.Context()
 	const seconds = 60

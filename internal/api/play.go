@@ -216,6 +216,9 @@ func (s *Server) begin(ctx context.Context, t *vod.Title, x *play) (*playOutput,
 		out.Body.Nodes.Trackers = []string{"/tracker"}
 		out.Body.Nodes.ICE = append(out.Body.Nodes.ICE, s.c.ICE...)
 	}
+	if t.Open && x.rehearsal == "" { // who rehearses meets nobody else
+		out.Body.Nodes.Announce = []string{announcePath}
+	}
 	return out, nil
 }
 

@@ -34,7 +34,9 @@ func TestPlayBringsAllThatAPlayerNeeds(t *testing.T) {
 		p.InfoHashV2 != film.Version.ID || p.PieceLength != 32<<10 || p.Manifest != "<MPD/>" || len(p.ID) != 32 {
 		t.Errorf("session %+v", p)
 	}
-	if !reflect.DeepEqual(p.Nodes, vod.PlayNodes{Origins: []string{"/"}, Trackers: []string{"/tracker"}, ICE: []string{"stun:127.0.0.1:3478"}}) {
+	if !reflect.DeepEqual(p.Nodes, vod.PlayNodes{
+		Origins: []string{"/"}, Trackers: []string{"/tracker"}, ICE: []string{"stun:127.0.0.1:3478"}, Announce: []string{"/announce"},
+	}) {
 		t.Errorf("nodes %+v", p.Nodes)
 	}
 	if p.Policy != (vod.PlayPolicy{P2P: true, Upload: true, LAN: true, UplinkKbps: 2000}) {

@@ -125,7 +125,7 @@ func (c *Client) play(ctx context.Context, id vod.TitleID, token string, in any)
 	if err != nil {
 		return s, wrap("play "+string(id), err)
 	}
-	for _, list := range [][]string{s.Nodes.Origins, s.Nodes.Trackers} {
+	for _, list := range [][]string{s.Nodes.Origins, s.Nodes.Trackers, s.Nodes.Announce} {
 		for i := range list {
 			if list[i], err = c.resolve(list[i]); err != nil {
 				return s, fmt.Errorf("play %s: %w", id, err)

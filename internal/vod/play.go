@@ -50,6 +50,7 @@ type PlayNodes struct {
 	Origins  []string `json:"origins" doc:"Prefixes of media/{root} and hashes/{root}."`
 	Trackers []string `json:"trackers" doc:"WebSocket addresses; empty when the title has no swarm."`
 	ICE      []string `json:"ice" doc:"STUN addresses, possibly none. One without a host, stun::3478, is on the host that answered."`
+	Announce []string `json:"announce,omitempty" doc:"HTTP addresses (BEP 3) where an open title's peers over TCP are found; only programs speak TCP."`
 }
 
 // Locate puts host, as it stands in the address of the server that answered, into the STUN addresses that have none. On a

@@ -33,9 +33,12 @@ type Options struct {
 	// "film.audio.mp4". Until a track is whole its name ends in ".part". What the swarm brought is kept in To + ".pieces" until
 	// both are whole, so that a second try continues the first.
 	To     string
-	Height int           // the highest rendition that is no higher; 0: the highest there is
-	Speed  float64       // times real time; 0: as fast as it comes
-	Share  bool          // the viewer's consent to exchange pieces with others
+	Height int     // the highest rendition that is no higher; 0: the highest there is
+	Speed  float64 // times real time; 0: as fast as it comes
+	Share  bool    // the viewer's consent to exchange pieces with others
+	// Listen is where BitTorrent clients reach this viewer over TCP, of open titles that it shares: ADDRESS:PORT, port 0 for any.
+	// Empty: nowhere, and it looks for none.
+	Listen string
 	Seed   time.Duration // goes on serving for so long when done
 	// Progress is called now and then, from one goroutine at a time. nil: nobody looks.
 	Progress func(Progress)
@@ -131,7 +134,12 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	peers, err := listenFor(&o, &s)
+	if err != nil {
+		return Result{}, errors.Join(err, store.Close())
+	}
 	v.host, err = native.Open(context.WithoutCancel(ctx), native.Config{ // Close ends it, with a goodbye to the tracker
+		Announce: s.Nodes.Announce, PeerPort: peers.port(),
 		Title: title, Indexes: binaryIndexes(indexes), Origins: s.Nodes.Origins, Trackers: s.Nodes.Trackers, ICE: s.Nodes.ICE,
 		Tickets: func() native.Tickets {
 			t := v.tickets.Load()
@@ -140,9 +148,13 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		Policy: policy(s.Policy), LAN: s.Policy.LAN, Store: store, Corrupt: o.Corrupt,
 	})
 	if err != nil {
-		return Result{}, errors.Join(err, store.Close())
+		return Result{}, errors.Join(err, store.Close(), peers.close())
 	}
+	peers.serve(ctx, v.host, &title)
 	res, err := v.run(ctx)
+	if cerr := peers.close(); err == nil {
+		err = cerr
+	}
 	if cerr := v.host.Close(); err == nil {
 		err = cerr
 	}

@@ -320,6 +320,8 @@ export interface components {
             share?: boolean;
         };
         PlayNodes: {
+            /** @description HTTP addresses (BEP 3) where an open title's peers over TCP are found; only programs speak TCP. */
+            announce?: string[] | null;
             /** @description STUN addresses, possibly none. */
             ice: string[] | null;
             /** @description Prefixes of media/{root} and hashes/{root}. */
