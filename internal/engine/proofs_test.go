@@ -510,3 +510,33 @@ func TestSuspectIsBannedAtItsSecondFailedPiece(t *testing.T) {
 		t.Error("it may come back")
 	}
 }
+
+// TestPeersThatLieInOneBlockOfAHundredAreBannedByIt has two of three neighbours spoil a block now and then, now the one, now the other,
+// in the same pieces as honest blocks of the third.
+func TestPeersThatLieInOneBlockOfAHundredAreBannedByIt(t *testing.T) {
+	w := newWorld(t, newFilm(120, 100_000, 64<<10))
+	n := 0
+	list := seeds(w, 3, func(s *viewer) {
+		if n++; n < 3 {
+			s.lieEvery = 100
+		}
+	})
+	b := w.join()
+	b.share(true)
+	for _, s := range list {
+		b.meet(s)
+	}
+	w.run(2 * second)
+	b.play()
+	w.run(140 * second)
+	b.sawAll(t)
+	for i, s := range list {
+		banned := slices.ContainsFunc(b.banned, func(ref engine.PeerRef) bool { return b.met[ref] == s.id })
+		if lies := s.lieEvery > 0 && s.sent >= s.lieEvery; banned != lies {
+			t.Errorf("neighbour %d sent %d blocks, lied: %v, banned: %v", i, s.sent, lies, banned)
+		}
+	}
+	if len(b.banned) == 0 {
+		t.Error("nobody came to lie")
+	}
+}

@@ -156,6 +156,8 @@ type viewer struct {
 	tick     engine.Instant
 
 	lie        bool
+	lieEvery   int // of the blocks that it sends, every so-manieth is wrong; 0: none
+	sent       int
 	mute       bool // accepts requests and never answers
 	choppy     bool // begins to send a block, and never ends it
 	readers    map[engine.Ref]func()
@@ -425,7 +427,8 @@ func (v *viewer) sendBlock(o engine.Output) {
 		return
 	}
 	piece := bytes.Clone(v.store[o.Piece][o.Begin : o.Begin+o.Length])
-	if v.lie {
+	v.sent++
+	if v.lie || v.lieEvery > 0 && v.sent%v.lieEvery == 0 {
 		piece[len(piece)/2] ^= 1
 	}
 	v.carry(o.Peer, len(piece)+13, func(to *viewer, theirs engine.PeerRef) {
