@@ -76,8 +76,8 @@ func newShelf() *shelf { return &shelf{pieces: map[uint32][]byte{}} }
 
 func (s *shelf) view() *view { return &view{s, map[uint32][]byte{}} }
 
-// Pieces is empty: a view is new.
-func (v *view) Pieces() []uint32 { return nil }
+// Room has no bounds: all viewers share one copy of the film.
+func (v *view) Room() (limit, ahead int64) { return 0, 0 }
 
 // Has reports whether the viewer holds a piece.
 func (v *view) Has(piece uint32) bool { return v.held[piece] != nil }

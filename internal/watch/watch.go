@@ -130,7 +130,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		}
 	}
 	pieces := o.To + ".pieces"
-	store, err := native.NewDisk(pieces, &title)
+	store, err := native.NewDisk(pieces, &title, 0)
 	if err != nil {
 		return Result{}, err
 	}

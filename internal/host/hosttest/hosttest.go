@@ -63,9 +63,10 @@ const (
 // Event is one outside event. Fields that its type does not have are zero.
 type Event struct {
 	Type      EventType
-	Title     engine.Title // open
-	Origin    string       // open: the origin's prefix
-	Ticket    string       // open: the media ticket
+	Title     engine.Title      // open
+	Origin    string            // open: the origin's prefix
+	Ticket    string            // open: the media ticket
+	Found     map[uint32][]byte // open: what the store holds from an earlier visit, by piece
 	Peer      engine.PeerRef
 	PeerID    []byte // 20 bytes, or none
 	Initiator bool

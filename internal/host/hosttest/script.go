@@ -30,6 +30,18 @@ type titleSpec struct {
 		FirstPiece uint32           `json:"first_piece"`
 		Track      engine.TrackKind `json:"track"`
 	} `json:"files"`
+	Found []struct {
+		Piece uint32 `json:"piece"`
+		Data  parts  `json:"data"`
+	} `json:"found"`
+}
+
+func (s *titleSpec) found() map[uint32][]byte {
+	m := map[uint32][]byte{}
+	for _, f := range s.Found {
+		m[f.Piece] = f.Data
+	}
+	return m
 }
 
 func (s *titleSpec) title() engine.Title {
@@ -271,6 +283,7 @@ type inputKind engine.InputKind
 
 var inputNames = map[string]engine.InputKind{
 	"TitleOpened": engine.TitleOpened, "IndexLoaded": engine.IndexLoaded, "StoreRestored": engine.StoreRestored,
+	"StoreFound": engine.StoreFound, "StoreBounded": engine.StoreBounded, "Checked": engine.Checked,
 	"RangeWanted": engine.RangeWanted, "RangeCancelled": engine.RangeCancelled, "Introduced": engine.Introduced,
 	"PeerConnected": engine.PeerConnected, "PeerClosed": engine.PeerClosed, "Revoked": engine.Revoked,
 	"MessageReceived": engine.MessageReceived, "SendQueue": engine.SendQueue, "FetchProgress": engine.FetchProgress,
@@ -312,6 +325,7 @@ var outputNames = map[string]engine.OutputKind{
 	"SendMessage": engine.SendMessage, "SendBlock": engine.SendBlock, "Discard": engine.Discard, "Hash": engine.Hash,
 	"RequestHashes": engine.RequestHashes, "Store": engine.Store, "Evict": engine.Evict, "Note": engine.Note,
 	"HashPiece": engine.HashPiece,
+	"Check":     engine.Check, "EvictFile": engine.EvictFile, "Mark": engine.Mark,
 }
 
 func (k *outputKind) UnmarshalJSON(b []byte) error {

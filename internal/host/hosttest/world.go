@@ -17,6 +17,7 @@ const queueLow = engine.SendQueueLow
 type world struct {
 	mu       sync.Mutex
 	title    engine.Title
+	found    map[uint32][]byte
 	now      engine.Instant
 	lastNow  engine.Instant
 	deadline engine.Instant
@@ -35,7 +36,7 @@ type world struct {
 
 func newWorld(s *script) *world {
 	return &world{
-		title: s.Title.title(), queued: map[engine.PeerRef]int{}, closed: map[engine.PeerRef]bool{}, reads: map[string]engine.Ref{},
+		title: s.Title.title(), found: s.Title.found(), queued: map[engine.PeerRef]int{}, closed: map[engine.PeerRef]bool{}, reads: map[string]engine.Ref{},
 		fetches: map[string]any{}, progress: map[engine.Ref]uint32{},
 	}
 }
@@ -107,7 +108,7 @@ func (w *world) events(st *stepEntry) []Event {
 	}
 	switch s.Type {
 	case EventOpen:
-		e.Title, e.Origin, e.Ticket = w.title, "https://origin.test", "ticket-1"
+		e.Title, e.Origin, e.Ticket, e.Found = w.title, "https://origin.test", "ticket-1", w.found
 	case EventClosed:
 		w.closed[s.Peer] = true
 	case EventAdvance:
@@ -137,7 +138,7 @@ func (w *world) fail(err error) {
 
 // completion reports whether the input ends the host's own work, and so may come at any place of the step.
 func completion(k engine.InputKind) bool {
-	return k == engine.Hashed || k == engine.PieceHashed || k == engine.Stored || k == engine.Evicted
+	return k == engine.Hashed || k == engine.PieceHashed || k == engine.Checked || k == engine.Stored || k == engine.Evicted
 }
 
 // Step is the scripted engine.
@@ -206,7 +207,17 @@ func (w *world) match(in *engine.Input) (entry int, pass bool) {
 		return -1, true
 	}
 	open := w.step.Event.Type == EventOpen && len(w.matched) > 0 && w.matched[0]
-	return -1, open && (in.Kind == engine.IndexLoaded || in.Kind == engine.StoreRestored || in.Kind == engine.PolicyChanged)
+	return -1, open && passes(in.Kind)
+}
+
+// passes: a host may say it within the step of `open` without being asked.
+func passes(k engine.InputKind) bool {
+	switch k {
+	case engine.IndexLoaded, engine.StoreRestored, engine.StoreFound, engine.StoreBounded, engine.PolicyChanged:
+		return true
+	default:
+		return false
+	}
 }
 
 func (w *world) fits(x *inputEntry, in *engine.Input) bool {

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"encoding/binary"
 	"math"
 
 	"essaim/internal/engine"
@@ -69,6 +70,9 @@ type core struct {
 	readRef engine.Ref
 	kept    map[uint32]*keptPiece
 	keptLen int
+	shelf   Shelf           // the store, if it is one
+	checked map[uint32]bool // found pieces whose digests the engine was told
+	limit   int64           // as it was told the engine
 
 	queue   []engine.Input // inputs that outputs led to, yet to be stepped
 	outputs []engine.Output
@@ -84,7 +88,9 @@ type readRange struct {
 }
 
 func newCore(t engine.Title, e Stepper, s Store, w outside) *core {
+	shelf, _ := s.(Shelf)
 	return &core{
+		shelf: shelf, checked: map[uint32]bool{},
 		title: t, files: newLayout(&t), engine: e, store: s, out: w,
 		peers: map[engine.PeerRef]*peer{}, fetches: map[engine.Ref]*fetch{},
 		reads: map[engine.Ref]readRange{}, kept: map[uint32]*keptPiece{},
@@ -107,13 +113,29 @@ func (c *core) open(indexes [][]byte) {
 			c.step(engine.Input{Kind: engine.IndexLoaded, File: uint32(i), Data: x})
 		}
 	}
-	if held := c.store.Pieces(); len(held) > 0 {
-		data := make([]byte, 0, 4*len(held))
-		for _, p := range held {
-			data = append(data, byte(p>>24), byte(p>>16), byte(p>>8), byte(p))
-		}
-		c.step(engine.Input{Kind: engine.StoreRestored, Data: data})
+	c.tellRoom()
+	defer c.run()
+	if c.shelf == nil {
+		return
 	}
+	if found := c.shelf.Found(); len(found) > 0 {
+		data := make([]byte, 0, 4*len(found))
+		for _, p := range found {
+			data = binary.BigEndian.AppendUint32(data, p)
+		}
+		c.then(engine.Input{Kind: engine.StoreFound, Data: data})
+	}
+}
+
+// tellRoom tells the engine how much the store may hold, and what else lies there.
+func (c *core) tellRoom() {
+	limit, ahead := c.store.Room()
+	c.limit = limit
+	in := engine.Input{Kind: engine.StoreBounded, From: limit, To: ahead}
+	if c.shelf != nil {
+		in.Data = engine.AppendShelf(nil, c.shelf.Others())
+	}
+	c.then(in)
 }
 
 // step gives the engine one input, and does all that follows from it. It is for what comes from outside only.
@@ -197,7 +219,17 @@ func (c *core) do(o *engine.Output) {
 	case engine.Store:
 		c.storePiece(o.Piece)
 	case engine.Evict:
-		c.evict(o.Piece)
+		c.lose(o.Piece)
+	case engine.Check:
+		c.check(o.Piece)
+	case engine.EvictFile:
+		if c.shelf != nil {
+			_ = c.shelf.RemoveOther(uint32(o.Ref)) // what cannot be removed is found again at the next visit
+		}
+	case engine.Mark:
+		if c.shelf != nil {
+			_ = c.shelf.Mark(o.File, o.Length, o.Index) // no more than a hint
+		}
 	case engine.Note:
 		c.note(o)
 	}
@@ -232,19 +264,22 @@ func (c *core) rangeReady(ref engine.Ref) {
 	if !ok {
 		return
 	}
-	delete(c.reads, ref)
 	data := make([]byte, r.to-r.from)
-	err := c.files.eachPiece(r.file, r.from, r.to, func(piece uint32, off, at, n int64) error {
+	if err := c.files.eachPiece(r.file, r.from, r.to, func(piece uint32, off, at, n int64) error {
 		if !c.store.Has(piece) && c.readKept(piece, data[at:at+n], off) {
 			return nil
 		}
-		if err := c.store.ReadAt(piece, data[at:at+n], off); err != nil {
-			c.then(engine.Input{Kind: engine.Evicted, Piece: piece}) // the disk lost it: never serve it again
-			return err
+		err := c.store.ReadAt(piece, data[at:at+n], off)
+		if err != nil {
+			c.lose(piece) // the disk lost it: never serve it again
 		}
-		return nil
-	})
-	c.out.answer(ref, data, err)
+		return err
+	}); err != nil { // the engine has it fetched
+		c.then(engine.Input{Kind: engine.RangeWanted, Ref: ref, File: r.file, From: r.from, To: r.to})
+		return
+	}
+	delete(c.reads, ref)
+	c.out.answer(ref, data, nil)
 }
 
 // dropPeer closes a channel of which the engine is not to hear again.

@@ -1,88 +1,130 @@
 package native
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"essaim/internal/engine"
 )
 
-// disk keeps each media file's pieces at their places in one file, named by its v2 root, and beside it the SHA-256 of
-// every piece that is whole. On opening, pieces whose bytes no longer have that digest (a crash, a worn disk) are
-// forgotten. When the disk refuses to write, what comes later is kept in a bounded memory instead.
+// disk is the cache on disk: a store whose pieces outlast the process, each media file's in a cacheFile named by its root, so
+// that a new version of a title keeps the files that did not change. What it finds counts only once the engine has verified it.
+// When the disk refuses to write, what comes later is kept in a bounded memory instead.
 type disk struct {
-	files layout
-	data  []*os.File
-	sums  []*os.File
-	held  map[uint32]bool
-	spare Store // nil: the disk is well
+	dir    string
+	files  layout
+	caches []*cacheFile
+	lock   *os.File
+	limit  int64
+	held   map[uint32]bool // verified; false: found
+	others map[uint32]string
+	shelf  []engine.Shelved
+	spare  Store // nil: the disk is well
+	used   int64
 }
 
-// spareMax bounds what is kept in memory once the disk has failed.
-const spareMax = 256 << 20
+const (
+	cacheSuffix   = ".pieces"
+	cacheFilesMax = 10_000    // other titles' files that are looked at
+	spareMax      = 256 << 20 // what is kept in memory once the disk has failed
+)
 
-// NewDisk opens a store in a folder, which is made if need be, and verifies what it holds for the title's files. Several
-// titles may share a folder; no two hosts may use one title's files at a time.
-func NewDisk(dir string, t *engine.Title) (Store, error) {
+// ErrCacheInUse says that another process has a cache folder open.
+var ErrCacheInUse = errors.New("another process uses this folder")
+
+// NewDisk opens a cache of at most limit bytes (0: no bound) in a folder, which is made if need be. Several titles may share a
+// folder, which has one host at a time: ErrCacheInUse for others.
+func NewDisk(dir string, t *engine.Title, limit int64) (Store, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+		return nil, fmt.Errorf("open cache: %w", err)
 	}
-	d := &disk{files: newLayout(t), held: map[uint32]bool{}}
-	for i := range t.Files {
-		name := filepath.Join(dir, t.Files[i].Root.String())
-		for _, x := range []struct {
-			list *[]*os.File
-			name string
-		}{{&d.data, name + ".part"}, {&d.sums, name + ".sums"}} {
-			f, err := os.OpenFile(x.name, os.O_RDWR|os.O_CREATE, 0o644)
-			if err != nil {
-				return nil, errors.Join(fmt.Errorf("open store: %w", err), d.Close())
-			}
-			*x.list = append(*x.list, f)
-		}
-		if err := d.verify(i); err != nil {
-			return nil, errors.Join(fmt.Errorf("open store: %w", err), d.Close())
-		}
+	d := &disk{dir: dir, files: newLayout(t), limit: limit, held: map[uint32]bool{}, others: map[uint32]string{}}
+	if err := d.open(t); err != nil {
+		return nil, errors.Join(fmt.Errorf("open cache: %w", err), d.Close())
 	}
 	return d, nil
 }
 
-// verify finds what a file's pieces still hold.
-func (d *disk) verify(file int) error {
-	f := &d.files.files[file]
-	buf := make([]byte, d.files.pieceLength)
-	sums, err := io.ReadAll(io.LimitReader(d.sums[file], int64(d.files.pieces(f))*sha256.Size))
+func (d *disk) open(t *engine.Title) (err error) {
+	if d.lock, err = os.OpenFile(filepath.Join(d.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+		return err
+	}
+	if err := lockFile(d.lock); err != nil {
+		return err
+	}
+	now := time.Now()
+	ours := map[string]bool{}
+	for i := range t.Files {
+		f := &t.Files[i]
+		name := f.Root.String() + cacheSuffix
+		ours[name] = true
+		c, err := openCacheFile(filepath.Join(d.dir, name), f.Size, t.PieceLength, now)
+		if err != nil {
+			return err
+		}
+		d.caches = append(d.caches, c)
+		for _, n := range c.pieces() {
+			d.held[f.FirstPiece+n] = false
+			d.used += d.files.pieceSize(f.FirstPiece + n)
+		}
+	}
+	return d.list(ours, now)
+}
+
+// list finds what else the folder holds.
+func (d *disk) list(ours map[string]bool, now time.Time) error {
+	entries, err := os.ReadDir(d.dir)
 	if err != nil {
 		return err
 	}
-	for n := uint32(0); len(sums) >= sha256.Size; n, sums = n+1, sums[sha256.Size:] {
-		want := [sha256.Size]byte(sums)
-		if want == ([sha256.Size]byte{}) {
+	for _, e := range entries {
+		if ours[e.Name()] || !strings.HasSuffix(e.Name(), cacheSuffix) || len(d.shelf) >= cacheFilesMax {
 			continue
 		}
-		piece := f.FirstPiece + n
-		b := buf[:d.files.pieceSize(piece)]
-		if _, err := d.data[file].ReadAt(b, int64(n)*d.files.pieceLength); err == nil && sha256.Sum256(b) == want {
-			d.held[piece] = true
+		name := filepath.Join(d.dir, e.Name())
+		h, size, ok := readCacheHead(name)
+		if !ok {
+			continue // not ours to touch
 		}
+		ref := uint32(len(d.shelf) + 1)
+		d.others[ref] = name
+		idle := uint32(min(max(int64(now.Sub(h.watched)/time.Second), 0), 1<<31))
+		d.shelf = append(d.shelf, engine.Shelved{Ref: ref, Members: h.members, Copies: h.copies, Idle: idle, Bytes: uint64(size)})
 	}
 	return nil
 }
 
-func (d *disk) Pieces() (list []uint32) {
-	for i := range d.files.files {
-		f := &d.files.files[i]
-		for n := range d.files.pieces(f) {
-			if d.held[f.FirstPiece+n] {
-				list = append(list, f.FirstPiece+n)
-			}
-		}
+func readCacheHead(name string) (h cacheHead, size int64, ok bool) {
+	f, err := os.Open(name)
+	if err != nil {
+		return h, 0, false
 	}
-	return list
+	defer f.Close()
+	st, err := f.Stat()
+	b := make([]byte, cacheHeadSize)
+	if err != nil || !st.Mode().IsRegular() {
+		return h, 0, false
+	}
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return h, 0, false
+	}
+	h, ok = parseCacheHead(b)
+	return h, st.Size(), ok
+}
+
+func (d *disk) Room() (limit, ahead int64) {
+	if d.spare == nil {
+		return d.limit, 0
+	}
+	limit, ahead = d.spare.Room()
+	if limit += d.used; d.limit > 0 {
+		limit = min(limit, d.limit)
+	}
+	return limit, ahead
 }
 
 func (d *disk) Has(piece uint32) bool { return d.held[piece] || d.spare != nil && d.spare.Has(piece) }
@@ -92,58 +134,118 @@ func (d *disk) Put(piece uint32, data []byte) ([]uint32, error) {
 	if !ok {
 		return nil, errNoPiece
 	}
-	if d.spare == nil {
-		// The digest goes last: a piece that is half written has none.
-		_, err := d.data[file].WriteAt(data, at)
-		if err == nil {
-			sum := sha256.Sum256(data)
-			err = d.mark(file, piece, sum)
-		}
-		if err == nil {
-			d.held[piece] = true
-			return nil, nil
-		}
-		d.spare = NewMemory(spareMax)
+	if d.spare != nil {
+		return d.spare.Put(piece, data)
 	}
+	if err := d.Delete(piece); err == nil && d.caches[file].put(uint32(at/d.files.pieceLength), data) == nil {
+		d.held[piece] = true
+		d.used += int64(len(data))
+		return nil, nil
+	}
+	d.spare = NewMemory(spareMax)
 	return d.spare.Put(piece, data)
-}
-
-func (d *disk) mark(file int, piece uint32, sum [sha256.Size]byte) error {
-	_, err := d.sums[file].WriteAt(sum[:], int64(piece-d.files.files[file].FirstPiece)*sha256.Size)
-	return err
 }
 
 func (d *disk) ReadAt(piece uint32, p []byte, off int64) error {
 	if d.spare != nil && d.spare.Has(piece) {
 		return d.spare.ReadAt(piece, p, off)
 	}
-	file, at, ok := d.files.find(piece)
-	if !ok || !d.held[piece] || off < 0 || off+int64(len(p)) > d.files.pieceSize(piece) {
+	if !d.held[piece] {
 		return errNoPiece
 	}
-	if _, err := d.data[file].ReadAt(p, at+off); err != nil {
-		delete(d.held, piece)
-		return fmt.Errorf("read piece %d: %w", piece, err)
+	return d.readAt(piece, p, off)
+}
+
+func (d *disk) readAt(piece uint32, p []byte, off int64) error {
+	file, at, ok := d.files.find(piece)
+	if !ok || off < 0 || off+int64(len(p)) > d.files.pieceSize(piece) {
+		return errNoPiece
 	}
-	return nil
+	return d.caches[file].readAt(uint32(at/d.files.pieceLength), p, off)
 }
 
 func (d *disk) Delete(piece uint32) error {
 	if d.spare != nil && d.spare.Has(piece) {
 		return d.spare.Delete(piece)
 	}
-	if !d.held[piece] {
+	if _, ok := d.held[piece]; !ok {
 		return nil
 	}
 	delete(d.held, piece)
-	file, _, _ := d.files.find(piece)
-	return d.mark(file, piece, [sha256.Size]byte{})
+	d.used -= d.files.pieceSize(piece)
+	file, at, _ := d.files.find(piece)
+	return d.caches[file].remove(uint32(at / d.files.pieceLength))
+}
+
+// Found lists what was found, in order.
+func (d *disk) Found() (list []uint32) {
+	for i := range d.files.files {
+		f := &d.files.files[i]
+		for n := range d.files.pieces(f) {
+			if verified, there := d.held[f.FirstPiece+n]; there && !verified {
+				list = append(list, f.FirstPiece+n)
+			}
+		}
+	}
+	return list
+}
+
+// Peek reads a piece that was found.
+func (d *disk) Peek(piece uint32) ([]byte, error) {
+	if verified, there := d.held[piece]; !there || verified {
+		return nil, errNoPiece
+	}
+	b := make([]byte, d.files.pieceSize(piece))
+	return b, d.readAt(piece, b, 0)
+}
+
+// Accept counts a piece that was found as verified.
+func (d *disk) Accept(piece uint32) bool {
+	_, there := d.held[piece]
+	if there {
+		d.held[piece] = true
+	}
+	return there
+}
+
+// Others lists what is kept of other files.
+func (d *disk) Others() []engine.Shelved { return d.shelf }
+
+// RemoveOther removes another file.
+func (d *disk) RemoveOther(ref uint32) error {
+	name, ok := d.others[ref]
+	if !ok {
+		return nil
+	}
+	delete(d.others, ref)
+	for i := range d.shelf {
+		if d.shelf[i].Ref == ref {
+			d.shelf = append(d.shelf[:i], d.shelf[i+1:]...)
+			break
+		}
+	}
+	return os.Remove(name)
+}
+
+// Mark writes down what a file's swarm is like.
+func (d *disk) Mark(file, members, copies uint32) error {
+	if int(file) >= len(d.caches) {
+		return nil
+	}
+	return d.caches[file].mark(members, copies)
 }
 
 func (d *disk) Close() error {
 	var errs []error
-	for _, f := range append(d.data, d.sums...) {
-		errs = append(errs, f.Close())
+	for i, c := range d.caches {
+		empty := !c.begun
+		errs = append(errs, c.close())
+		if empty {
+			_ = os.Remove(filepath.Join(d.dir, d.files.files[i].Root.String()+cacheSuffix)) // or it stays, empty
+		}
+	}
+	if d.lock != nil {
+		errs = append(errs, d.lock.Close()) // which unlocks it
 	}
 	return errors.Join(errs...)
 }

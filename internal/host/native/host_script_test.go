@@ -1,6 +1,8 @@
 package native
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,7 +31,7 @@ func (s *scripted) Do(e hosttest.Event) {
 	switch e.Type {
 	case hosttest.EventOpen:
 		s.origin, s.ticket = e.Origin, e.Ticket
-		s.core = newCore(e.Title, s.World, &scriptStore{Store: NewMemory(1 << 20), w: s.World}, s)
+		s.core = newCore(e.Title, s.World, &scriptStore{Store: NewMemory(1 << 20), w: s.World, found: e.Found}, s)
 		s.core.open(nil)
 	case hosttest.EventIntroduced:
 		c.step(engine.Input{Kind: engine.Introduced, Peer: e.Peer, Data: e.PeerID})
@@ -124,20 +126,45 @@ func (c *scriptChannel) Send(b []byte) error {
 func (c *scriptChannel) Queued() int { return c.w.Queued(c.peer) }
 func (c *scriptChannel) Close()      { c.w.Did(hosttest.Effect{Type: hosttest.EffectClosed, Peer: c.peer}) }
 
-// scriptStore tells the script what is put and taken out.
+// scriptStore tells the script what is put and taken out, and holds what the script says was found.
 type scriptStore struct {
 	Store
-	w hosttest.World
+	w     hosttest.World
+	found map[uint32][]byte
 }
 
 func (s *scriptStore) Put(piece uint32, data []byte) ([]uint32, error) {
 	s.w.Did(hosttest.Effect{Type: hosttest.EffectStored, Piece: piece, Data: data})
+	delete(s.found, piece)
 	return s.Store.Put(piece, data)
 }
 
 func (s *scriptStore) Delete(piece uint32) error {
-	if s.Has(piece) {
+	if _, found := s.found[piece]; found || s.Has(piece) {
 		s.w.Did(hosttest.Effect{Type: hosttest.EffectEvicted, Piece: piece})
 	}
+	delete(s.found, piece)
 	return s.Store.Delete(piece)
 }
+
+func (s *scriptStore) Found() []uint32 { return slices.Sorted(maps.Keys(s.found)) }
+
+func (s *scriptStore) Peek(piece uint32) ([]byte, error) {
+	if len(s.found[piece]) == 0 {
+		return nil, errNoPiece
+	}
+	return s.found[piece], nil
+}
+
+func (s *scriptStore) Accept(piece uint32) bool {
+	data, ok := s.found[piece]
+	if ok {
+		_, err := s.Put(piece, data)
+		return err == nil
+	}
+	return false
+}
+
+func (s *scriptStore) Others() []engine.Shelved          { return nil }
+func (s *scriptStore) RemoveOther(uint32) error          { return nil }
+func (s *scriptStore) Mark(uint32, uint32, uint32) error { return nil }

@@ -68,16 +68,24 @@ func (c *core) dropKept(piece, begin uint32) {
 	}
 }
 
-// storePiece moves a verified piece's kept blocks to the store. What the store puts out for it, the engine is told of. A
-// piece of which a block is missing was not verified as it stands: it is thrown away.
+// storePiece moves a verified piece's kept blocks to the store; or, when none are kept and the engine was told the digests of what
+// was found of it, counts that as stored. What the store puts out for it, the engine is told of. A piece of which a block is
+// missing was not verified as it stands: it is thrown away.
 func (c *core) storePiece(piece uint32) {
 	k := c.kept[piece]
 	size := c.files.pieceSize(piece)
 	if size == 0 {
 		return
 	}
+	checked := c.checked[piece]
+	delete(c.checked, piece)
 	if k == nil {
-		k = &keptPiece{}
+		if checked && c.shelf.Accept(piece) {
+			c.then(engine.Input{Kind: engine.Stored, Piece: piece})
+		} else {
+			c.then(engine.Input{Kind: engine.Evicted, Piece: piece})
+		}
+		return
 	}
 	data := make([]byte, size)
 	whole := int64(0)
@@ -102,11 +110,8 @@ func (c *core) storePiece(piece uint32) {
 		return
 	}
 	c.then(engine.Input{Kind: engine.Stored, Piece: piece})
-}
-
-func (c *core) evict(piece uint32) {
-	if err := c.store.Delete(piece); err == nil {
-		c.then(engine.Input{Kind: engine.Evicted, Piece: piece})
+	if limit, _ := c.store.Room(); limit != c.limit {
+		c.tellRoom()
 	}
 }
 
@@ -115,18 +120,40 @@ func (c *core) evict(piece uint32) {
 func (c *core) hashPiece(o *engine.Output) {
 	in := engine.Input{Kind: engine.PieceHashed, Ref: o.Ref, Piece: o.Piece}
 	data := make([]byte, c.files.pieceSize(o.Piece))
-	if len(data) == 0 || !c.store.Has(o.Piece) {
-		c.then(in)
-		return
-	}
-	if err := c.store.ReadAt(o.Piece, data, 0); err != nil {
-		c.then(engine.Input{Kind: engine.Evicted, Piece: o.Piece})
-		c.then(in)
-		return
-	}
-	for from := 0; from < len(data); from += bt.BlockSize {
-		sum := sha256.Sum256(data[from:min(from+bt.BlockSize, len(data))])
-		in.Data = append(in.Data, sum[:]...)
+	if len(data) > 0 && c.store.Has(o.Piece) {
+		if err := c.store.ReadAt(o.Piece, data, 0); err != nil {
+			c.lose(o.Piece)
+		} else {
+			in.Data = leavesOf(data)
+		}
 	}
 	c.then(in)
+}
+
+// lose takes a piece out of the store, whether or not the store can, and says so.
+func (c *core) lose(piece uint32) {
+	delete(c.checked, piece)
+	_ = c.store.Delete(piece) // it counts as gone; what stays on a disk that fails is digested before it counts again
+	c.then(engine.Input{Kind: engine.Evicted, Piece: piece})
+}
+
+// check digests what was found of a piece; the engine judges.
+func (c *core) check(piece uint32) {
+	in := engine.Input{Kind: engine.Checked, Piece: piece}
+	if c.shelf != nil {
+		if data, err := c.shelf.Peek(piece); err == nil {
+			in.Data = leavesOf(data)
+			c.checked[piece] = true
+		}
+	}
+	c.then(in)
+}
+
+// leavesOf is the concatenated digests of a piece's blocks.
+func leavesOf(data []byte) (leaves []byte) {
+	for ; len(data) > 0; data = data[min(bt.BlockSize, len(data)):] {
+		sum := sha256.Sum256(data[:min(bt.BlockSize, len(data))])
+		leaves = append(leaves, sum[:]...)
+	}
+	return leaves
 }

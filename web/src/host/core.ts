@@ -13,10 +13,10 @@ import { Flags, InputKind, NoteKind, OutputKind, Reason } from "./kinds.gen";
 import { Meter } from "./meter";
 import { noteOf, toHex } from "./notes";
 import type { Bytes, Input, Output } from "./record";
-import { Pieces } from "./pieces";
+import { LostPiece, Pieces } from "./pieces";
 import type { PieceStore } from "./store";
 import type { Announce, Clock, Net, Stepper } from "./surroundings";
-import { encodeIndex, encodeTitle, placeOf, type Title } from "./title";
+import { encodeIndex, encodePieces, encodeShelf, encodeTitle, type Title } from "./title";
 import type { EngineNote, PlaybackState, Stats } from "../player/source";
 import { bannedMax, type BannedPeer, type PlayPolicy } from "../player/session";
 
@@ -109,7 +109,6 @@ export class Core implements FetchOwner {
   private running = false;
   private ended = false;
   private lie = false;
-  private positionMs = 0;
   private readerNext = 1;
   private digesting = 0;
   private settled: (() => void)[] = [];
@@ -129,11 +128,10 @@ export class Core implements FetchOwner {
     this.title.files.forEach((f, file) => {
       if (f.segments.length > 0) this.give({ kind: InputKind.IndexLoaded, file, data: encodeIndex(f.segments) });
     });
-    if (seeds.length > 0) {
-      const data = new Uint8Array(4 * seeds.length);
-      seeds.forEach((piece, i) => new DataView(data.buffer).setUint32(4 * i, piece));
-      this.give({ kind: InputKind.StoreRestored, data });
-    }
+    this.tellBounds();
+    if (seeds.length > 0) this.give({ kind: InputKind.StoreRestored, data: encodePieces(seeds) });
+    const found = this.parts.store.shelf?.found() ?? [];
+    if (found.length > 0) this.give({ kind: InputKind.StoreFound, data: encodePieces(found) });
     if (policy) this.policy(policy);
   }
 
@@ -227,7 +225,6 @@ export class Core implements FetchOwner {
 
   /** Where playback is. */
   moved(s: PlaybackState): void {
-    this.positionMs = s.position_ms;
     this.give({
       kind: InputKind.PlaybackMoved,
       from: Math.floor(s.position_ms),
@@ -239,7 +236,6 @@ export class Core implements FetchOwner {
 
   /** The viewer jumped. */
   seeked(positionMs: number): void {
-    this.positionMs = positionMs;
     this.give({ kind: InputKind.Seeked, from: Math.floor(positionMs) });
   }
 
@@ -382,7 +378,16 @@ export class Core implements FetchOwner {
         this.storePiece(o.piece);
         return;
       case OutputKind.Evict:
-        if (this.pieces.evict(o.piece)) this.queue.push({ kind: InputKind.Evicted, piece: o.piece });
+        this.lose(o.piece);
+        return;
+      case OutputKind.Check:
+        this.check(o.piece);
+        return;
+      case OutputKind.EvictFile:
+        this.parts.store.shelf?.removeOther(o.ref);
+        return;
+      case OutputKind.Mark:
+        this.parts.store.shelf?.mark(o.file, o.length, o.index);
         return;
       case OutputKind.Note:
         this.note(o);
@@ -498,7 +503,13 @@ export class Core implements FetchOwner {
   }
 
   private sendBlock(o: Output): void {
-    const message = this.peers.has(o.peer) ? this.pieces.message(o.piece, o.begin, o.length) : undefined;
+    let message: Bytes | undefined;
+    try {
+      if (this.peers.has(o.peer)) message = this.pieces.message(o.piece, o.begin, o.length);
+    } catch (error) {
+      if (!(error instanceof LostPiece)) throw error;
+      this.lose(o.piece);
+    }
     if (!message) return;
     if (this.lie && o.length > 0) message[13]! ^= 1;
     this.counts.sentBytes += o.length;
@@ -555,13 +566,47 @@ export class Core implements FetchOwner {
 
   // Digests the blocks of a stored piece again, for a peer that wants their hashes.
   private hashPiece(o: Output): void {
-    const blocks = this.pieces.blocks(o.piece);
+    let blocks: Bytes[] = [];
+    try {
+      blocks = this.pieces.blocks(o.piece);
+    } catch (error) {
+      if (!(error instanceof LostPiece)) throw error;
+      this.lose(o.piece);
+    }
+    this.digestAll(blocks, (data) => this.give({ kind: InputKind.PieceHashed, ref: o.ref, piece: o.piece, data }));
+  }
+
+  private storePiece(piece: number): void {
+    const limit = this.parts.store.limit;
+    this.queue.push({ kind: this.pieces.storePiece(piece) ? InputKind.Stored : InputKind.Evicted, piece });
+    if (this.parts.store.limit !== limit) this.tellBounds();
+  }
+
+  private lose(piece: number): void {
+    this.pieces.evict(piece);
+    this.queue.push({ kind: InputKind.Evicted, piece });
+  }
+
+  private tellBounds(): void {
+    const { limit, ahead, shelf } = this.parts.store;
+    this.give({ kind: InputKind.StoreBounded, from: limit, to: ahead, data: encodeShelf(shelf?.others() ?? []) });
+  }
+
+  // What was found of a piece is digested as it lies there; the engine judges.
+  private check(piece: number): void {
+    this.digestAll(this.pieces.foundBlocks(piece), (data) => {
+      if (data.length > 0) this.pieces.setChecked(piece);
+      this.give({ kind: InputKind.Checked, piece, data });
+    });
+  }
+
+  private digestAll(blocks: Bytes[], then: (digests: Bytes) => void): void {
     this.digesting++;
     Promise.all(blocks.map((b) => this.parts.digest(b)))
       .then((digests) => {
         const data = new Uint8Array(32 * digests.length);
         digests.forEach((d, i) => data.set(d, 32 * i));
-        this.give({ kind: InputKind.PieceHashed, ref: o.ref, piece: o.piece, data });
+        then(data);
       })
       .catch((error: unknown) => this.failed(error))
       .finally(() => this.digested());
@@ -571,31 +616,19 @@ export class Core implements FetchOwner {
     if (--this.digesting === 0) for (const resolve of this.settled.splice(0)) resolve();
   }
 
-  private storePiece(piece: number): void {
-    if (!this.pieces.storePiece(piece)) {
-      this.queue.push({ kind: InputKind.Evicted, piece });
-      return;
-    }
-    this.queue.push({ kind: InputKind.Stored, piece });
-    for (const gone of this.pieces.makeRoom(this.positionMs, (p) => p === piece || this.waitedFor(p))) {
-      this.queue.push({ kind: InputKind.Evicted, piece: gone });
-    }
-  }
-
-  private waitedFor(piece: number): boolean {
-    const place = placeOf(this.title, piece);
-    if (!place) return false;
-    for (const r of this.readers.values()) {
-      if (r.file === place.file && r.from < place.from + place.size && place.from < r.to) return true;
-    }
-    return false;
-  }
-
   private answer(ref: number): void {
     const r = this.readers.get(ref);
     if (!r) return;
+    let data: Bytes;
+    try {
+      data = this.pieces.range(r.file, r.from, r.to);
+    } catch (error) {
+      if (!(error instanceof LostPiece)) throw error;
+      this.lose(error.piece); // and ask again: the engine has it fetched
+      this.queue.push({ kind: InputKind.RangeWanted, ref, file: r.file, from: r.from, to: r.to });
+      return;
+    }
     this.readers.delete(ref);
-    const data = this.pieces.range(r.file, r.from, r.to);
     const rate = this.meter.rate();
     const timeMs = rate > 0 ? data.length / rate : r.cached ? 0 : this.nowMs() - r.askedMs;
     r.resolve({ data: data.buffer, cached: r.cached, timeMs });

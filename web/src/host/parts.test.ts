@@ -1,4 +1,4 @@
-/** The host's small parts: store, pieces, hash answers, meter, outlet, descriptions, titles. */
+/** The host's small parts: hash answers, meter, outlet, descriptions, titles. */
 
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
@@ -6,10 +6,8 @@ import { makeFilm } from "../player/testing";
 import { knownHashes } from "./hashes";
 import { Meter } from "./meter";
 import { Outlet } from "./outlet";
-import { Pieces } from "./pieces";
 import type { Bytes } from "./record";
 import { isDataOnly, withoutLocalAddresses } from "./sdp";
-import { FileStore, MemoryStore, type PieceStore, type ScratchFile } from "./store";
 import { encodeTitle, newPeerId, placeOf, titleOf, toLatin1 } from "./title";
 
 const sha = (b: Uint8Array): Promise<Bytes> => Promise.resolve(new Uint8Array(createHash("sha256").update(b).digest()));
@@ -17,103 +15,6 @@ const sha = (b: Uint8Array): Promise<Bytes> => Promise.resolve(new Uint8Array(cr
 function bytes(length: number, seed: number): Bytes {
   return Uint8Array.from({ length }, (_, i) => i * 7 + seed);
 }
-
-/** A file in memory that refuses to grow past a size. */
-class FakeFile implements ScratchFile {
-  data = new Uint8Array(0);
-  closed = false;
-  constructor(readonly room: number) {}
-  read(to: Uint8Array, { at }: { at: number }): number {
-    const part = this.data.subarray(at, at + to.length);
-    to.set(part);
-    return part.length;
-  }
-  write(from: Uint8Array, { at }: { at: number }): number {
-    if (at + from.length > this.room) throw new DOMException("full", "QuotaExceededError");
-    const grown = new Uint8Array(Math.max(this.data.length, at + from.length));
-    grown.set(this.data);
-    grown.set(from, at);
-    this.data = grown;
-    return from.length;
-  }
-  truncate(size: number): void {
-    this.data = this.data.slice(0, size);
-  }
-  close(): void {
-    this.closed = true;
-  }
-}
-
-const stores: [string, () => PieceStore][] = [
-  ["memory", () => new MemoryStore(1000)],
-  ["a file", () => new FileStore(new FakeFile(1e6), 100, 1000, () => {})],
-  ["a file without room", () => new FileStore(new FakeFile(150), 100, 1000, () => {})],
-];
-
-test.each(stores)("a store in %s gives back what was put in, counts it, and knows what was used last", (_, make) => {
-  const s = make();
-  for (let piece = 0; piece < 4; piece++) s.put(piece, [bytes(60, piece), bytes(30, piece + 100)]);
-  s.put(2, [bytes(60, 50), bytes(30, 51)]);
-  expect(s.used).toBe(360);
-  for (let piece = 0; piece < 4; piece++) {
-    const to = new Uint8Array(50);
-    s.read(piece, 45, 40, to, 5);
-    expect(to.subarray(5, 20)).toEqual(bytes(60, piece).subarray(45));
-    expect(to.subarray(20, 45)).toEqual(bytes(30, piece + 100).subarray(0, 25));
-  }
-  expect(() => s.read(0, 80, 20, new Uint8Array(20), 0)).toThrow();
-  expect(() => s.read(9, 0, 1, new Uint8Array(1), 0)).toThrow();
-  s.delete(1);
-  expect(s.has(1)).toBe(false);
-  s.put(7, [bytes(90, 7)]);
-  expect([...s.pieces()].sort()).toEqual([0, 2, 3, 7]);
-  expect(s.used).toBe(360);
-  const to = new Uint8Array(90);
-  s.read(7, 0, 90, to, 0);
-  expect(to).toEqual(bytes(90, 7));
-  s.read(3, 0, 90, to, 0);
-  expect(to.subarray(0, 60)).toEqual(bytes(60, 3));
-});
-
-test("a memory store lists the longest unused first", () => {
-  const s = new MemoryStore();
-  for (const piece of [1, 2, 3]) s.put(piece, [bytes(10, piece)]);
-  s.read(1, 0, 1, new Uint8Array(1), 0);
-  expect([...s.pieces()]).toEqual([2, 3, 1]);
-});
-
-test("a file store is empty when it opens, and leaves the file empty, closed and unlocked", () => {
-  const file = new FakeFile(1e6);
-  file.data = bytes(500, 1);
-  let released = false;
-  const s = new FileStore(file, 100, 1000, () => (released = true));
-  expect(file.data).toHaveLength(0);
-  s.put(1, [bytes(90, 1)]);
-  s.close();
-  expect([file.data.length, file.closed, released]).toEqual([0, true, true]);
-});
-
-test("a file store whose disk is full holds no more in memory than a memory store", () => {
-  const s = new FileStore(new FakeFile(150), 100, 2 ** 31, () => {});
-  s.put(1, [bytes(90, 1)]);
-  expect(s.limit).toBe(2 ** 31);
-  s.put(2, [bytes(90, 2)]);
-  expect(s.limit).toBe(90 + 2 ** 28);
-});
-
-test("room is made behind the play head first, then anywhere, and never of what is pinned", () => {
-  const film = makeFilm([bytes(10 * 32768, 1)]);
-  film.session.files[0]!.segments = Array.from({ length: 10 }, (_, i) => [i * 32768, (i + 1) * 32768, i * 1000, 1000]);
-  const title = titleOf(film.session);
-  const store = new MemoryStore(3 * 32768);
-  const pieces = new Pieces(title, store);
-  for (const piece of [9, 2, 8, 0, 7]) store.put(piece, [bytes(32768, piece)]);
-  expect(pieces.makeRoom(3500, () => false)).toEqual([2, 0]);
-  store.put(6, [bytes(32768, 6)]);
-  expect(pieces.makeRoom(3500, (piece) => piece === 9)).toEqual([8]);
-  store.put(5, [bytes(32768, 5)]);
-  expect(pieces.makeRoom(3500, () => true)).toEqual([]);
-});
 
 test("hashes that came with the session answer every request within them as BEP 52 would, and no other", async () => {
   for (const pieces of [2, 5, 16, 37]) {

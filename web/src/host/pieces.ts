@@ -1,20 +1,28 @@
 /**
  * The bytes of one title: blocks on their way to becoming pieces, and the store of pieces that were verified. It must keep at
- * most one copy of a block, put into the store only what is whole, and stay within the store's bounds.
+ * most one copy of a block, and count as stored only what came whole or what the engine accepted of an earlier visit.
  */
 
 import type { Bytes } from "./record";
 import type { PieceStore } from "./store";
 import { blockSize, placeOf, type Title } from "./title";
 
-/** Says whether a piece must not be evicted now. */
-export type Pinned = (piece: number) => boolean;
+/** The store cannot give back what it holds of a piece. */
+export class LostPiece extends Error {
+  override readonly name = "LostPiece";
+  readonly piece: number;
+  constructor(piece: number, cause: unknown) {
+    super(`piece ${piece} cannot be read back`, { cause });
+    this.piece = piece;
+  }
+}
 
 /** Blocks kept and pieces stored. */
 export class Pieces {
   private readonly title: Title;
   private readonly store: PieceStore;
   private readonly kept = new Map<number, Bytes>(); // by piece * pieceLength + begin
+  private readonly checked = new Set<number>(); // found pieces whose digests the engine was told
 
   constructor(title: Title, store: PieceStore) {
     this.title = title;
@@ -44,53 +52,45 @@ export class Pieces {
     this.kept.delete(this.key(piece, begin));
   }
 
-  /** Moves a piece's kept blocks into the store; false, with those dropped and nothing stored, unless all are there. */
+  /**
+   * Moves a piece's kept blocks into the store; or, when none are kept and the engine was told the digests of what was found
+   * of it, counts that as stored. False, with the blocks dropped and nothing stored, when neither can be.
+   */
   storePiece(piece: number): boolean {
     const place = placeOf(this.title, piece);
     if (!place) return false;
     const blocks: Bytes[] = [];
-    let whole = true;
+    let kept = 0;
     for (let begin = 0; begin < place.size; begin += blockSize) {
       const block = this.kept.get(this.key(piece, begin));
       this.discard(piece, begin);
+      if (block) kept++;
       if (block?.length === Math.min(blockSize, place.size - begin)) blocks.push(block);
-      else whole = false;
     }
-    if (whole) this.store.put(piece, blocks);
-    return whole;
-  }
-
-  /** Takes a piece out of the store; false if it was not there. */
-  evict(piece: number): boolean {
-    if (!this.store.has(piece)) return false;
-    this.store.delete(piece);
+    const checked = this.checked.delete(piece);
+    if (kept === 0) return checked && (this.store.shelf?.accept(piece) ?? false);
+    if (blocks.length < Math.ceil(place.size / blockSize)) return false;
+    this.store.put(piece, blocks);
     return true;
   }
 
-  /**
-   * While the store is over its bounds: evicts the longest unused, first of what lies behind the play head, then of
-   * anything that is not pinned. Returns what went.
-   */
-  makeRoom(positionMs: number, pinned: Pinned): number[] {
-    const gone: number[] = [];
-    for (let behindOnly = true; this.store.used > this.store.limit;) {
-      let victim = -1;
-      for (const piece of this.store.pieces()) {
-        if (!pinned(piece) && (!behindOnly || this.behind(piece, positionMs))) {
-          victim = piece;
-          break;
-        }
-      }
-      if (victim >= 0) {
-        this.store.delete(victim);
-        gone.push(victim);
-      } else if (behindOnly) {
-        behindOnly = false;
-      } else {
-        break;
-      }
-    }
-    return gone;
+  /** The blocks of a piece as they were found in the store; none when they cannot be read. */
+  foundBlocks(piece: number): Bytes[] {
+    const bytes = this.store.shelf?.peek(piece);
+    const blocks: Bytes[] = [];
+    for (let at = 0; bytes && at < bytes.length; at += blockSize) blocks.push(bytes.slice(at, at + blockSize));
+    return blocks;
+  }
+
+  /** The engine is about to be told the digests of what was found of a piece. */
+  setChecked(piece: number): void {
+    this.checked.add(piece);
+  }
+
+  /** Takes a piece out of the store, verified or found. */
+  evict(piece: number): void {
+    this.checked.delete(piece);
+    this.store.delete(piece);
   }
 
   /** Whether the store holds all of bytes [from, to) of a file. */
@@ -104,7 +104,10 @@ export class Pieces {
     return true;
   }
 
-  /** Bytes [from, to) of a file, of pieces that the store holds or of which these blocks are kept. */
+  /**
+   * Bytes [from, to) of a file, of pieces that the store holds or of which these blocks are kept. Throws a LostPiece where the
+   * store cannot give one back.
+   */
   range(file: number, from: number, to: number): Bytes {
     const first = this.title.files[file]!.firstPiece;
     const length = this.title.pieceLength;
@@ -113,7 +116,7 @@ export class Pieces {
       const begin = at % length;
       const n = Math.min(length - begin, to - at);
       const piece = first + Math.floor(at / length);
-      if (this.store.has(piece)) this.store.read(piece, begin, n, data, at - from);
+      if (this.store.has(piece)) this.read(piece, begin, n, data, at - from);
       else this.readKept(piece, begin, n, data, at - from);
       at += n;
     }
@@ -131,20 +134,23 @@ export class Pieces {
     }
   }
 
-  /** The blocks of a piece, copied out of the store; none if it is not there. */
+  /** The blocks of a piece, copied out of the store; none if it is not there. Throws a LostPiece as `range` does. */
   blocks(piece: number): Bytes[] {
     const place = placeOf(this.title, piece);
     const blocks: Bytes[] = [];
     if (!place || !this.store.has(piece)) return blocks;
     for (let begin = 0; begin < place.size; begin += blockSize) {
       const block = new Uint8Array(Math.min(blockSize, place.size - begin));
-      this.store.read(piece, begin, block.length, block, 0);
+      this.read(piece, begin, block.length, block, 0);
       blocks.push(block);
     }
     return blocks;
   }
 
-  /** A piece message (BEP 3) with bytes of a stored piece, its length before it; undefined if the piece is not there. */
+  /**
+   * A piece message (BEP 3) with bytes of a stored piece, its length before it; undefined if the piece is not there. Throws a
+   * LostPiece where the store cannot give it back.
+   */
   message(piece: number, begin: number, length: number): Bytes | undefined {
     const place = placeOf(this.title, piece);
     if (!place || !this.store.has(piece)) return undefined;
@@ -156,7 +162,7 @@ export class Pieces {
     v.setUint32(9, begin);
     // What lies past the file's end is a pad (BEP 47): zeros, as the array is.
     const real = Math.min(length, place.size - begin);
-    if (real > 0) this.store.read(piece, begin, real, message, 13);
+    if (real > 0) this.read(piece, begin, real, message, 13);
     return message;
   }
 
@@ -166,12 +172,12 @@ export class Pieces {
     this.store.close();
   }
 
-  private behind(piece: number, positionMs: number): boolean {
-    const place = placeOf(this.title, piece);
-    const segments = place && this.title.files[place.file]?.segments;
-    if (!place || !segments) return false;
-    const playing = segments.find(([, , start, duration]) => start + duration > positionMs);
-    return !playing || place.from + place.size <= playing[0];
+  private read(piece: number, begin: number, length: number, to: Uint8Array, at: number): void {
+    try {
+      this.store.read(piece, begin, length, to, at);
+    } catch (error) {
+      throw new LostPiece(piece, error);
+    }
   }
 
   private key(piece: number, begin: number): number {

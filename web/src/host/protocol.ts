@@ -16,7 +16,7 @@ export interface OpenMessage {
   /** Absolute WebSocket addresses. */
   trackers: string[];
   engineUrl: string;
-  /** "memory", or the name of a folder. */
+  /** "memory", the name of a folder that lasts, or "scratch:" and the name of one that is emptied first. */
   storage: string;
   seeds: VerifiedPiece[];
   lie: boolean;

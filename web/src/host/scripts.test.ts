@@ -8,7 +8,7 @@ import type { Announce } from "./surroundings";
 import type { HttpEvents } from "./fetches";
 import { Flags, InputKind, OutputKind } from "./kinds.gen";
 import type { Bytes, Input, Output } from "./record";
-import { MemoryStore } from "./store";
+import { MemoryStore, type Shelf } from "./store";
 import { fromHex, type Title } from "./title";
 
 const folder = new URL("../../../internal/host/hosttest/scripts/", import.meta.url);
@@ -75,14 +75,27 @@ type Script = {
     info_hash_v2: string;
     peer_id: string;
     files: { size: number; root: string; first_piece: number; track: number }[];
+    found?: { piece: number; data: Part[] }[];
   };
   steps: Step[];
 };
 
 const allFlags = Object.entries(Flags).map(([name, bit]) => [name.toLowerCase(), bit] as const);
 const flagsOf = (names: string[]) => names.reduce((f, n) => f | allFlags.find(([name]) => name === n)![1], 0);
-const completions: number[] = [InputKind.Hashed, InputKind.PieceHashed, InputKind.Stored, InputKind.Evicted];
-const passing: number[] = [InputKind.IndexLoaded, InputKind.StoreRestored, InputKind.PolicyChanged];
+const completions: number[] = [
+  InputKind.Hashed,
+  InputKind.PieceHashed,
+  InputKind.Checked,
+  InputKind.Stored,
+  InputKind.Evicted,
+];
+const passing: number[] = [
+  InputKind.IndexLoaded,
+  InputKind.StoreRestored,
+  InputKind.StoreFound,
+  InputKind.StoreBounded,
+  InputKind.PolicyChanged,
+];
 
 function bytesOf(parts: Part[] = []): Bytes {
   const chunks = parts.map((p) => {
@@ -134,16 +147,31 @@ class World {
         segments: [],
       })),
     };
-    const store = new MemoryStore();
+    const store: MemoryStore & { shelf?: Shelf } = new MemoryStore();
     const put = store.put.bind(store);
     const drop = store.delete.bind(store);
+    const found = new Map((script.title.found ?? []).map(({ piece, data }) => [piece, bytesOf(data)]));
     store.put = (piece, blocks) => {
       this.did.push({ type: "stored", piece, data: new Uint8Array(Buffer.concat(blocks)) });
+      found.delete(piece);
       put(piece, blocks);
     };
     store.delete = (piece) => {
       this.did.push({ type: "evicted", piece });
+      found.delete(piece);
       drop(piece);
+    };
+    store.shelf = {
+      found: () => [...found.keys()],
+      peek: (piece) => (found.get(piece)?.length ? found.get(piece) : undefined),
+      accept: (piece) => {
+        const data = found.get(piece);
+        if (data) store.put(piece, [data]);
+        return data !== undefined;
+      },
+      others: () => [],
+      removeOther: () => undefined,
+      mark: () => undefined,
     };
     this.core = new Core({
       title,

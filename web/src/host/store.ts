@@ -1,40 +1,75 @@
 /**
- * Where verified pieces are kept: memory, or a scratch file in the origin's private file system. A store must give back
- * exactly what was put in, and never be shared: each viewer has a folder and a lock of its own. Nothing is kept from one
- * visit to the next as yet; a folder is empty when it opens.
+ * Where verified pieces are kept: what a store must do, and one in memory. A store must give back exactly what was put in,
+ * and what it keeps from one visit to the next must not count before the engine has verified it anew.
  */
 
 import type { Bytes } from "./record";
 
 /** Verified pieces by torrent-wide number. One owner; every call is synchronous, which spares the core a race with eviction. */
 export interface PieceStore {
-  /** Bytes that it may hold; past it the owner should delete. */
+  /** Bytes that it may hold in all; the engine is told, and says what is to go. It may shrink. */
   readonly limit: number;
-  /** Bytes that it holds. */
+  /** Bytes of them that may lie ahead of the play head; 0: no bound. */
+  readonly ahead: number;
+  /** Bytes that it holds of this title. */
   readonly used: number;
+  /** What it keeps from one visit to the next; absent where it keeps nothing. */
+  readonly shelf?: Shelf;
+  /** Whether it holds a piece, verified. */
   has(piece: number): boolean;
-  /** Keeps a piece, given as its blocks in order. The store owns them from now on. Keeping one twice changes nothing. */
+  /** Keeps a verified piece, given as its blocks in order, in place of whatever it found of it. The store owns them from now on. */
   put(piece: number, blocks: Bytes[]): void;
-  /** Copies `length` bytes from `begin` of a piece that it holds to `to` at `at`, and counts it as used just now. */
+  /** Copies `length` bytes from `begin` of a piece that it holds to `to` at `at`. */
   read(piece: number, begin: number, length: number, to: Uint8Array, at: number): void;
+  /** Forgets a piece, verified or found. */
   delete(piece: number): void;
-  /** The pieces held, the longest unused first. */
-  pieces(): IterableIterator<number>;
-  /** Lets everything go. */
+  /** Ends its use; what a shelf has stays there. */
   close(): void;
 }
 
-/** What a memory store holds by default: 256 MiB. */
-export const memoryLimit = 256 << 20;
+/** What a store keeps from one visit to the next. */
+export interface Shelf {
+  /** The pieces that were found and that nothing vouches for yet. */
+  found(): number[];
+  /** The bytes of such a piece as they lie there; undefined when they cannot be read. */
+  peek(piece: number): Bytes | undefined;
+  /** Counts such a piece as verified from now on; false if it is no longer there. */
+  accept(piece: number): boolean;
+  /** What is kept of other files. */
+  others(): ShelvedFile[];
+  /** Removes another file. */
+  removeOther(ref: number): void;
+  /** Writes down, beside a file's pieces, how many viewers its swarm has and how many copies of a piece they hold, in sixteenths. */
+  mark(file: number, members: number, copies: number): void;
+}
+
+/** What a shelf has of another file: `engine.Shelved`. */
+export interface ShelvedFile {
+  ref: number;
+  members: number;
+  copies: number;
+  /** Seconds since it was last watched. */
+  idle: number;
+  bytes: number;
+}
+
+/**
+ * What a store in memory holds, and of that ahead of the play head: 24 MiB last for 25 s of a film of 8 Mbit/s, and with what
+ * lies behind, the engine and the blocks on their way a viewer stays below 64 MiB beside the player's own buffers.
+ */
+export const memoryLimit = 32 << 20;
+export const memoryAhead = 24 << 20;
 
 /** A PieceStore in memory: blocks are kept as they came, without a copy. */
 export class MemoryStore implements PieceStore {
   readonly limit: number;
-  private held = new Map<number, Bytes[]>(); // in order of use
+  readonly ahead: number;
+  private held = new Map<number, Bytes[]>();
   private bytes = 0;
 
-  constructor(limit = memoryLimit) {
+  constructor(limit = memoryLimit, ahead = memoryAhead) {
     this.limit = limit;
+    this.ahead = ahead;
   }
 
   get used(): number {
@@ -54,8 +89,6 @@ export class MemoryStore implements PieceStore {
   read(piece: number, begin: number, length: number, to: Uint8Array, at: number): void {
     const blocks = this.held.get(piece);
     if (!blocks) throw new Error(`piece ${piece} is not stored`);
-    this.held.delete(piece);
-    this.held.set(piece, blocks);
     let start = 0;
     for (const b of blocks) {
       const from = Math.max(begin, start);
@@ -71,156 +104,8 @@ export class MemoryStore implements PieceStore {
     this.held.delete(piece);
   }
 
-  pieces(): IterableIterator<number> {
-    return this.held.keys();
-  }
-
   close(): void {
     this.held.clear();
     this.bytes = 0;
   }
-}
-
-/** A scratch file that can be read and written without waiting: the part of FileSystemSyncAccessHandle that is used. */
-export interface ScratchFile {
-  read(to: Uint8Array<ArrayBuffer>, options: { at: number }): number;
-  write(from: Uint8Array<ArrayBuffer>, options: { at: number }): number;
-  truncate(size: number): void;
-  close(): void;
-}
-
-/**
- * A PieceStore in a file. What the file system will not take (no room) is kept in memory instead, as much as a store in memory
- * would hold.
- */
-export class FileStore implements PieceStore {
-  limit: number;
-  private readonly file: ScratchFile;
-  private readonly slotSize: number;
-  private readonly release: () => void;
-  private slots = new Map<number, { slot: number; size: number }>(); // in order of use
-  private free: number[] = [];
-  private bytes = 0;
-  private readonly overflow = new MemoryStore();
-
-  /** Takes over an empty file. `release` is called at the end, after the file was emptied and closed. */
-  constructor(file: ScratchFile, pieceLength: number, limit: number, release: () => void) {
-    this.file = file;
-    this.slotSize = pieceLength;
-    this.limit = limit;
-    this.release = release;
-    file.truncate(0);
-  }
-
-  get used(): number {
-    return this.bytes + this.overflow.used;
-  }
-
-  has(piece: number): boolean {
-    return this.slots.has(piece) || this.overflow.has(piece);
-  }
-
-  put(piece: number, blocks: Bytes[]): void {
-    if (this.has(piece)) return;
-    const slot = this.free.pop() ?? this.slots.size;
-    let at = slot * this.slotSize;
-    try {
-      for (const b of blocks) {
-        if (this.file.write(b, { at }) !== b.length) throw new Error("short write");
-        at += b.length;
-      }
-    } catch {
-      this.free.push(slot);
-      this.limit = Math.min(this.limit, this.bytes + this.overflow.limit);
-      this.overflow.put(piece, blocks);
-      return;
-    }
-    const size = at - slot * this.slotSize;
-    this.slots.set(piece, { slot, size });
-    this.bytes += size;
-  }
-
-  read(piece: number, begin: number, length: number, to: Uint8Array, at: number): void {
-    const s = this.slots.get(piece);
-    if (!s) {
-      this.overflow.read(piece, begin, length, to, at);
-      return;
-    }
-    this.slots.delete(piece);
-    this.slots.set(piece, s);
-    if (begin + length > s.size) throw new Error(`piece ${piece} ends at ${s.size}, asked for up to ${begin + length}`);
-    const view = to.subarray(at, at + length) as Uint8Array<ArrayBuffer>;
-    if (this.file.read(view, { at: s.slot * this.slotSize + begin }) !== length) {
-      throw new Error(`piece ${piece} cannot be read back`);
-    }
-  }
-
-  delete(piece: number): void {
-    const s = this.slots.get(piece);
-    if (s) {
-      this.slots.delete(piece);
-      this.free.push(s.slot);
-      this.bytes -= s.size;
-    }
-    this.overflow.delete(piece);
-  }
-
-  *pieces(): IterableIterator<number> {
-    yield* this.overflow.pieces();
-    yield* this.slots.keys();
-  }
-
-  close(): void {
-    this.slots.clear();
-    this.overflow.close();
-    this.file.truncate(0);
-    this.file.close();
-    this.release();
-  }
-}
-
-/** What a file store holds at most, in bytes; less where the browser grants less. */
-const fileLimit = 2 ** 31;
-
-/**
- * Opens the folder of that name in the origin's private file system, in a worker. Undefined where there is none, where
- * another tab or viewer holds the folder, or where it cannot be opened: memory then does.
- */
-export async function openFolder(folder: string, pieceLength: number): Promise<PieceStore | undefined> {
-  try {
-    const release = await lock(`essaim:${folder}`);
-    if (!release) return undefined;
-    try {
-      const root = await navigator.storage.getDirectory();
-      const top = await root.getDirectoryHandle("essaim", { create: true });
-      const dir = await top.getDirectoryHandle(encodeURIComponent(folder), { create: true });
-      const handle = await dir.getFileHandle("scratch", { create: true });
-      const { quota = 0, usage = 0 } = await navigator.storage.estimate();
-      // Known to TypeScript in workers only.
-      const sync = handle as unknown as { createSyncAccessHandle(): Promise<ScratchFile> };
-      const limit = Math.min(fileLimit, Math.floor((quota - usage) / 2));
-      if (limit < memoryLimit) throw new Error("less room than in memory");
-      return new FileStore(await sync.createSyncAccessHandle(), pieceLength, limit, release);
-    } catch (error) {
-      release();
-      throw error;
-    }
-  } catch {
-    return undefined;
-  }
-}
-
-// Takes the lock if nobody has it, and returns what gives it back.
-function lock(name: string): Promise<(() => void) | undefined> {
-  return new Promise((resolve, reject) => {
-    navigator.locks
-      .request(name, { ifAvailable: true }, (held) => {
-        if (!held) {
-          resolve(undefined);
-          return undefined;
-        }
-        return new Promise<void>((release) => resolve(release));
-      })
-      .catch(reject);
-  });
 }

@@ -5,6 +5,7 @@
 
 import type { PlaySession, PlaySegment } from "../player/session";
 import type { Bytes } from "./record";
+import type { ShelvedFile } from "./store";
 
 /** The unit of requests and the leaf of the hash tree, in bytes (BEP 3, BEP 52). */
 export const blockSize = 16 << 10;
@@ -107,6 +108,25 @@ export function encodeIndex(segments: readonly PlaySegment[]): Bytes {
     v.setBigUint64(24 * i + 8, BigInt(to));
     v.setUint32(24 * i + 16, start);
     v.setUint32(24 * i + 20, duration);
+  });
+  return b;
+}
+
+/** The form that StoreRestored and StoreFound carry. */
+export function encodePieces(pieces: readonly number[]): Bytes {
+  const b = new Uint8Array(4 * pieces.length);
+  const v = new DataView(b.buffer);
+  pieces.forEach((piece, i) => v.setUint32(4 * i, piece));
+  return b;
+}
+
+/** The form that StoreBounded carries (Go: `engine.AppendShelf`). */
+export function encodeShelf(files: readonly ShelvedFile[]): Bytes {
+  const b = new Uint8Array(24 * files.length);
+  const v = new DataView(b.buffer);
+  files.forEach(({ ref, members, copies, idle, bytes }, i) => {
+    [ref, members, copies, idle].forEach((n, k) => v.setUint32(24 * i + 4 * k, n));
+    v.setBigUint64(24 * i + 16, BigInt(bytes));
   });
   return b;
 }

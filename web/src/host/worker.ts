@@ -12,7 +12,8 @@ import { toHex } from "./notes";
 import type { FromWorker, OpenMessage, ToWorker } from "./protocol";
 import type { Bytes } from "./record";
 import { Signalling } from "./signalling";
-import { MemoryStore, openFolder, type PieceStore } from "./store";
+import { storeFor } from "./cache";
+import type { PieceStore } from "./store";
 import { titleOf, type Title } from "./title";
 import { Tracker } from "./tracker";
 import type { PlayPolicy } from "../player/session";
@@ -81,9 +82,14 @@ class Session {
 
   static async open(m: OpenMessage): Promise<Session> {
     const title = titleOf(m.session);
-    const folder = m.storage === "memory" ? undefined : openFolder(m.storage, title.pieceLength);
-    const engine = await WasmEngine.start(await loadModule(m.engineUrl), (error) => fail(error));
-    return new Session(m, title, engine, (await folder) ?? new MemoryStore());
+    const store = storeFor(m.storage, title);
+    try {
+      const engine = await WasmEngine.start(await loadModule(m.engineUrl), (error) => fail(error));
+      return new Session(m, title, engine, await store);
+    } catch (error) {
+      (await store).close(); // so that another tab may have it
+      throw error;
+    }
   }
 
   private constructor(m: OpenMessage, title: Title, engine: WasmEngine, store: PieceStore) {

@@ -132,9 +132,14 @@ export class DirectSource implements MediaSourceBytes {
   close(): Promise<void> {
     this.#closing.abort(sourceError("closed"));
     for (const pending of [...this.#pending.values()]) this.#drop(pending.run, sourceError("closed"));
+    this.release();
+    return Promise.resolve();
+  }
+
+  /** Lets go of the pieces that are held: somebody else has them now. */
+  release(): void {
     this.#cache.clear();
     this.#cacheBytes = 0;
-    return Promise.resolve();
   }
 
   /** Copies of the pieces that are held verified, to seed an engine with. */

@@ -23,7 +23,7 @@ export interface PlayerOptions {
   /** The viewer's consent to give bytes to other viewers. Unanswered is no, unless the server presumes a yes (a demonstration). */
   share?: boolean;
   api?: Api;
-  /** Where the engine keeps pieces: "memory", or a folder's name. */
+  /** Where the engine keeps pieces: "memory"; a folder's name; or "scratch:" and the name of a folder that is emptied first. */
   storage?: string;
   /** Gets the engine's opener; by default `web/src/host`. */
   loadEngine?: () => Promise<OpenEngine>;

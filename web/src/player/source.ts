@@ -133,7 +133,10 @@ export interface EngineOptions {
   onForbidden?(): void;
   /** Pieces that the page has verified already; read once, while the engine opens. */
   seed: Iterable<VerifiedPiece>;
-  /** Where pieces are kept: in memory, or in a folder of this name in the browser's private file system. */
+  /**
+   * Where pieces are kept: "memory"; the name of a folder of the browser's private file system, where they stay for later visits;
+   * or "scratch:" and the name of a folder that is emptied first.
+   */
   storage: string;
   /** For demonstrations: send one wrong bit to the peers. */
   debugLie?: boolean;

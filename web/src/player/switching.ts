@@ -21,7 +21,7 @@ import {
 export interface SwitchingOptions {
   /** Gets the engine's opener; rejects where it cannot be had. By default a dynamic import of `web/src/host`. */
   load?: () => Promise<OpenEngine>;
-  /** Where the engine keeps pieces: "memory", or the name of a folder of the browser's private file system. */
+  /** Where the engine keeps pieces: see `EngineOptions`. "memory" by default. */
   storage?: string;
   /** Hears the engine's notes. */
   onNote?(note: EngineNote): void;
@@ -128,6 +128,7 @@ export class SwitchingSource implements MediaSourceBytes {
       }
       this.#engine = engine;
       this.#engineState = "open";
+      this.#direct.release(); // the engine has copies
       engine.policy(this.#policy);
       engine.tickets(this.#tickets);
       for (const file of this.#renditions) engine.rendition(file);

@@ -4,7 +4,8 @@
  *
  *   viewer.html?n=1&title=essaim-demo&autoplay=1&muted=1&at=0
  *
- * `at` is where to begin, in milliseconds of film: a viewer that is loaded anew goes on where it stood.
+ * `at` is where to begin, in milliseconds of film: a viewer that is loaded anew goes on where it stood. `cache=1` keeps what
+ * was watched for the next visit.
  *
  * What it tells the window that holds it, and what that may tell it, stands in `room/messages.ts`.
  */
@@ -58,7 +59,9 @@ video.addEventListener("volumechange", showSound);
 showSound();
 
 // All viewers of the room watch the same rendition: it shows sharing, and small frames would split so small an audience.
-const player = new EssaimPlayer({ video, title, share: true, storage: `viewer-${n}`, steady: true, record: true });
+// Each begins with nothing, so that the room shows the same every time; with cache=1 it keeps what it watched.
+const storage = query.get("cache") === "1" ? `viewer-${n}` : `scratch:viewer-${n}`;
+const player = new EssaimPlayer({ video, title, share: true, storage, steady: true, record: true });
 let lying = false;
 
 player.events.on("note", ({ kind, ...note }) => tell({ ...note, essaim: "note", n, note: kind }));
