@@ -133,7 +133,7 @@ func (e *Engine) abandon() {
 		}
 		for b := range a.blocks {
 			if a.blocks[b].state == blockKept {
-				e.emit(Output{Kind: Discard, Piece: a.piece, Begin: uint32(b) * e.unit})
+				e.order(Discard, a.piece, uint32(b) * e.unit)
 			}
 		}
 		e.dropActive(a.piece)
@@ -150,14 +150,14 @@ func (e *Engine) hashed(in *Input) {
 	b := in.Begin / e.unit
 	if a == nil || e.stock.status[in.Piece] != pieceLacked || int(b) >= len(a.blocks) || a.blocks[b].state == blockKept {
 		if a == nil {
-			e.emit(Output{Kind: Discard, Piece: in.Piece, Begin: in.Begin}) // it came too late to be of use
+			e.order(Discard, in.Piece, in.Begin) // it came too late to be of use
 		}
 		return
 	}
 	if in.Peer != 0 && e.peer(in.Peer) == nil {
 		// Its sender was dropped while it was being digested. A liar's bytes are not worth a second look.
 		e.unhash(a, int(b))
-		e.emit(Output{Kind: Discard, Piece: in.Piece, Begin: in.Begin})
+		e.order(Discard, in.Piece, in.Begin)
 		return
 	}
 	f, n := e.locate(in.Piece)
@@ -245,7 +245,7 @@ func (e *Engine) verify(a *activePiece) {
 	}
 	if root == want {
 		e.setStatus(a.piece, pieceStoring)
-		e.emit(Output{Kind: Store, Piece: a.piece})
+		e.order(Store, a.piece, 0)
 		return
 	}
 	if len(a.blocks) == 1 && f.width() == 1 {
@@ -282,7 +282,7 @@ func (e *Engine) lose(a *activePiece, b int) {
 	}
 	a.blocks[b].state = blockLacked
 	a.kept--
-	e.emit(Output{Kind: Discard, Piece: a.piece, Begin: uint32(b) * e.unit})
+	e.order(Discard, a.piece, uint32(b) * e.unit)
 	e.stale = true
 }
 

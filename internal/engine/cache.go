@@ -177,7 +177,7 @@ func (e *Engine) sweepOn() {
 func (e *Engine) beginCheck(piece uint32) {
 	e.setStatus(piece, pieceChecking)
 	e.cache.checks = append(e.cache.checks, checking{piece: piece, at: e.now})
-	e.emit(Output{Kind: Check, Piece: piece})
+	e.order(Check, piece, 0)
 }
 
 // giveUpFound makes a found piece lacked: it is fetched like any other, and written over what was found.
@@ -211,13 +211,13 @@ func (e *Engine) checked(in *Input) {
 	switch e.stock.status[in.Piece] {
 	case pieceLacked: // it took long, and is being fetched
 		if !good {
-			e.emit(Output{Kind: Evict, Piece: in.Piece})
+			e.order(Evict, in.Piece, 0)
 			return
 		}
 	case pieceChecking:
 		if !good {
 			e.setStatus(in.Piece, pieceLeaving)
-			e.emit(Output{Kind: Evict, Piece: in.Piece})
+			e.order(Evict, in.Piece, 0)
 			return
 		}
 	default:
@@ -225,7 +225,7 @@ func (e *Engine) checked(in *Input) {
 	}
 	e.discardKept(in.Piece)
 	e.setStatus(in.Piece, pieceAccepted)
-	e.emit(Output{Kind: Store, Piece: in.Piece})
+	e.order(Store, in.Piece, 0)
 }
 
 // matches folds a piece's leaves and compares them with its proven hash.
@@ -299,7 +299,7 @@ func (e *Engine) makeRoom() {
 			piece := list[at].piece
 			at++
 			used -= int64(e.pieceBytes(piece))
-			e.emit(Output{Kind: Evict, Piece: piece})
+			e.order(Evict, piece, 0)
 			e.unhold(piece, pieceLeaving)
 		default:
 			if used > c.limit && n < victims {

@@ -123,7 +123,7 @@ func (e *Engine) pieceHashed(in *Input) {
 	piece := f.FirstPiece + uint32(job.next)
 	whole := e.matches(piece, in.Data)
 	if !whole && len(in.Data) > 0 && e.stock.status[piece] == pieceStored {
-		e.emit(Output{Kind: Evict, Piece: piece})
+		e.order(Evict, piece, 0)
 		e.unhold(piece, pieceLeaving)
 	}
 	p := e.peer(job.peer)
