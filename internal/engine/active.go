@@ -133,7 +133,7 @@ func (e *Engine) abandon() {
 		}
 		for b := range a.blocks {
 			if a.blocks[b].state == blockKept {
-				e.order(Discard, a.piece, uint32(b) * e.unit)
+				e.order(Discard, a.piece, uint32(b)*e.unit)
 			}
 		}
 		e.dropActive(a.piece)
@@ -282,7 +282,7 @@ func (e *Engine) lose(a *activePiece, b int) {
 	}
 	a.blocks[b].state = blockLacked
 	a.kept--
-	e.order(Discard, a.piece, uint32(b) * e.unit)
+	e.order(Discard, a.piece, uint32(b)*e.unit)
 	e.stale = true
 }
 

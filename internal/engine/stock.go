@@ -156,7 +156,7 @@ func (e *Engine) discardKept(piece uint32) {
 	if a := e.findActive(piece); a != nil && e.stock.status[piece] == pieceLacked {
 		for b := range a.blocks {
 			if a.blocks[b].state == blockKept {
-				e.order(Discard, piece, uint32(b) * e.unit)
+				e.order(Discard, piece, uint32(b)*e.unit)
 			}
 		}
 	}
