@@ -359,9 +359,6 @@ func (e *Engine) announce() {
 	e.emit(Output{Kind: Announce, Flags: flags, From: e.picker.PositionMs(int64(e.now)), File: e.rendition, Length: uint32(max(neighboursGoal-len(e.peers), 0))})
 }
 
-// emit is kept out of line: copied to each of its callers it weighs 7 kB in every viewer's download.
-//
-//go:noinline
 func (e *Engine) emit(o Output) { e.out = append(e.out, o) }
 
 // order emits what is to be done with a piece, or with its block at begin.

@@ -76,6 +76,9 @@ func newShelf() *shelf { return &shelf{pieces: map[uint32][]byte{}} }
 
 func (s *shelf) view() *view { return &view{s, map[uint32][]byte{}} }
 
+// Pieces is empty: a view is new.
+func (v *view) Pieces() []uint32 { return nil }
+
 // Room has no bounds: all viewers share one copy of the film.
 func (v *view) Room() (limit, ahead int64) { return 0, 0 }
 

@@ -114,17 +114,24 @@ func (c *core) open(indexes [][]byte) {
 		}
 	}
 	c.tellRoom()
-	defer c.run()
-	if c.shelf == nil {
-		return
+	if held := c.store.Pieces(); len(held) > 0 {
+		c.then(engine.Input{Kind: engine.StoreRestored, Data: pieceList(held)})
 	}
-	if found := c.shelf.Found(); len(found) > 0 {
-		data := make([]byte, 0, 4*len(found))
-		for _, p := range found {
-			data = binary.BigEndian.AppendUint32(data, p)
+	if c.shelf != nil {
+		if found := c.shelf.Found(); len(found) > 0 {
+			c.then(engine.Input{Kind: engine.StoreFound, Data: pieceList(found)})
 		}
-		c.then(engine.Input{Kind: engine.StoreFound, Data: data})
 	}
+	c.run()
+}
+
+// pieceList is the form that StoreRestored and StoreFound carry.
+func pieceList(pieces []uint32) []byte {
+	data := make([]byte, 0, 4*len(pieces))
+	for _, p := range pieces {
+		data = binary.BigEndian.AppendUint32(data, p)
+	}
+	return data
 }
 
 // tellRoom tells the engine how much the store may hold, and what else lies there.

@@ -116,6 +116,9 @@ func readCacheHead(name string) (h cacheHead, size int64, ok bool) {
 	return h, st.Size(), ok
 }
 
+// Pieces implements Store: the cache vouches for nothing.
+func (d *disk) Pieces() []uint32 { return nil }
+
 func (d *disk) Room() (limit, ahead int64) {
 	if d.spare == nil {
 		return d.limit, 0

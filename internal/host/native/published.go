@@ -47,6 +47,9 @@ func (s *published) Pieces() (list []uint32) {
 	return list
 }
 
+// Room implements Store: there are no bounds to a store that takes nothing.
+func (s *published) Room() (limit, ahead int64) { return 0, 0 }
+
 // Has implements Store.
 func (s *published) Has(piece uint32) bool {
 	_, _, ok := s.files.find(piece)

@@ -9,6 +9,8 @@ import (
 
 // Store keeps verified pieces. It is used by one goroutine, and what Put was given is not changed afterwards.
 type Store interface {
+	// Pieces lists what it held when it was opened and vouches for by itself, in order. What it does not vouch for a Shelf lists.
+	Pieces() []uint32
 	// Room is how many bytes it may hold, and how many of them ahead of the play head (0: no bound). The engine is told, and says
 	// what is to go. It may shrink.
 	Room() (limit, ahead int64)
@@ -60,6 +62,8 @@ type memoryPiece struct {
 func NewMemory(max int64) Store {
 	return &memory{max: max, pieces: map[uint32]*list.Element{}}
 }
+
+func (m *memory) Pieces() []uint32 { return nil } // it is new
 
 // Room leaves a quarter for what lies behind the play head.
 func (m *memory) Room() (limit, ahead int64) { return m.max, m.max / 4 * 3 }
