@@ -10,7 +10,6 @@ const (
 	peersMax        = 24
 	pipelineMin     = 4         // requests, of blocks of bt.BlockSize
 	pipelineMax     = 64        // the same
-	pipelineLeast   = 2         // requests, however long a block is, so that none waits for the path
 	pipelineTimeUs  = 1_000_000 // a pipeline holds about a second of the peer's rate
 	rateUnknown     = 256 << 10 // bytes per second assumed of a peer that has not sent yet
 	handshakeLimit  = 15_000_000
@@ -124,7 +123,7 @@ func (p *peer) room(now Instant) int {
 	}
 	least, most := int64(pipelineMin), int64(pipelineMax)
 	if p.unit > bt.BlockSize {
-		least, most = max(least*bt.BlockSize/int64(p.unit), pipelineLeast), max(most*bt.BlockSize/int64(p.unit), pipelineLeast)
+		least, most = max(least*bt.BlockSize/int64(p.unit), 1), max(most*bt.BlockSize/int64(p.unit), 1) // as many bytes
 	}
 	limit := least + p.rate.Rate(int64(now))*pipelineTimeUs/1_000_000/int64(p.unit)
 	if p.snubs > 0 {
