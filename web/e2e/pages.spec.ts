@@ -93,6 +93,8 @@ for (const { name, width, height } of sizes) {
       await expect(page).toHaveURL(new RegExp(`/title/${film}$`));
       await expect(page.getByRole("heading", { level: 1, name: title! })).toBeVisible();
       await expect(page.getByRole("link", { name: "Torrent file" })).toBeVisible();
+      const magnet = page.getByRole("link", { name: "Magnet link" });
+      await expect(magnet).toHaveAttribute("href", /^magnet:\?xt=urn:btih:[0-9a-f]{40}&xt=urn:btmh:1220[0-9a-f]{64}&/);
       await noSidewaysScroll(page);
       await page.screenshot({ path: `test-results/title-${name}.png`, fullPage: true });
     });
@@ -202,6 +204,9 @@ test.describe("in a French browser", () => {
   test("the pages are French at once", async ({ page }) => {
     await page.goto("/sign-in");
     await expect(page.getByRole("heading", { name: "Ceci est une démonstration" })).toBeVisible();
+    await page.goto(`/title/${film}`);
+    await expect(page.getByRole("link", { name: "Fichier torrent" })).toBeVisible();
+    await expect(page.getByRole("link", { name: "Lien magnet" })).toBeVisible();
   });
 });
 
