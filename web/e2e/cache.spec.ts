@@ -1,0 +1,194 @@
+/**
+ * The cache in a real Chromium with a profile on disk: a second visit takes next to nothing from the origin; a browser that is
+ * killed in the middle of a write, and whose files are then cut and spoilt, plays the film's own bytes and nothing else; of two
+ * tabs one owns the cache. What the origin sent is the origin's own count.
+ */
+
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type BrowserContext, chromium, expect, type Page, test } from "@playwright/test";
+import type { DeliveredRange, PlayerStats } from "../src/player";
+import type { PlaySession } from "../src/player/session";
+import { dataFolder, filmFolder, run, type Service, startDemo, traffic } from "./service";
+
+const seconds = 64;
+const title = "cache";
+
+let service: Service;
+let profile: string;
+
+test.describe.configure({ mode: "serial", timeout: 240_000 });
+
+test.beforeAll(async () => {
+  const data = dataFolder();
+  const clip = join(data, "clip.mp4");
+  const inputs = ["video-720p.mp4", "audio.mp4"].flatMap((name) => ["-i", join(filmFolder, name)]);
+  execFileSync("ffmpeg", ["-v", "error", "-y", ...inputs, "-t", String(seconds), "-c", "copy", clip]);
+  run(["ingest", clip, "--title", "Cache", "--id", title, "--open", "--data", data, "--json"]);
+  service = await startDemo(data);
+});
+
+test.beforeEach(() => {
+  profile = mkdtempSync(join(tmpdir(), "essaim-profile-"));
+});
+
+test.afterEach(() => rmSync(profile, { recursive: true, force: true, maxRetries: 5 }));
+
+test.afterAll(async () => {
+  await service.stop();
+});
+
+/** A browser with its profile on disk: as at home, and not as in a test's context, whose storage is memory. */
+function browse(): Promise<BrowserContext> {
+  const { executablePath, args } = test.info().project.use.launchOptions ?? {};
+  return chromium.launchPersistentContext(profile, { executablePath, args, viewport: { width: 640, height: 360 } });
+}
+
+async function openViewer(context: BrowserContext, n = 1): Promise<Page> {
+  const page = await context.newPage();
+  await page.goto(`${service.url}/room/viewer?n=${n}&title=${title}&cache=1`);
+  return page;
+}
+
+const stats = (page: Page): Promise<PlayerStats> => page.evaluate(() => window.essaimDebug!.stats());
+const sessionOf = (page: Page): Promise<PlaySession> => page.evaluate(() => window.essaimDebug!.session()!);
+
+async function byTheEngine(page: Page): Promise<void> {
+  await page.waitForFunction(() => window.essaimDebug?.stats().via === "engine", undefined, { timeout: 30_000 });
+}
+
+/** Plays on at four times the film's rate. */
+async function hurry(page: Page): Promise<void> {
+  await byTheEngine(page);
+  await page.evaluate(() => (document.querySelector("video")!.playbackRate = 4));
+}
+
+async function playsPast(page: Page, second: number): Promise<void> {
+  await page.waitForFunction((at) => document.querySelector("video")!.currentTime >= at, second, { timeout: 120_000 });
+}
+
+async function playsToTheEnd(page: Page): Promise<void> {
+  await page.waitForFunction(() => document.querySelector("video")!.ended, undefined, { timeout: 120_000 });
+}
+
+/** Every range that the player was given is the film's own. */
+async function sawTheFilm(page: Page): Promise<void> {
+  const session = await sessionOf(page);
+  await page.waitForFunction(() => window.essaimDebug!.delivered().every((range) => range.sha256 !== ""));
+  const delivered: DeliveredRange[] = await page.evaluate(() => window.essaimDebug!.delivered());
+  expect(delivered.length).toBeGreaterThan(4);
+  for (const { file, from, to, sha256 } of delivered) {
+    const bytes = readFileSync(join(service.data, "objects", "objects", "media~", session.files[file]!.root));
+    expect(createHash("sha256").update(bytes.subarray(from, to)).digest("hex")).toBe(sha256);
+  }
+}
+
+const filmBytes = (session: PlaySession) => session.files.reduce((sum, file) => sum + file.size, 0);
+
+async function fromOrigin(page: Page): Promise<number> {
+  const session = await sessionOf(page);
+  return ((await traffic(service)).sessions[session.id] ?? 0) / filmBytes(session);
+}
+
+/** The processes that have the profile open: the browser is the one whose lock the profile holds. */
+function browserPid(): number {
+  return Number(readlinkSync(join(profile, "SingletonLock")).split("-").at(-1));
+}
+
+/** The files of the origin's private file system, wherever the browser keeps them. */
+function cacheFiles(folder = profile): string[] {
+  return readdirSync(folder, { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile() && entry.parentPath.includes("File System"))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => readFileSync(path).subarray(0, 6).toString("latin1") === "essaim");
+}
+
+test("the second visit plays from what the first one left, and asks nothing", async () => {
+  const context = await browse();
+  const page = await openViewer(context);
+  await hurry(page);
+  await playsToTheEnd(page);
+  await sawTheFilm(page);
+  const first = await fromOrigin(page);
+  await page.reload();
+  await hurry(page);
+  await playsToTheEnd(page);
+  await sawTheFilm(page);
+  const second = await fromOrigin(page);
+  const { cachedBytes, stalls } = await stats(page);
+  const share = cachedBytes / filmBytes(await sessionOf(page));
+  console.log(
+    `from the origin: ${(100 * first).toFixed(1)} % of the film on the first visit, ${(100 * second).toFixed(1)} % on the second, ` +
+      `which had ${(100 * share).toFixed(1)} % in its cache`,
+  );
+  expect(first).toBeGreaterThan(0.9);
+  // What the page fetches by itself before the engine is there: the film's first seconds.
+  expect(second).toBeLessThan(0.2);
+  expect(share).toBeGreaterThan(0.8);
+  expect(stalls).toBe(0);
+  expect(await page.evaluate(() => navigator.storage.persisted()), "storage was made persistent").toBe(false);
+  await context.close();
+});
+
+test("a browser that is killed while it writes, and whose cache is spoilt, delivers nothing wrong", async () => {
+  const context = await browse();
+  const page = await openViewer(context);
+  await hurry(page);
+  await playsPast(page, 30);
+  const gone = new Promise((resolve) => context.once("close", resolve));
+  process.kill(browserPid(), "SIGKILL");
+  await gone;
+  const files = cacheFiles();
+  expect(files.length).toBeGreaterThan(0);
+  const largest = files.sort((a, b) => statSync(b).size - statSync(a).size)[0]!;
+  truncateSync(largest, statSync(largest).size - 50_000);
+  const bytes = readFileSync(largest);
+  for (let at = 300_000; at < bytes.length; at += 200_000) bytes[at]! ^= 1;
+  writeFileSync(largest, bytes);
+
+  const again = await browse();
+  const later = await openViewer(again);
+  await hurry(later);
+  await playsToTheEnd(later);
+  await sawTheFilm(later);
+  const { cachedBytes, badBlocks, via } = await stats(later);
+  console.log(
+    `${(cachedBytes / 1e6).toFixed(1)} MB of what was left were right; ${((await fromOrigin(later)) * 100).toFixed(0)} % came anew`,
+  );
+  expect(cachedBytes).toBeGreaterThan(0);
+  expect(badBlocks).toBe(0); // nobody but the disk was at fault
+  expect(via).toBe("engine");
+  await again.close();
+});
+
+test("of two tabs one owns the cache, and the other keeps to memory", async () => {
+  const context = await browse();
+  const owner = await openViewer(context);
+  await byTheEngine(owner);
+  const guest = await openViewer(context);
+  await byTheEngine(guest);
+  const held = () => guest.evaluate(async () => ((await navigator.locks.query()).held ?? []).map((lock) => lock.name));
+  expect(await held()).toEqual(["essaim:viewer-1"]);
+  await Promise.all([playsPast(owner, 8), playsPast(guest, 8)]);
+  await sawTheFilm(guest);
+  expect((await stats(guest)).cachedBytes).toBe(0);
+  await owner.close();
+  await expect.poll(held).toEqual([]);
+  await guest.reload(); // at its next title it owns the cache, and finds what the owner left
+  await byTheEngine(guest);
+  expect(await held()).toEqual(["essaim:viewer-1"]);
+  await guest.waitForFunction(() => window.essaimDebug!.stats().cachedBytes > 0);
+  await context.close();
+});
