@@ -76,9 +76,10 @@ test-chaos: ## made-up worlds with named faults, every step audited; then each f
 	done
 
 .PHONY: soak
-soak: ## the same for hours: thousands of new seeds, a long fuzz; FROM=N for other seeds
+soak: ## the same for hours: thousands of new seeds, a long fuzz; then a tracker killed under 10,000; FROM=N for other seeds
 	@$(GO) test -run 'TestChaos$$' -timeout 100h ./internal/engine -v -from $${FROM:-$$(date +%s)} -seeds 20000
 	@$(MAKE) --no-print-directory test-chaos FUZZ_RUNS=5000000
+	@$(MAKE) --no-print-directory bin/essaim && bin/essaim bench tracker --kill --connections 10000 --json
 
 .PHONY: test-web
 test-web: web/dist/engine.wasm ## TypeScript: types, lint, unit tests, weight budget

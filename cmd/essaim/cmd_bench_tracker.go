@@ -450,6 +450,11 @@ func (c *benchTrackerCmd) idle(ctx context.Context, secure bool, n int) (_ float
 		return 0, err
 	}
 	defer hangUp(all)
+	select { // idle is who has said nothing for a moment
+	case <-time.After(3 * time.Second):
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 	at, err := p.ask("state")
 	if err != nil {
 		return 0, err

@@ -9,9 +9,8 @@ import (
 	"essaim/internal/bt"
 	"essaim/internal/bt/announce"
 	"essaim/internal/swarm"
+	"essaim/internal/tracker/frame"
 	"essaim/internal/vod"
-
-	"github.com/coder/websocket"
 )
 
 const (
@@ -80,6 +79,13 @@ type grants struct {
 
 func newGrants() grants {
 	return grants{bySession: make(map[string]*grant), byMember: make(map[string]int)}
+}
+
+// stop ends the looking after.
+func (g *grants) stop() {
+	if g.sweeper != nil {
+		g.sweeper.Stop()
+	}
 }
 
 // bind notes that the socket's peer has a place in the swarm by this ticket, or says why it shall not. A play session is one
@@ -233,7 +239,7 @@ func (t *Tracker) sweep() {
 }
 
 // refuse tells why a swarm is closed to the client, and closes the connection.
-func (s *socket) refuse(h bt.InfoHash, code websocket.StatusCode, reason string) {
+func (s *socket) refuse(h bt.InfoHash, code frame.Code, reason string) {
 	s.fail(&announce.Request{InfoHash: h, HasInfoHash: true}, reason)
 	s.finish(code, reason)
 }

@@ -5,14 +5,14 @@ import (
 	"crypto/sha256"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"essaim/internal/bt"
 	"essaim/internal/bt/announce"
 	"essaim/internal/swarm"
+	"essaim/internal/tracker/frame"
 	"essaim/internal/vod"
-
-	"github.com/coder/websocket"
 )
 
 // faultsMax is how many refused messages a connection may send before it is closed.
@@ -23,7 +23,7 @@ func (s *socket) handle(data []byte) {
 	now := s.tracker.cfg.Clock()
 	paced := !s.tracker.cfg.Unpaced
 	if paced && !s.messages.allow(now) {
-		s.finish(websocket.StatusPolicyViolation, "too many messages")
+		s.finish(frame.CodePolicy, "too many messages")
 		return
 	}
 	req, err := announce.ParseRequest(data)
@@ -41,7 +41,7 @@ func (s *socket) handle(data []byte) {
 	}
 	if paced && !s.announces.allow(now) {
 		s.fail(&req, "too many announces")
-		s.finish(websocket.StatusPolicyViolation, "too many announces")
+		s.finish(frame.CodePolicy, "too many announces")
 		return
 	}
 	if req.Kind == announce.KindScrape {
@@ -56,7 +56,7 @@ func (s *socket) fault(req *announce.Request, reason string) {
 	s.tracker.cfg.Logger.Debug("tracker refuses a message", "socket", s.id, "reason", reason)
 	s.fail(req, reason)
 	if s.faults++; s.faults >= faultsMax {
-		s.finish(websocket.StatusPolicyViolation, "too many faulty messages")
+		s.finish(frame.CodePolicy, "too many faulty messages")
 	}
 }
 
@@ -100,21 +100,22 @@ func (s *socket) announce(req *announce.Request) {
 		s.stop(req)
 		return
 	}
+	clean := cleaned.Get().(*cleanedOffers)
+	defer cleaned.Put(clean)
+	clean.reset()
 	for i := range req.Offers[:min(len(req.Offers), swarm.OffersMax)] {
-		sdp, err := sanitize(req.Offers[i].SDP, s.lan())
-		if err != nil {
+		if err := clean.add(req.Offers[i].SDP, s.lan()); err != nil {
 			s.fault(req, "invalid offer: "+err.Error())
 			return
 		}
-		req.Offers[i].SDP = sdp
 	}
-	s.join(req, ticket)
+	s.join(req, ticket, clean)
 }
 
 // ticket reads the ticket shown, if it opens this swarm to this page; if not, the connection is closed.
 func (s *socket) ticket(req *announce.Request, title titleEntry) (*shown, bool) {
 	if s.foreign {
-		s.refuse(req.InfoHash, websocket.StatusPolicyViolation, "tickets are not honoured from this origin")
+		s.refuse(req.InfoHash, frame.CodePolicy, "tickets are not honoured from this origin")
 		return nil, false
 	}
 	text := req.Viewer.Ticket
@@ -122,7 +123,7 @@ func (s *socket) ticket(req *announce.Request, title titleEntry) (*shown, bool) 
 	if !w.same(text, s.tracker.cfg.Clock()) {
 		ticket, err := s.tracker.cfg.Tickets.Check(vod.AudienceSwarm, text)
 		if err != nil {
-			code, reason := StatusTicket, reasonTicket
+			code, reason := frame.Code(StatusTicket), reasonTicket
 			switch {
 			case errors.Is(err, vod.ErrTicketExpired):
 				reason = reasonExpired
@@ -153,7 +154,7 @@ func (s *socket) admitted(req *announce.Request) bool {
 	s.stranger = ok
 	t.mu.Unlock()
 	if !ok {
-		s.refuse(req.InfoHash, websocket.StatusPolicyViolation, "too many connections without a ticket from this address")
+		s.refuse(req.InfoHash, frame.CodePolicy, "too many connections without a ticket from this address")
 		return false
 	}
 	s.announces.every *= strangerPace
@@ -195,17 +196,47 @@ func (s *socket) stop(req *announce.Request) {
 	t.leave(s, req.InfoHash, req.PeerID)
 	reply := t.reply(req, set.Counts(t.instant(), req.InfoHash))
 	t.mu.Unlock()
-	s.send(announce.AppendReply(nil, reply))
+	s.sendReply(reply)
 }
 
-// relayed is a message on its way to another connection.
+// cleanedOffers are the sanitized descriptions of an announce, one behind the other.
+type cleanedOffers struct {
+	text []byte
+	ends []int
+	out  []relayed
+}
+
+// cleaned are shared: announces with offers come by the thousand a second, and are soon done with.
+var cleaned = sync.Pool{New: func() any { return new(cleanedOffers) }}
+
+func (c *cleanedOffers) reset() {
+	clear(c.out)
+	c.text, c.ends, c.out = c.text[:0], c.ends[:0], c.out[:0]
+}
+
+func (c *cleanedOffers) add(sdp string, lan bool) (err error) {
+	c.text, err = appendSanitized(c.text, sdp, lan)
+	c.ends = append(c.ends, len(c.text))
+	return err
+}
+
+// offer is the description of that number.
+func (c *cleanedOffers) offer(i int) []byte {
+	from := 0
+	if i > 0 {
+		from = c.ends[i-1]
+	}
+	return c.text[from:c.ends[i]]
+}
+
+// relayed is an announce's offer on its way to another connection.
 type relayed struct {
-	to *socket
-	announce.Relayed
+	to    *socket
+	offer int
 }
 
 // join puts the peer into the swarm, answers it and passes on its offers.
-func (s *socket) join(req *announce.Request, ticket *shown) {
+func (s *socket) join(req *announce.Request, ticket *shown, clean *cleanedOffers) {
 	t := s.tracker
 	a := swarm.Announce{
 		Swarm: req.InfoHash, Peer: req.PeerID, Socket: s.id, Want: req.NumWant,
@@ -238,13 +269,13 @@ func (s *socket) join(req *announce.Request, ticket *shown) {
 			reply.Viewer.PeersOff = true
 		}
 		t.mu.Unlock()
-		s.send(announce.AppendReply(nil, reply))
+		s.sendReply(reply)
 		return
 	}
 	if ticket != nil {
 		if reason := t.bind(s, req, ticket); reason != "" {
 			t.mu.Unlock()
-			code := StatusTicket
+			code := frame.Code(StatusTicket)
 			if reason == reasonRevoked {
 				code = StatusRevoked
 			}
@@ -266,19 +297,17 @@ func (s *socket) join(req *announce.Request, ticket *shown) {
 	for _, id := range result.Meet {
 		reply.Viewer.Meet = append(reply.Viewer.Meet, announce.Meet{PeerID: id, Offer: true})
 	}
-	out := make([]relayed, 0, len(result.Relay))
 	for _, r := range result.Relay {
-		o := &req.Offers[r.Offer]
-		out = append(out, relayed{t.sockets[r.Socket], announce.Relayed{
-			InfoHash: req.InfoHash, From: req.PeerID, OfferID: o.ID, SDP: o.SDP,
-		}})
+		clean.out = append(clean.out, relayed{t.sockets[r.Socket], r.Offer})
 	}
 	t.mu.Unlock()
 
 	s.warn(spent, a.Payer)
-	s.send(announce.AppendReply(nil, reply))
-	for i := range out {
-		out[i].to.send(announce.AppendRelayed(nil, &out[i].Relayed))
+	s.sendReply(reply)
+	for _, o := range clean.out {
+		o.to.sendRelayed(&announce.Relayed{
+			InfoHash: req.InfoHash, From: req.PeerID, OfferID: req.Offers[o.offer].ID,
+		}, clean.offer(o.offer))
 	}
 }
 
@@ -298,8 +327,10 @@ func (t *Tracker) reply(req *announce.Request, c swarm.Counts) *announce.Reply {
 // who sends it has been told nothing that would make it right.
 func (s *socket) directed(req *announce.Request) {
 	t := s.tracker
-	sdp, err := sanitize(req.SDP, s.lan())
-	if err != nil {
+	clean := cleaned.Get().(*cleanedOffers)
+	defer cleaned.Put(clean)
+	clean.reset()
+	if err := clean.add(req.SDP, s.lan()); err != nil {
 		s.fault(req, "invalid SDP: "+err.Error())
 		return
 	}
@@ -324,9 +355,9 @@ func (s *socket) directed(req *announce.Request) {
 		t.cfg.Logger.Debug("tracker drops a relayed message", "socket", s.id, "answer", answer, "reason", err)
 		return
 	}
-	to.send(announce.AppendRelayed(nil, &announce.Relayed{
-		InfoHash: req.InfoHash, From: req.PeerID, OfferID: req.OfferID, Answer: answer, SDP: sdp,
-	}))
+	to.sendRelayed(&announce.Relayed{
+		InfoHash: req.InfoHash, From: req.PeerID, OfferID: req.OfferID, Answer: answer,
+	}, clean.offer(0))
 }
 
 // scrape counts swarms: those of open titles, and those that the connection is in. Others are not there.

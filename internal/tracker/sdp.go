@@ -33,57 +33,83 @@ var attributes = map[string]bool{
 // a data channel, and at most 16 UDP candidates. Unless lan, addresses that mean something only in the sender's own
 // network are removed, and so are mDNS names; names of hosts always are, for to look one up is to contact someone.
 func sanitize(sdp string, lan bool) (string, error) {
-	var b strings.Builder
-	b.Grow(len(sdp) + 64)
-	media, candidates := 0, 0
-	for i, line := range strings.Split(strings.TrimSuffix(sdp, "\n"), "\n") {
+	b, err := appendSanitized(make([]byte, 0, len(sdp)+64), sdp, lan)
+	return string(b), err
+}
+
+// appendSanitized is sanitize into a buffer; on an error nothing of it is to be used.
+func appendSanitized(dst []byte, sdp string, lan bool) ([]byte, error) {
+	begin, media, candidates := len(dst), 0, 0
+	left := strings.TrimSuffix(sdp, "\n")
+	for i, more := 0, true; more; i++ {
+		var line string
+		line, left, more = strings.Cut(left, "\n")
 		line = strings.TrimSuffix(line, "\r")
 		if !printable(line) || len(line) < 2 || line[1] != '=' || i == 0 && line != "v=0" {
-			return "", errSDPText
+			return dst, errSDPText
 		}
 		value := line[2:]
 		switch line[0] {
 		case 'v':
 			if i > 0 {
-				return "", errSDPText
+				return dst, errSDPText
 			}
 		case 's', 't', 'b':
 		case 'o':
 			if !lan {
-				value = hideOrigin(value)
+				dst = append(appendHiddenOrigin(append(dst, "o="...), value), "\r\n"...)
+				continue
 			}
 		case 'c':
 			// What counts is in the candidates.
 			value = "IN IP4 0.0.0.0"
 		case 'm':
 			if media++; media > 1 || !dataChannel(value) {
-				return "", errSDPMedia
+				return dst, errSDPMedia
 			}
 		case 'a':
 			name, rest, _ := strings.Cut(value, ":")
 			if name == "candidate" {
-				if value = candidate(rest, lan); value == "" || candidates == candidatesMax {
-					continue
+				if candidates < candidatesMax {
+					before := len(dst)
+					if dst = appendCandidate(dst, rest, lan); len(dst) > before {
+						candidates++
+					}
 				}
-				candidates++
-			} else if !attributes[name] {
+				continue
+			}
+			if !attributes[name] {
 				continue
 			}
 		default:
 			continue
 		}
-		b.WriteByte(line[0])
-		b.WriteByte('=')
-		b.WriteString(value)
-		b.WriteString("\r\n")
+		dst = append(append(append(dst, line[0], '='), value...), "\r\n"...)
 	}
 	switch {
 	case media != 1:
-		return "", errSDPMedia
-	case b.Len() > announce.SDPMax:
-		return "", errSDPSize
+		return dst, errSDPMedia
+	case len(dst)-begin > announce.SDPMax:
+		return dst, errSDPSize
 	}
-	return b.String(), nil
+	return dst, nil
+}
+
+// fieldsMax is how many words of a line are looked at; a candidate with all that browsers write has some twenty.
+const fieldsMax = 64
+
+// words is strings.Fields for printable ASCII, without taking memory. What is beyond fieldsMax is left out.
+func words(f *[fieldsMax]string, s string) []string {
+	n := 0
+	for n < fieldsMax {
+		s = strings.TrimLeft(s, " ")
+		if s == "" {
+			break
+		}
+		f[n], s, _ = strings.Cut(s, " ")
+		n++
+	}
+	return f[:n]
 }
 
 func printable(s string) bool {
@@ -97,7 +123,8 @@ func printable(s string) bool {
 
 // dataChannel checks the value of an m= line (RFC 8841).
 func dataChannel(value string) bool {
-	f := strings.Fields(value)
+	var space [fieldsMax]string
+	f := words(&space, value)
 	if len(f) != 4 || f[0] != "application" {
 		return false
 	}
@@ -111,35 +138,47 @@ func dataChannel(value string) bool {
 	return false
 }
 
-// hideOrigin takes the address out of the value of an o= line (RFC 8866, section 5.2).
-func hideOrigin(value string) string {
-	f := strings.Fields(value)
+// appendHiddenOrigin takes the address out of the value of an o= line (RFC 8866, section 5.2).
+func appendHiddenOrigin(dst []byte, value string) []byte {
+	var space [fieldsMax]string
+	f := words(&space, value)
 	if len(f) != 6 {
-		return "- 0 0 IN IP4 0.0.0.0"
+		return append(dst, "- 0 0 IN IP4 0.0.0.0"...)
 	}
 	f[4], f[5] = "IP4", "0.0.0.0"
-	return strings.Join(f, " ")
+	return appendWords(dst, f)
 }
 
-// candidate returns the attribute for one candidate (RFC 8839, section 5.1), "" for one not to be passed on.
-func candidate(value string, lan bool) string {
-	f := strings.Fields(value)
+func appendWords(dst []byte, f []string) []byte {
+	for i, w := range f {
+		if i > 0 {
+			dst = append(dst, ' ')
+		}
+		dst = append(dst, w...)
+	}
+	return dst
+}
+
+// appendCandidate appends the line of one candidate (RFC 8839, section 5.1), nothing for one not to be passed on.
+func appendCandidate(dst []byte, value string, lan bool) []byte {
+	var space [fieldsMax]string
+	f := words(&space, value)
 	if len(f) < 8 || f[1] != "1" || !strings.EqualFold(f[2], "udp") || f[6] != "typ" {
-		return ""
+		return dst
 	}
 	if _, err := strconv.ParseUint(f[3], 10, 32); err != nil {
-		return ""
+		return dst
 	}
 	if port, err := strconv.ParseUint(f[5], 10, 16); err != nil || port == 0 {
-		return ""
+		return dst
 	}
 	switch f[7] {
 	case "host", "srflx", "prflx", "relay":
 	default:
-		return ""
+		return dst
 	}
 	if !reachable(f[4], lan) {
-		return ""
+		return dst
 	}
 	// The base of a reflexive candidate is of use only to who looks at it.
 	for i := 8; i+1 < len(f) && !lan; i += 2 {
@@ -150,14 +189,17 @@ func candidate(value string, lan bool) string {
 			f[i+1] = "0"
 		}
 	}
-	return "candidate:" + strings.Join(f, " ")
+	return append(appendWords(append(dst, "a=candidate:"...), f), "\r\n"...)
 }
 
 // reachable says whether an address may be given to another peer to try.
 func reachable(text string, lan bool) bool {
+	if strings.HasSuffix(text, ".local") {
+		return lan && mdns(text)
+	}
 	ip, err := netip.ParseAddr(text)
 	if err != nil {
-		return lan && mdns(text)
+		return false
 	}
 	ip = ip.Unmap()
 	if ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() {

@@ -180,3 +180,9 @@ func FuzzSanitize(f *testing.F) {
 		}
 	})
 }
+
+// candidate is the attribute that is passed on of one candidate, "" for none.
+func candidate(value string, lan bool) string {
+	line := string(appendCandidate(nil, value, lan))
+	return strings.TrimSuffix(strings.TrimPrefix(line, "a="), "\r\n")
+}

@@ -6,7 +6,9 @@
 // bad one ends the connection with its reason; that nobody enters or leaves the swarm of a rehearsal without a ticket for
 // it; that what is relayed is an SDP of one data channel with harmless addresses, well formed, from whom it says, to whom
 // the tracker chose; and that no client, however slow, fast or hostile, makes the tracker keep more than a bounded amount
-// for it. There is one reader and one writer goroutine per connection.
+// for it. A connection that says nothing holds one goroutine and no buffer: sockets are read when something has come, into
+// buffers that all share, and written by whoever has something to say, as far as the kernel takes it at once; only for a
+// client that reads slowly is there a goroutine that writes.
 package tracker
 
 import (
@@ -23,17 +25,16 @@ import (
 	"essaim/internal/bt"
 	"essaim/internal/bt/announce"
 	"essaim/internal/swarm"
+	"essaim/internal/tracker/frame"
 	"essaim/internal/vod"
-
-	"github.com/coder/websocket"
 )
 
 // Codes with which the tracker closes a connection, beside those of RFC 6455.
 const (
 	// StatusTicket: the ticket is not valid for this swarm, or no more, or not for this peer.
-	StatusTicket websocket.StatusCode = 4401
+	StatusTicket = 4401
 	// StatusRevoked: the ticket was good, and has been revoked.
-	StatusRevoked websocket.StatusCode = 4403
+	StatusRevoked = 4403
 )
 
 // Config is what a Tracker needs. Titles and Tickets are required.
@@ -72,6 +73,7 @@ type Tracker struct {
 	cfg    Config
 	titles titles
 	queued atomic.Int64 // bytes in all write queues
+	held   atomic.Int64 // bytes of all messages that are not whole
 
 	mu        sync.Mutex
 	set       *swarm.Set // viewers'
@@ -151,18 +153,24 @@ func (t *Tracker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem(w, status)
 		return
 	}
-	defer t.exit(s)
-	h := &hijacker{ResponseWriter: w}
-	conn, err := websocket.Accept(h, r, &websocket.AcceptOptions{
-		// Any page may join an open title; who shows a ticket has its Origin checked then.
-		InsecureSkipVerify: true,
-		CompressionMode:    websocket.CompressionDisabled, // nothing to inflate, so no bomb
-		OnPingReceived:     s.pinged,
-	})
-	if err != nil {
-		return // Accept has answered
+	// Any page may join an open title; who shows a ticket has its Origin checked then. No extension is agreed on: there is
+	// nothing to inflate, so no bomb.
+	answer, status := frame.Accept(r)
+	if status != http.StatusSwitchingProtocols {
+		t.exit(s)
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Sec-WebSocket-Version", "13")
+		problem(w, status)
+		return
 	}
-	s.serve(conn, h.conn)
+	conn, rest, err := hijack(w)
+	if err != nil {
+		t.exit(s)
+		problem(w, http.StatusInternalServerError)
+		return
+	}
+	// On a goroutine of its own: this one's stack, and net/http's buffers with it, may go.
+	go s.serve(conn, answer, rest)
 }
 
 // problem answers an HTTP request that becomes no connection (RFC 9457).
@@ -235,7 +243,7 @@ func (t *Tracker) SetStopped(stopped bool) {
 	t.stopped = stopped
 	t.mu.Unlock()
 	if stopped {
-		t.closeAll(websocket.StatusServiceRestart, "tracker stopped")
+		t.closeAll(frame.CodeRestart, "tracker stopped")
 	}
 }
 
@@ -260,11 +268,9 @@ func (t *Tracker) Swarms() map[bt.InfoHash]int {
 func (t *Tracker) Shutdown(ctx context.Context) error {
 	t.mu.Lock()
 	t.closed = true
-	if t.grants.sweeper != nil {
-		t.grants.sweeper.Stop()
-	}
+	t.grants.stop()
 	t.mu.Unlock()
-	all := t.closeAll(websocket.StatusGoingAway, "server is going away")
+	all := t.closeAll(frame.CodeGoingAway, "server is going away")
 	stop := context.AfterFunc(ctx, func() {
 		for _, s := range all {
 			s.sever()
@@ -279,7 +285,7 @@ func (t *Tracker) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (t *Tracker) closeAll(code websocket.StatusCode, reason string) []*socket {
+func (t *Tracker) closeAll(code frame.Code, reason string) []*socket {
 	t.mu.Lock()
 	all := make([]*socket, 0, len(t.sockets))
 	for _, s := range t.sockets {

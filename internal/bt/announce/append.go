@@ -1,6 +1,9 @@
 package announce
 
-import "strconv"
+import (
+	"strconv"
+	"unicode/utf8"
+)
 
 // AppendRequest appends what ParseRequest reads.
 func AppendRequest(dst []byte, r *Request) []byte {
@@ -137,7 +140,12 @@ func AppendReply(dst []byte, r *Reply) []byte {
 }
 
 // AppendRelayed appends a forwarded offer or answer.
-func AppendRelayed(dst []byte, r *Relayed) []byte {
+func AppendRelayed(dst []byte, r *Relayed) []byte { return appendRelayed(dst, r, r.SDP) }
+
+// AppendRelayedSDP is AppendRelayed with the session description from a buffer, instead of r.SDP.
+func AppendRelayedSDP(dst []byte, r *Relayed, sdp []byte) []byte { return appendRelayed(dst, r, sdp) }
+
+func appendRelayed[T string | []byte](dst []byte, r *Relayed, sdp T) []byte {
 	dst = append(dst, `{"action":"announce","info_hash":`...)
 	dst = appendBinary(dst, r.InfoHash[:])
 	dst = append(dst, `,"peer_id":`...)
@@ -146,9 +154,9 @@ func AppendRelayed(dst []byte, r *Relayed) []byte {
 	dst = appendBinary(dst, r.OfferID[:])
 	dst = append(dst, ',')
 	if r.Answer {
-		dst = appendSDP(dst, "answer", r.SDP)
+		dst = appendSDP(dst, "answer", sdp)
 	} else {
-		dst = appendSDP(dst, "offer", r.SDP)
+		dst = appendSDP(dst, "offer", sdp)
 	}
 	return append(dst, '}')
 }
@@ -191,7 +199,7 @@ func AppendFailure(dst []byte, f *Failure) []byte {
 
 func appendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10) }
 
-func appendSDP(dst []byte, kind, sdp string) []byte {
+func appendSDP[T string | []byte](dst []byte, kind string, sdp T) []byte {
 	dst = append(append(append(dst, '"'), kind...), `":{"type":"`...)
 	dst = append(append(dst, kind...), `","sdp":`...)
 	return append(appendText(dst, sdp), '}')
@@ -211,14 +219,23 @@ func appendBinary(dst, b []byte) []byte {
 }
 
 // appendText writes a string; bytes that are no UTF-8 come out as U+FFFD.
-func appendText(dst []byte, s string) []byte {
+func appendText[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
-	for _, r := range s {
-		if r < 0x80 {
-			dst = appendASCII(dst, byte(r))
-		} else {
-			dst = append(dst, string(r)...)
+	for len(s) > 0 {
+		n := 0
+		for n < len(s) && plain[s[n]] {
+			n++
 		}
+		dst = append(dst, s[:n]...)
+		if s = s[n:]; len(s) == 0 {
+			break
+		}
+		if s[0] < utf8.RuneSelf {
+			dst, s = appendASCII(dst, s[0]), s[1:]
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(string(s[:min(len(s), utf8.UTFMax)]))
+		dst, s = utf8.AppendRune(dst, r), s[size:]
 	}
 	return append(dst, '"')
 }

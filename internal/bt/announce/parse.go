@@ -108,11 +108,18 @@ func (s *scanner) count(at int64) (int64, error) {
 
 // sdp reads {"type": want, "sdp": …}.
 func (s *scanner) sdp(want string) (sdp string, err error) {
-	var kind, text []byte
+	if s.scratch == nil {
+		s.scratch = make([]byte, 0, min(1<<10, len(s.data)-s.i))
+	}
+	var right bool
+	text := s.scratch[:0]
 	err = s.object(func(name []byte) (err error) {
 		switch string(name) {
 		case "type":
-			kind, err = s.text(kind[:0], 16)
+			var short [16]byte
+			kind, err := s.text(short[:0], len(short))
+			right = string(kind) == want
+			return err
 		case "sdp":
 			text, err = s.text(text[:0], SDPMax)
 		default:
@@ -120,7 +127,8 @@ func (s *scanner) sdp(want string) (sdp string, err error) {
 		}
 		return err
 	})
-	if err != nil || string(kind) != want || len(text) == 0 {
+	s.scratch = text[:0]
+	if err != nil || !right || len(text) == 0 {
 		return "", ErrOffer
 	}
 	return string(text), nil
@@ -364,9 +372,10 @@ func (s *scanner) viewer() (*Viewer, error) {
 			version, err = s.count(math.MaxInt32)
 		case "ticket":
 			var text []byte
-			if text, err = s.text(nil, TicketMax); err == nil {
+			if text, err = s.text(s.scratch[:0], TicketMax); err == nil {
 				v.Ticket = string(text)
 			}
+			s.scratch = text[:0]
 		case "pos_ms":
 			v.PositionMs, err = s.count(numberMax)
 		case "rendition":

@@ -11,9 +11,10 @@ import (
 // for costs nothing but its length. Stricter than encoding/json: names match exactly, bad UTF-8 and lone
 // surrogates are errors, and depth is bounded by depthMax.
 type scanner struct {
-	data  []byte
-	i     int
-	depth int
+	data    []byte
+	i       int
+	depth   int
+	scratch []byte // where session descriptions are put together
 }
 
 func (s *scanner) fault(what string) error {
@@ -115,69 +116,112 @@ func (s *scanner) array(element func() error) error {
 	}
 }
 
+// plain are the bytes of a string that stand for themselves: ASCII but for quotes, backslashes and control characters. Session
+// descriptions are little else, so they are copied in runs.
+var plain = func() (t [256]bool) {
+	for c := 0x20; c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
+// run is the end of the run of plain bytes that begins at s.i.
+func (s *scanner) run() int {
+	i := s.i
+	for i < len(s.data) && plain[s.data[i]] {
+		i++
+	}
+	return i
+}
+
+// next reads a code point that is no plain byte; ok is false at the string's end, which it consumes. U+FFFD is refused: it is what
+// decoders leave of broken text.
+func (s *scanner) next() (r rune, ok bool, err error) {
+	if s.i == len(s.data) {
+		return 0, false, s.fault("unfinished string")
+	}
+	switch c := s.data[s.i]; {
+	case c == '"':
+		s.i++
+		return 0, false, nil
+	case c < 0x20:
+		return 0, false, s.fault("control character in a string")
+	case c == '\\':
+		if r, err = s.escape(); err != nil {
+			return 0, false, err
+		}
+	default:
+		var size int
+		r, size = utf8.DecodeRune(s.data[s.i:])
+		s.i += size
+	}
+	if r == utf8.RuneError {
+		return 0, false, s.fault("broken text")
+	}
+	return r, true, nil
+}
+
 // text appends a string's UTF-8 to dst; an error if that makes dst longer than limit bytes.
 func (s *scanner) text(dst []byte, limit int) ([]byte, error) {
-	err := s.runes(func(r rune) error {
-		if dst = utf8.AppendRune(dst, r); len(dst) > limit {
-			return s.fault("string too long")
+	if err := s.expect('"'); err != nil {
+		return dst, err
+	}
+	for {
+		if end := s.run(); end > s.i {
+			dst = append(dst, s.data[s.i:end]...)
+			s.i = end
 		}
-		return nil
-	})
-	return dst, err
+		r, ok, err := s.next()
+		if err == nil && ok {
+			dst = utf8.AppendRune(dst, r)
+		}
+		if len(dst) > limit {
+			return dst, s.fault("string too long")
+		}
+		if err != nil || !ok {
+			return dst, err
+		}
+	}
 }
 
 // binary reads a string of exactly len(dst) code points up to U+00FF, one byte each.
 func (s *scanner) binary(dst []byte) error {
-	n := 0
-	err := s.runes(func(r rune) error {
-		if r > 0xFF || n == len(dst) {
-			return s.fault("not a binary string")
-		}
-		dst[n] = byte(r)
-		n++
-		return nil
-	})
-	if err == nil && n != len(dst) {
-		err = s.fault("binary string too short")
-	}
-	return err
-}
-
-// runes calls each for every code point of a string. U+FFFD is refused: it is what decoders leave of broken text.
-func (s *scanner) runes(each func(rune) error) error {
 	if err := s.expect('"'); err != nil {
 		return err
 	}
-	for s.i < len(s.data) {
-		c := s.data[s.i]
-		var r rune
+	for n := 0; ; n++ {
+		end := s.run()
+		if end-s.i > len(dst)-n {
+			return s.fault("not a binary string")
+		}
+		n += copy(dst[n:], s.data[s.i:end])
+		s.i = end
+		r, ok, err := s.next()
 		switch {
-		case c == '"':
-			s.i++
+		case err != nil:
+			return err
+		case !ok && n < len(dst):
+			return s.fault("binary string too short")
+		case !ok:
 			return nil
-		case c < 0x20:
-			return s.fault("control character in a string")
-		case c == '\\':
-			var err error
-			if r, err = s.escape(); err != nil {
-				return err
-			}
-		case c < utf8.RuneSelf:
-			r = rune(c)
-			s.i++
-		default:
-			var size int
-			r, size = utf8.DecodeRune(s.data[s.i:])
-			s.i += size
+		case r > 0xFF || n == len(dst):
+			return s.fault("not a binary string")
 		}
-		if r == utf8.RuneError {
-			return s.fault("broken text")
-		}
-		if err := each(r); err != nil {
+		dst[n] = byte(r)
+	}
+}
+
+// skipText reads over a string.
+func (s *scanner) skipText() error {
+	if err := s.expect('"'); err != nil {
+		return err
+	}
+	for {
+		s.i = s.run()
+		if _, ok, err := s.next(); err != nil || !ok {
 			return err
 		}
 	}
-	return s.fault("unfinished string")
 }
 
 func (s *scanner) escape() (rune, error) {
@@ -317,7 +361,7 @@ func (s *scanner) skip() error {
 	case '[':
 		return s.array(s.skip)
 	case '"':
-		return s.runes(func(rune) error { return nil })
+		return s.skipText()
 	case 't':
 		return s.word("true")
 	case 'f':
