@@ -27,7 +27,7 @@ func TestWholePiecesAreAskedForVerifiedAndServedWhole(t *testing.T) {
 	coded := index.Index{{From: 0, To: size, StartMs: 0, DurationMs: 4_000}}
 	e := engine.NewWith(engine.Options{WholePieces: true})
 	now := engine.Instant(0)
-	var asked []wire.Request // of peer 1
+	asked := map[engine.PeerRef][]wire.Request{}
 	var hashes, stores, blocks, banned []engine.Output
 	step := func(in engine.Input) {
 		queue := []engine.Input{in}
@@ -35,8 +35,8 @@ func TestWholePiecesAreAskedForVerifiedAndServedWhole(t *testing.T) {
 			for _, o := range e.Step(now, queue[0], nil) {
 				switch o.Kind {
 				case engine.SendMessage:
-					if m, err := wire.Parse(o.Data[4:]); o.Peer == 1 && len(o.Data) == 17 && err == nil && m.ID == wire.RequestBlock {
-						asked = append(asked, m.Request)
+					if m, err := wire.Parse(o.Data[4:]); len(o.Data) == 17 && err == nil && m.ID == wire.RequestBlock {
+						asked[o.Peer] = append(asked[o.Peer], m.Request)
 					}
 				case engine.RequestHashes:
 					answer, err := tree.Answer(bt.HashRequest{Root: tree.Root(), Base: o.Base, Index: o.Index, Length: o.Length, Proof: o.Proof})
@@ -75,30 +75,31 @@ func TestWholePiecesAreAskedForVerifiedAndServedWhole(t *testing.T) {
 	step(engine.Input{Kind: engine.IndexLoaded, Data: coded.AppendBinary(nil)})
 	step(engine.Input{Kind: engine.PolicyChanged, Flags: engine.FlagPeers | engine.FlagUpload})
 	join(1, "alice", wire.AppendHaveAll(nil))
+	join(2, "mallory", wire.AppendHaveAll(nil))
 	step(engine.Input{Kind: engine.RenditionChosen})
 	step(engine.Input{Kind: engine.PlaybackMoved, Length: 1000, Flags: engine.FlagPaused})
-	if len(asked) == 0 {
-		t.Fatal("nothing was asked of a peer that has all")
+	if len(asked[1]) == 0 || len(asked[2]) == 0 {
+		t.Fatalf("of two peers that have all, %v was asked", asked)
 	}
-	for _, r := range asked {
+	for _, r := range append(asked[1], asked[2]...) {
 		want := uint32(min(pieceLength, size-uint64(r.Piece)*pieceLength))
 		if r.Begin != 0 || r.Length != want {
 			t.Errorf("request of piece %d is for %d bytes from %d, want %d from 0", r.Piece, r.Length, r.Begin, want)
 		}
 	}
-	good, bad := asked[0], asked[1]
+	good := asked[1][0]
 	bring(1, good, leaves[good.Piece])
 	if len(hashes) != 1 || hashes[0].Length != good.Length || len(stores) != 1 || stores[0].Piece != good.Piece {
 		t.Fatalf("a right piece led to hashes %v and stores %v, want one of each of piece %d", hashes, stores, good.Piece)
 	}
-	join(2, "bob", wire.AppendHaveNone(nil))
-	step(engine.Input{Kind: engine.MessageReceived, Peer: 2, Data: wire.AppendInterested(nil)[4:]})
-	step(engine.Input{Kind: engine.MessageReceived, Peer: 2, Data: wire.AppendRequest(nil, good)[4:]})
-	if len(blocks) != 1 || blocks[0].Peer != 2 || blocks[0].Piece != good.Piece || blocks[0].Length != good.Length {
+	join(3, "bob", wire.AppendHaveNone(nil))
+	step(engine.Input{Kind: engine.MessageReceived, Peer: 3, Data: wire.AppendInterested(nil)[4:]})
+	step(engine.Input{Kind: engine.MessageReceived, Peer: 3, Data: wire.AppendRequest(nil, good)[4:]})
+	if len(blocks) != 1 || blocks[0].Peer != 3 || blocks[0].Piece != good.Piece || blocks[0].Length != good.Length {
 		t.Errorf("a request for a whole piece brought %v, want piece %d in one block", blocks, good.Piece)
 	}
-	bring(1, bad, bt.Digest{1})
-	if len(stores) != 1 || len(banned) != 1 || banned[0].Peer != 1 {
+	bring(2, asked[2][0], bt.Digest{1})
+	if len(stores) != 1 || len(banned) != 1 || banned[0].Peer != 2 {
 		t.Errorf("a wrong piece led to stores %v and bans %v, want no store more, and its sender banned", stores, banned)
 	}
 }
