@@ -21,6 +21,7 @@ func (e *Engine) plan() {
 	now := int64(e.now)
 	e.plannedAt, e.stale, e.idle = e.now, false, false
 	e.plans++
+	e.plannedMs = e.picker.PositionMs(now)
 	e.wants = e.withinBounds(e.picker.Plan(e.wants[:0], now, &e.stock))
 	for i := range e.active {
 		e.active[i].wanted = false

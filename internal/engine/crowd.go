@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"math/bits"
+
 	"essaim/internal/bt/wire"
 	"essaim/internal/engine/picker"
 )
@@ -16,6 +18,9 @@ const (
 	brokenMax   = 2          // claims not kept, beyond a quarter of those that were, after which a peer's word counts no more
 	playingDiff = 500        // ms by which our play head may differ from what neighbours think
 	playingMin  = 1_000_000  // between two such messages
+	cohortMax   = 1 << 16    // of its size, a neighbour's word
+	cohortLeast = 4          // so many share the fetching out at least, however near the end
+	doublingMs  = 570        // in which the holders of a piece become twice as many
 )
 
 // told is what neighbours were last told of our playback.
@@ -24,6 +29,7 @@ type told struct {
 	ms   int64
 	rate int64
 	file uint32
+	in   cohort
 }
 
 func (t *told) head(now Instant) int64 { return t.ms + int64(now-t.at)*t.rate/1_000_000 }
@@ -41,7 +47,7 @@ func (e *Engine) tellPlaying(now bool) {
 	}
 	t := e.playingNow()
 	diff := t.ms - e.told.head(e.now)
-	if t.rate == e.told.rate && t.file == e.told.file && diff < playingDiff && diff > -playingDiff {
+	if t.rate == e.told.rate && t.file == e.told.file && t.in == e.told.in && diff < playingDiff && diff > -playingDiff {
 		return
 	}
 	if !now && e.now-e.told.at < playingMin {
@@ -55,14 +61,14 @@ func (e *Engine) tellPlaying(now bool) {
 
 func (e *Engine) playingNow() told {
 	ms, rate := e.picker.Playing(int64(e.now))
-	return told{at: e.now, ms: ms, rate: rate, file: e.rendition}
+	return told{at: e.now, ms: ms, rate: rate, file: e.rendition, in: e.cohort}
 }
 
 func (e *Engine) sendPlaying(p *peer, t *told) {
 	if p.essaim == 0 || !p.ready {
 		return
 	}
-	e.sendEssaim(p, wire.Essaim{Kind: wire.EssaimPlaying, File: uint16(t.file), PositionMs: uint32(max(t.ms, 0)), Rate: uint16(min(max(t.rate, 0), 65535))})
+	e.sendEssaim(p, wire.Essaim{Kind: wire.EssaimPlaying, File: uint16(t.file), PositionMs: uint32(max(t.ms, 0)), Rate: uint16(min(max(t.rate, 0), 65535)), Cohort: t.in.id, Size: t.in.size})
 }
 
 func (e *Engine) sendEssaim(p *peer, m wire.Essaim) {
@@ -115,6 +121,9 @@ func (e *Engine) essaim(p *peer, payload []byte) {
 		if int(m.File) < len(e.files) {
 			p.playing, p.playMs, p.playAt, p.playRate, p.playFile = true, int64(m.PositionMs), e.now, int64(m.Rate), uint32(m.File)
 			e.idle = false
+			if m.Cohort != 0 && m.Cohort == e.cohort.id {
+				e.cohort.size = min(max(e.cohort.size, m.Size), cohortMax)
+			}
 			if !e.crowded {
 				e.crowded, e.crowdAt = true, e.now
 			}
@@ -274,4 +283,26 @@ func order(id []byte, piece uint32) uint64 {
 	}
 	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
 	return h ^ h>>27
+}
+
+// cohort is our place among the viewers who are in step with us, as the tracker counts them.
+type cohort struct{ id, place, size uint32 }
+
+// massed: we are one of many who all want the same at the same time, and who have been true to us.
+func (e *Engine) massed() bool { return e.cohort.size > fewMax && !e.shy() }
+
+// chosen: among the many we are one of those who fetch the piece for all. Where there is time that is one viewer, by places. The holders of
+// a piece double every doublingMs: the nearer its time, the more are needed for it to reach everyone. Not all know the latest size, so
+// it is rounded down to a power of two, or to one and a half of it, for most to agree.
+func (e *Engine) chosen(w *picker.Want) bool {
+	n := e.cohort.size
+	doublings := bits.Len32(n) - 1
+	share := uint32(1) << doublings
+	if share+share/2 <= n {
+		share += share / 2
+	}
+	if k := int64(doublings) - max(w.AheadMs, 0)/doublingMs; k > 0 {
+		share = max(share>>k, cohortLeast)
+	}
+	return e.cohort.place%share == w.Piece%share
 }

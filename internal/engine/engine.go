@@ -35,6 +35,8 @@ type Engine struct {
 	line   []int32       // those of them that peers are asked for, in order
 	// stale: the plan must be made anew before the next assignment; idle: nothing changed since the last one.
 	stale, idle bool
+	plannedMs   int64   // the play head then
+	lateAt      Instant // when something will be late that is not yet
 	plannedAt   Instant
 	plans       uint32
 	expiredAt   Instant // when time-outs were last looked at
@@ -50,6 +52,7 @@ type Engine struct {
 	fetches  fetcher.Table
 	pace     fetcher.Pace
 	members  uint32  // viewers in the swarm, ourselves among them, by the tracker's count; 0: unknown
+	cohort   cohort  // those who are in step with us, as the tracker counts them
 	crowded  bool    // neighbours in this part of the film are known
 	crowdAt  Instant // since then
 	crowdMs  int64   // our play head when timers began
@@ -117,6 +120,7 @@ func (e *Engine) Step(now Instant, in Input, out []Output) []Output {
 const (
 	paceBusy    = 200_000   // something is under way or a reader waits
 	pacePlaying = 500_000   // the play head moves
+	paceLate    = 10_000    // something will be late unless the origin is asked
 	paceIdle    = 5_000_000 // only keepalives and announces
 )
 
@@ -138,6 +142,9 @@ func (e *Engine) Deadline() (Instant, bool) {
 	}
 	if t, ok := e.sweepAt(); ok && t < at {
 		at = t
+	}
+	if e.lateAt < at {
+		at = max(e.lateAt, e.now+paceLate)
 	}
 	if t, ok := e.serveAt(); ok && t < at {
 		at = t
@@ -246,7 +253,7 @@ func (e *Engine) apply(in *Input) {
 		e.stale = true
 	case Seeked:
 		e.picker.Seeked(int64(e.now), in.From)
-		e.crowded = false
+		e.crowded, e.cohort = false, cohort{}
 		e.stale = true
 		e.tellPlaying(true)
 	case RenditionChosen:
@@ -258,6 +265,10 @@ func (e *Engine) apply(in *Input) {
 		e.idle = false
 	case SwarmCounted:
 		e.members = in.Length
+		if in.File != 0 {
+			e.cohort = cohort{in.File, in.Piece, in.Begin}
+			e.tellPlaying(false)
+		}
 	}
 }
 
@@ -272,7 +283,7 @@ func (e *Engine) settle(kind InputKind) {
 		e.emit(Output{Kind: RangeReady, Ref: Ref(ref)})
 	}
 	if kind == Tick || e.now-e.expiredAt >= paceBusy { // a stream of inputs puts Tick off, and must not put these off
-		e.expiredAt = e.now
+		e.expiredAt, e.idle = e.now, false
 		e.expirePeers()
 		e.expireBlocks()
 		e.expireFetches()
@@ -285,7 +296,7 @@ func (e *Engine) settle(kind InputKind) {
 	}
 	e.check()
 	e.makeRoom()
-	if !e.idle {
+	if !e.idle || e.now >= e.lateAt {
 		e.assign()
 		e.idle = true
 	}

@@ -13,20 +13,23 @@ const (
 	hedgeFloorAll = 4_000_000  // one that came, but not whole
 	grace         = 1_300_000  // after opening, for the first neighbours to bring what is not urgent
 	crowdTime     = 15_000_000 // neighbours who have just met fill their floors before timers begin
-	meeting       = 250_000    // from the first neighbour to the last of those who come together
+	meeting       = 400_000    // from the first neighbour to the last of those who come together
 	listing       = 500_000    // after the handshake, to say what one has
 )
 
 // And in milliseconds of film:
 const (
-	safetyMs      = 700    // how long before the last moment at which the origin would still make it
-	safetyShyMs   = 4_000  // the same after neighbours' faults
-	safetyCrowdMs = 450    // the same in a crowd, where much is about to come
+	safetyMs      = 700   // how long before the last moment at which the origin would still make it
+	safetyShyMs   = 4_000 // the same after neighbours' faults
+	safetyCrowdMs = 200   // the same in a crowd, where much is about to come
+	hardMs        = 120   // the same whatever neighbours promise
+	lateNever     = 3_600_000
 	aloneMs       = 500    // a fetch that takes longer brings nothing of a later time: another file may need the source first
 	peersMs       = 300    // how long before its time peers must have brought a piece
 	reserveMs     = 3_500  // what a viewer fetches by itself at the start before it waits for the few neighbours there are
 	crowdMs       = 20_000 // of film ahead of where neighbours met, for which there are no timers
 	meetingMs     = 2_000  // ahead of the play head, there is no time to wait until all have met
+	chosenMs      = 30_000 // from here on the one of many who is chosen fetches a piece
 	fewMax        = 16     // how many are few
 )
 
@@ -63,12 +66,15 @@ type survey struct {
 	load    [peersMax]int64 // by peer: bytes that it must bring before, as far as nobody else could
 	holders int64           // what those who have the piece looked at bring together, in bytes per second
 	eta     int64           // when peers will have brought the piece looked at, in ms
+	moved   int64           // ms of film since the plan
+	slack   int64           // for so long, in ms, nothing more will be late
 	skip    int             // wants to leave to others whose turn is before ours; -1: not known yet
 }
 
 // askOrigin asks the origin for what peers would not bring in time, for what is ours to fetch ahead, and for nothing else.
 func (e *Engine) askOrigin() {
 	now := int64(e.now)
+	e.lateAt = e.now + lateNever*1000
 	if _, resting := e.origin.Resting(now); resting {
 		return
 	}
@@ -76,6 +82,7 @@ func (e *Engine) askOrigin() {
 	if s.rate == 0 {
 		s.rate = rateGuess
 	}
+	s.moved, s.slack = e.picker.PositionMs(now)-e.plannedMs, lateNever
 	for i := range e.wants {
 		w := &e.wants[i]
 		a := e.findActive(w.Piece)
@@ -95,14 +102,15 @@ func (e *Engine) askOrigin() {
 		}
 		if len(e.fetches.All()) >= limit {
 			if v == ahead {
-				return
+				break
 			}
 			continue
 		}
-		if !e.inLine(w) {
+		if v == late && e.pipeHasRoom(&s) || !e.inLine(w) {
 			e.fetch(&s, i, v)
 		}
 	}
+	e.lateAt = e.now + Instant(s.slack)*1000
 }
 
 // missing is what is still to come of a piece, in bytes.
@@ -149,11 +157,15 @@ func (e *Engine) judge(s *survey, w *picker.Want, a *activePiece) verdict {
 	safety := int64(safetyMs)
 	if e.shy() {
 		safety = safetyShyMs
-	} else if mates > fewMax {
+	} else if mates > 0 && e.massed() {
 		safety = safetyCrowdMs
 	}
-	if w.AheadMs <= e.pace.LatencyMs()+s.due*1000/s.rate+safety {
-		if held && s.comes(w) {
+	last := e.pace.LatencyMs() + s.due*1000/s.rate
+	if slack := s.ahead(w) - last - safety; slack > 0 {
+		s.slack = min(s.slack, slack)
+	} else {
+		if slack += safety - hardMs; held && slack > 0 && s.comes(w) {
+			s.slack = min(s.slack, slack)
 			return leave
 		}
 		return late
@@ -165,7 +177,7 @@ func (e *Engine) judge(s *survey, w *picker.Want, a *activePiece) verdict {
 		switch {
 		case s.comes(w):
 			return leave
-		case w.Class == picker.Floor && e.overdue(a) && (e.shy() || e.down.Rate(int64(e.now)) < e.picker.BytesPerSecond()):
+		case w.Class == picker.Floor && e.overdue(a) && (e.shy() || !e.massed() && e.down.Rate(int64(e.now)) < e.picker.BytesPerSecond()):
 			return late
 		case w.Class == picker.Urgent && e.now-e.crowdAt > crowdTime:
 			return late // neighbours cannot keep the floor full
@@ -191,7 +203,10 @@ func (e *Engine) judge(s *survey, w *picker.Want, a *activePiece) verdict {
 }
 
 // comes: at the rate of the moment, peers bring the piece in time, with all that they must bring before.
-func (s *survey) comes(w *picker.Want) bool { return s.eta+peersMs < w.AheadMs }
+func (s *survey) comes(w *picker.Want) bool { return s.eta+peersMs < s.ahead(w) }
+
+// ahead is how far the want is from the play head by now, in ms.
+func (s *survey) ahead(w *picker.Want) int64 { return w.AheadMs - s.moved }
 
 // burden shares what is to come of a piece out among the peers that have it and serve us, and reckons when they will have brought it,
 // after all that only they can bring before. It reports whether there are any.
@@ -238,7 +253,7 @@ func (e *Engine) takeTurn(s *survey, w *picker.Want) verdict {
 		return leave // others are about to join; all must see the same neighbours to share the work
 	}
 	if !s.short {
-		if e.ours(w, within) {
+		if e.massed() && e.chosen(w) || !e.massed() && e.ours(w, within) {
 			return ahead
 		}
 		return leave
@@ -258,7 +273,11 @@ func (e *Engine) judgeWindow(s *survey, w *picker.Want) verdict {
 	if e.options.UrgentOnly || !e.sharing || e.stock.holders[w.Piece] > 0 || w.AheadMs > picker.SpreadMs {
 		return leave
 	}
-	if !s.short {
+	if !s.short && e.massed() {
+		if w.AheadMs > min(e.horizonMs(), chosenMs) || !e.chosen(w) {
+			return leave
+		}
+	} else if !s.short {
 		if !e.crowded || e.now-e.crowdAt < crowdTime {
 			e.crowdMs, _ = e.picker.Playing(int64(e.now))
 			return leave
@@ -334,6 +353,15 @@ func (e *Engine) inLine(w *picker.Want) bool {
 		}
 	}
 	return false
+}
+
+// pipeHasRoom: what fetches under way have yet to bring is so little that another request would not wait for it.
+func (e *Engine) pipeHasRoom(s *survey) bool {
+	all, left := e.fetches.All(), int64(0)
+	for i := range all {
+		left += all[i].To - all[i].From - all[i].Got
+	}
+	return left*1_000_000 <= s.rate*fetchOverlap
 }
 
 // overdue: peers had their chance with a piece that was asked of them.

@@ -8,7 +8,7 @@ import (
 // The limits of what one engine keeps up with.
 const (
 	peersMax        = 24
-	pipelineMin     = 4         // requests, of blocks of bt.BlockSize
+	pipelineMin     = 2         // requests, of blocks of bt.BlockSize
 	pipelineMax     = 64        // the same
 	pipelineTimeUs  = 1_000_000 // a pipeline holds about a second of the peer's rate
 	rateUnknown     = 256 << 10 // bytes per second assumed of a peer that has not sent yet

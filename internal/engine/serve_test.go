@@ -324,7 +324,7 @@ func TestSlotsFollowMeasuredUplink(t *testing.T) {
 	for _, c := range []struct {
 		rate     int64
 		from, to int
-	}{{70_000, 2, 3}, {200_000, 4, 7}, {2_000_000, 16, 16}} {
+	}{{70_000, 2, 3}, {200_000, 4, 7}, {2_000_000, 10, 10}} {
 		s := newServer(t, 0)
 		for ref := PeerRef(1); ref <= 20; ref++ {
 			s.join(ref)

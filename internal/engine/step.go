@@ -64,7 +64,8 @@ const (
 	PolicyChanged
 	// Tick: the deadline came.
 	Tick
-	// SwarmCounted: Length = how many peers the tracker counts in the swarm, ourselves among them.
+	// SwarmCounted: Length = how many peers the tracker counts in the swarm, ourselves among them. File = the cohort of viewers in
+	// step that it counts us into (0: it did not say), Piece = our place in it, from 0, Begin = its size.
 	SwarmCounted
 	// PathMeasured: Peer, Length = the smoothed round-trip time to it in microseconds, 0 for unknown. Said about once a
 	// second of each peer that SendBlocks go to, where the host can measure it.

@@ -156,7 +156,7 @@ func (d *device) handle(e *event) {
 		d.hashesCame(e)
 	case evMeet:
 		s := d.seats[e.seat]
-		s.step(engine.Input{Kind: engine.SwarmCounted, Length: uint32(e.a)})
+		s.step(engine.Input{Kind: engine.SwarmCounted, Length: uint32(e.a), File: uint32(e.b >> 32), Piece: uint32(e.b), Begin: uint32(e.c)})
 		for ids := e.data; len(ids) >= 20; ids = ids[20:] {
 			s.introduce(bt.PeerID(ids[:20]))
 		}

@@ -24,7 +24,7 @@ const (
 	evOpen                    // a connection is up: conn
 	evClosed                  // a connection ended: conn
 	evDialled                 // a dial has failed: conn
-	evMeet                    // the tracker names whom to meet: seat, data = peer IDs
+	evMeet                    // the tracker names whom to meet: seat, data = peer IDs, a = members, b = cohort and place in it, c = its size
 	evOffer                   // of a peer, through the tracker: seat, conn = theirs
 	evAnswer                  // conn = ours, a = theirs, -1: none
 	evBody                    // the origin's bytes: fetch a, b of them, through the downlink

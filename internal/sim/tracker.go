@@ -56,7 +56,7 @@ func (t *tracker) handle(e *event) {
 		for _, id := range r.Meet {
 			ids = append(ids, id[:]...)
 		}
-		t.post(event{at: e.at + t.w.delay, dst: e.src, kind: evMeet, seat: e.seat, data: ids, a: int64(r.Complete + r.Incomplete)})
+		t.post(event{at: e.at + t.w.delay, dst: e.src, kind: evMeet, seat: e.seat, data: ids, a: int64(r.Complete + r.Incomplete), b: int64(r.Cohort.ID)<<32 | int64(r.Cohort.Place), c: int64(r.Cohort.Size)})
 	case evRelay: // an offer: data = the peer ID, conn = the sender's connection
 		to, seat := whose(bt.PeerID(e.data))
 		var offer swarm.OfferID

@@ -30,6 +30,7 @@ type member struct {
 	inbox     []pending
 
 	crowd   *crowd
+	cohort  cohort // the zero value: none yet
 	shelves [kinds]standing
 	mark    uint64 // the last Set.turn that looked at it
 
@@ -121,7 +122,7 @@ func (m *member) join(group string) {
 		m.swarm.crowds[group] = c
 	}
 	c.members++
-	m.crowd = c
+	m.crowd, m.cohort = c, cohort{}
 }
 
 // quit takes m out of its crowd.

@@ -36,6 +36,41 @@ type crowd struct {
 	members int
 	shelves map[shelfKey]*shelf
 	parties [parties][]*shelf // those of kinds byPrefix and byAccount, in no order
+	latest  cohort
+}
+
+// cohort is viewers in step with one another. Only the latest of a crowd takes newcomers in.
+type cohort struct {
+	Cohort       // Place is unused
+	offset int64 // of the first of them
+}
+
+// inStep is how far apart, in milliseconds of film, the members of a cohort may be from its first.
+const inStep = 2_000
+
+func (c *cohort) takes(m *member) bool {
+	d := m.offset - c.offset
+	return c.ID != 0 && -inStep <= d && d <= inStep
+}
+
+// count gives a viewer its place in a cohort: the one that it has while it keeps in step, else the next of the latest, which is a new one
+// where it is not in step with that.
+func (s *Set) count(m *member) Cohort {
+	if m.cohort.takes(m) {
+		if latest := &m.crowd.latest; latest.ID == m.cohort.ID {
+			m.cohort.Size = latest.Size
+		}
+		return m.cohort.Cohort
+	}
+	latest := &m.crowd.latest
+	if !latest.takes(m) {
+		*latest = cohort{Cohort{ID: uint32(s.random.Uint64()) | 1}, m.offset}
+	}
+	m.cohort = *latest
+	m.cohort.Place = latest.Size
+	latest.Size++
+	m.cohort.Size = latest.Size
+	return m.cohort.Cohort
 }
 
 // shelf is a list of members of which some are drawn at random.

@@ -123,9 +123,19 @@ type Announce struct {
 // Result is what follows from an announce. Its slices are reused by the next.
 type Result struct {
 	Counts
-	Meet  []bt.PeerID // Viewer: whom to make an offer to
-	Relay []Relay     // WebTorrent: which offer goes to whom
-	Spent bool        // the Payer has been introduced to as many as it may for now
+	Meet []bt.PeerID // Viewer: whom to make an offer to
+	// Cohort is a viewer's; those who seed are in none.
+	Cohort Cohort
+	Relay  []Relay // WebTorrent: which offer goes to whom
+	Spent  bool    // the Payer has been introduced to as many as it may for now
+}
+
+// Cohort is a viewer's place among those who are in step with it. They will all want the same at the same time, and share the work of
+// fetching it from the origin by their places.
+type Cohort struct {
+	ID    uint32 // drawn at random; 0: in none
+	Place uint32 // from 0, in the order in which they came
+	Size  uint32 // how many have come so far
 }
 
 // Relay sends the announce's offer number Offer to a peer.
@@ -254,6 +264,10 @@ func (s *Set) Announce(now Instant, a *Announce) (*Result, error) {
 
 	r := &s.result
 	r.Counts, r.Meet, r.Relay = m.swarm.counts, r.Meet[:0], r.Relay[:0]
+	r.Cohort = Cohort{}
+	if a.Kind == Viewer && !a.Seed {
+		r.Cohort = s.count(m)
+	}
 	if a.Kind == Viewer {
 		s.meet(now, m, a.Want)
 	} else {

@@ -477,3 +477,47 @@ func BenchmarkAnnounceAmongTenThousand(b *testing.B) {
 		n++
 	}
 }
+
+func TestThoseInStepAreCountedIntoOneCohort(t *testing.T) {
+	s := newSet()
+	first := announce(t, s, 0, viewer(1)).Cohort
+	if first.ID == 0 || first.Place != 0 || first.Size != 1 {
+		t.Fatalf("the first is counted as %+v", first)
+	}
+	for n := 2; n <= 40; n++ {
+		c := announce(t, s, Instant(n)*40_000, viewer(n)).Cohort
+		if c.ID != first.ID || int(c.Place) != n-1 || int(c.Size) != n {
+			t.Fatalf("viewer %d is counted as %+v", n, c)
+		}
+	}
+	late := announce(t, s, 3*Second, viewer(41)).Cohort
+	if late.ID == first.ID || late.Place != 0 {
+		t.Errorf("who comes three seconds later is counted as %+v, with the others", late)
+	}
+	again := viewer(1)
+	again.PositionMs = 29_000 // 30 s later, having taken a second to start
+	if c := announce(t, s, 30*Second, again).Cohort; c.ID != first.ID || c.Place != 0 {
+		t.Errorf("who keeps in step is counted anew, as %+v", c)
+	}
+	moved := viewer(2)
+	moved.PositionMs = 500_000
+	if c := announce(t, s, 30*Second, moved).Cohort; c.ID == first.ID {
+		t.Error("who has moved to another part of the film is still counted with the others")
+	}
+	seed := viewer(3)
+	seed.Seed = true
+	if c := announce(t, s, 30*Second, seed).Cohort; c != (Cohort{}) {
+		t.Errorf("a seed, which wants nothing, is counted as %+v", c)
+	}
+}
+
+func TestCohortsOfDifferentGroupsAreApart(t *testing.T) {
+	s := newSet()
+	a, b := viewer(1), viewer(2)
+	b.Group = "rehearsal"
+	x := announce(t, s, 0, a).Cohort
+	y := announce(t, s, 0, b).Cohort
+	if x.ID == y.ID {
+		t.Errorf("%+v and %+v share work, though they never meet", x, y)
+	}
+}

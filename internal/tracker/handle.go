@@ -294,6 +294,9 @@ func (s *socket) join(req *announce.Request, ticket *shown, clean *cleanedOffers
 	}
 	spent := result.Spent
 	reply := t.reply(req, result.Counts)
+	if reply.Viewer != nil {
+		reply.Viewer.Cohort = announce.Cohort(result.Cohort)
+	}
 	for _, id := range result.Meet {
 		reply.Viewer.Meet = append(reply.Viewer.Meet, announce.Meet{PeerID: id, Offer: true})
 	}

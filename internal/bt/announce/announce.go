@@ -168,6 +168,14 @@ type Introductions struct {
 	Revoked []bt.PeerID // peers to drop at once
 	// PeersOff: the operator forbids peers from now on. All are to be dropped, and none to be met.
 	PeersOff bool
+	Cohort   Cohort
+}
+
+// Cohort is the viewer's place among those who are in step with it.
+type Cohort struct {
+	ID    uint32 // 0: it is in none
+	Place uint32 // from 0
+	Size  uint32 // so far
 }
 
 // Meet names a peer to connect to.

@@ -131,6 +131,12 @@ func AppendReply(dst []byte, r *Reply) []byte {
 			dst = appendBinary(dst, id[:])
 		}
 		dst = append(dst, ']')
+		if c := r.Viewer.Cohort; c.ID != 0 {
+			dst = appendInt(append(dst, `,"cohort":{"id":`...), int64(c.ID))
+			dst = appendInt(append(dst, `,"place":`...), int64(c.Place))
+			dst = appendInt(append(dst, `,"size":`...), int64(c.Size))
+			dst = append(dst, '}')
+		}
 		if r.Viewer.PeersOff {
 			dst = append(dst, `,"p2p":false`...)
 		}

@@ -128,6 +128,8 @@ func (s *scanner) introductions() (*Introductions, error) {
 				in.Revoked = append(in.Revoked, id)
 				return err
 			})
+		case "cohort":
+			return s.cohort(&in.Cohort)
 		case "p2p":
 			in.PeersOff = s.peek() == 'f'
 		}
@@ -137,6 +139,25 @@ func (s *scanner) introductions() (*Introductions, error) {
 		return nil, ErrExtension
 	}
 	return &in, nil
+}
+
+func (s *scanner) cohort(c *Cohort) error {
+	return s.object(func(name []byte) error {
+		var to *uint32
+		switch string(name) {
+		case "id":
+			to = &c.ID
+		case "place":
+			to = &c.Place
+		case "size":
+			to = &c.Size
+		default:
+			return s.skip()
+		}
+		n, err := s.count(math.MaxUint32)
+		*to = uint32(n)
+		return err
+	})
 }
 
 func (s *scanner) meet() (m Meet, err error) {

@@ -5,12 +5,13 @@ import "encoding/binary"
 // ExtEssaim is the name, in BEP 10's handshake, of what Essaim's viewers tell one another beside BitTorrent. Its messages,
 // all numbers big-endian:
 //
-//	playing    0  file (2)  play head, ms of film (4)  rate, thousandths (2)
+//	playing    0  file (2)  play head, ms of film (4)  rate, thousandths (2)  cohort (4)  its size (4)
 //	fetching   1  first piece (4)  pieces (2)  expected to take, ms (2)
 //	unfetching 2  first piece (4)  pieces (2)
 //
 // playing says where the sender's play head is and how fast it moves (0: it stands), so that neighbours know who will want
-// what, and when. fetching says that the sender asks the origin for these pieces now, so that others need not; unfetching takes it back.
+// what, and when; and the largest size that it knows of the cohort which the tracker counts it into, so that all its members come to
+// know. fetching says that the sender asks the origin for these pieces now, so that others need not; unfetching takes it back.
 // Receivers ignore types that they do not know.
 const ExtEssaim = "es_swarm"
 
@@ -30,6 +31,8 @@ type Essaim struct {
 	File       uint16 // Playing
 	PositionMs uint32 // Playing
 	Rate       uint16 // Playing: thousandths
+	Cohort     uint32 // Playing: its ID; 0: in none
+	Size       uint32 // Playing: of the cohort
 	Piece      uint32 // Fetching, Unfetching: the first one
 	Pieces     uint16 // Fetching, Unfetching: at least 1
 	WithinMs   uint16 // Fetching
@@ -41,7 +44,9 @@ func AppendEssaim(b []byte, id uint8, m Essaim) []byte {
 	if m.Kind == EssaimPlaying {
 		b = binary.BigEndian.AppendUint16(b, m.File)
 		b = binary.BigEndian.AppendUint32(b, m.PositionMs)
-		return binary.BigEndian.AppendUint16(b, m.Rate)
+		b = binary.BigEndian.AppendUint16(b, m.Rate)
+		b = binary.BigEndian.AppendUint32(b, m.Cohort)
+		return binary.BigEndian.AppendUint32(b, m.Size)
 	}
 	b = binary.BigEndian.AppendUint32(b, m.Piece)
 	b = binary.BigEndian.AppendUint16(b, m.Pieces)
@@ -67,6 +72,7 @@ func ParseEssaim(b []byte) (Essaim, error) {
 	b = b[1:]
 	if m.Kind == EssaimPlaying {
 		m.File, m.PositionMs, m.Rate = binary.BigEndian.Uint16(b), binary.BigEndian.Uint32(b[2:]), binary.BigEndian.Uint16(b[6:])
+		m.Cohort, m.Size = binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint32(b[12:])
 		return m, nil
 	}
 	m.Piece, m.Pieces = binary.BigEndian.Uint32(b), binary.BigEndian.Uint16(b[4:])
@@ -81,7 +87,10 @@ func ParseEssaim(b []byte) (Essaim, error) {
 
 // size is a message's payload, type included.
 func (k EssaimKind) size() int {
-	if k == EssaimUnfetching {
+	switch k {
+	case EssaimPlaying:
+		return 17
+	case EssaimUnfetching:
 		return 7
 	}
 	return 9

@@ -10,7 +10,10 @@ var essaimMessages = []struct {
 	m   Essaim
 	hex string
 }{
-	{Essaim{Kind: EssaimPlaying, File: 3, PositionMs: 61_000, Rate: 1000}, "0000000b" + "14" + "05" + "00" + "0003" + "0000ee48" + "03e8"},
+	{
+		Essaim{Kind: EssaimPlaying, File: 3, PositionMs: 61_000, Rate: 1000, Cohort: 0xfeed0001, Size: 300},
+		"00000013" + "14" + "05" + "00" + "0003" + "0000ee48" + "03e8" + "feed0001" + "0000012c",
+	},
 	{Essaim{Kind: EssaimFetching, Piece: 9, Pieces: 2, WithinMs: 700}, "0000000b" + "14" + "05" + "01" + "00000009" + "0002" + "02bc"},
 	{Essaim{Kind: EssaimUnfetching, Piece: 9, Pieces: 2}, "00000009" + "14" + "05" + "02" + "00000009" + "0002"},
 }

@@ -9,7 +9,7 @@ const Round = 10_000_000
 // How many are served at once, and what each should get at least, in bytes per second.
 const (
 	slotsMin     = 2 // one slow receiver must not be all
-	slotsMax     = 16
+	slotsMax     = 10
 	slotsUnknown = 8
 	slotRate     = 32 << 10
 )

@@ -80,6 +80,7 @@ type Event struct {
 	Us        int64 // of measured: the round trip, in microseconds
 	// of answered: how many seeds and how many others the tracker counts; 0: it does not say
 	Complete, Incomplete int
+	Cohort, Place, Size  uint32 // of answered: the cohort that it counts us into, 0: it does not say
 }
 
 // EffectType says what the host did to the outside.

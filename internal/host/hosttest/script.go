@@ -83,6 +83,10 @@ type eventEntry struct {
 
 	Complete   int `json:"complete"`
 	Incomplete int `json:"incomplete"`
+
+	Cohort uint32 `json:"cohort"`
+	Place  uint32 `json:"place"`
+	Size   uint32 `json:"size"`
 }
 
 // chunks cuts the event's data as it says.

@@ -97,6 +97,7 @@ func (w *world) events(st *stepEntry) []Event {
 	e := Event{
 		Type: s.Type, Peer: s.Peer, PeerID: s.PeerID, Initiator: s.Initiator, Status: s.Status, Headers: s.Headers,
 		Read: s.Read, File: s.File, From: s.From, To: s.To, Us: s.Us, Complete: s.Complete, Incomplete: s.Incomplete,
+		Cohort: s.Cohort, Place: s.Place, Size: s.Size,
 	}
 	if s.Fetch != "" {
 		h, ok := w.fetches[s.Fetch]

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
+	"essaim/internal/bt/announce"
 	"essaim/internal/engine"
 )
 
@@ -98,10 +99,10 @@ func newCore(t engine.Title, e Stepper, s Store, w outside) *core {
 }
 
 // counted tells the engine how many peers the tracker counts in the swarm: seeds and others. Both count us, so that a sum
-// of zero is an answer without counts.
-func (c *core) counted(complete, incomplete int) {
+// of zero is an answer without counts. And it tells it which cohort the tracker counts us into.
+func (c *core) counted(complete, incomplete int, in announce.Cohort) {
 	if n := uint64(max(complete, 0)) + uint64(max(incomplete, 0)); n > 0 {
-		c.step(engine.Input{Kind: engine.SwarmCounted, Length: uint32(min(n, math.MaxUint32))})
+		c.step(engine.Input{Kind: engine.SwarmCounted, Length: uint32(min(n, math.MaxUint32)), File: in.ID, Piece: in.Place, Begin: in.Size})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"essaim/internal/bt/announce"
 	"essaim/internal/engine"
 	"essaim/internal/host/hosttest"
 )
@@ -61,7 +62,7 @@ func (s *scripted) Do(e hosttest.Event) {
 	case hosttest.EventAdvance:
 		c.tick()
 	case hosttest.EventAnswered:
-		c.counted(e.Complete, e.Incomplete)
+		c.counted(e.Complete, e.Incomplete, announce.Cohort{ID: e.Cohort, Place: e.Place, Size: e.Size})
 	case hosttest.EventMeasured:
 		c.measured(e.Peer, time.Duration(e.Us)*time.Microsecond)
 	}

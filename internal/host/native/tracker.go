@@ -207,7 +207,11 @@ func (t *tracker) heard(m *announce.Message) time.Duration {
 	switch {
 	case !t.allowed:
 	case m.Reply != nil && ours(m.Reply.InfoHash):
-		t.host.core.counted(m.Reply.Complete, m.Reply.Incomplete)
+		var cohort announce.Cohort
+		if m.Reply.Viewer != nil {
+			cohort = m.Reply.Viewer.Cohort
+		}
+		t.host.core.counted(m.Reply.Complete, m.Reply.Incomplete, cohort)
 		if v := m.Reply.Viewer; v != nil {
 			if v.PeersOff {
 				t.host.setPolicy(Policy{UplinkKbps: t.uplink})

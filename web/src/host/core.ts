@@ -15,10 +15,12 @@ import { noteOf, toHex } from "./notes";
 import type { Bytes, Input, Output } from "./record";
 import { LostPiece, Pieces } from "./pieces";
 import type { PieceStore } from "./store";
-import type { Announce, Clock, Net, Stepper } from "./surroundings";
+import type { Announce, Clock, Cohort, Net, Stepper } from "./surroundings";
 import { encodeIndex, encodePieces, encodeShelf, encodeTitle, type Title } from "./title";
 import type { EngineNote, PlaybackState, Stats } from "../player/source";
 import { bannedMax, type BannedPeer, type PlayPolicy } from "../player/session";
+
+const noCohort: Cohort = { id: 0, place: 0, size: 0 };
 
 /** All that a core is made of. */
 export interface CoreParts {
@@ -176,11 +178,11 @@ export class Core implements FetchOwner {
 
   /**
    * The tracker answered an announce, and counts so many seeds and others in the swarm. Both count us, so that a sum of
-   * zero is an answer without counts.
+   * zero is an answer without counts. And it counts us into a cohort.
    */
-  counted(complete: number, incomplete: number): void {
+  counted(complete: number, incomplete: number, { id, place, size }: Cohort = noCohort): void {
     const length = Math.min(complete + incomplete, 2 ** 32 - 1);
-    if (length > 0) this.give({ kind: InputKind.SwarmCounted, length });
+    if (length > 0) this.give({ kind: InputKind.SwarmCounted, length, file: id, piece: place, begin: size });
   }
 
   /** An open channel is gone. */

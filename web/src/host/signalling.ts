@@ -5,7 +5,7 @@
  */
 
 import type { Core } from "./core";
-import type { Announce, Net } from "./surroundings";
+import type { Announce, Cohort, Net } from "./surroundings";
 import { Outlet } from "./outlet";
 import type { FromWorker, ToWorker } from "./protocol";
 import type { Bytes } from "./record";
@@ -142,8 +142,8 @@ export class Signalling implements Net, TrackerEvents {
     this.core.introduced(ref, id);
   }
 
-  counted(complete: number, incomplete: number): void {
-    if (this.allowed) this.core.counted(complete, incomplete);
+  counted(complete: number, incomplete: number, cohort?: Cohort): void {
+    if (this.allowed) this.core.counted(complete, incomplete, cohort);
   }
 
   revoked(ids: Bytes): void {

@@ -32,6 +32,14 @@ export interface Net {
   announce(announce: Announce): void;
 }
 
+/** Our place among the viewers who are in step with us, by the tracker's count. `id` 0: it does not say. */
+export interface Cohort {
+  id: number;
+  /** From 0. */
+  place: number;
+  size: number;
+}
+
 /** What the tracker is told. */
 export interface Announce {
   positionMs: number;

@@ -4,7 +4,7 @@
  * tried again in its time, and nothing malformed that it relays gets further than here.
  */
 
-import type { Announce } from "./surroundings";
+import type { Announce, Cohort } from "./surroundings";
 import type { Bytes } from "./record";
 import { fromLatin1, toLatin1 } from "./title";
 
@@ -23,7 +23,7 @@ export interface TrackerEvents {
   /** A peer that we shall make an offer to. */
   meet(peer: Bytes): void;
   /** How many seeds and how many others it counts in the swarm, ourselves among them; 0: it does not say. */
-  counted(complete: number, incomplete: number): void;
+  counted(complete: number, incomplete: number, cohort?: Cohort): void;
   /** Peers to drop at once, as concatenated IDs. */
   revoked(peers: Bytes): void;
   offer(from: Bytes, offerId: string, sdp: string): void;
@@ -240,7 +240,7 @@ export class Tracker {
     this.unanswered = 0;
     if (m["failure reason"] !== undefined) return;
     this.failures = 0;
-    this.events.counted(countOf(m.complete), countOf(m.incomplete));
+    this.events.counted(countOf(m.complete), countOf(m.incomplete), cohortOf(m.essaim));
     this.introductions(m.essaim);
   }
 
@@ -274,6 +274,12 @@ export class Tracker {
 
 function countOf(x: unknown): number {
   return typeof x === "number" && Number.isSafeInteger(x) && x > 0 ? x : 0;
+}
+
+function cohortOf(x: unknown): Cohort {
+  const c = (x as { cohort?: Partial<Record<keyof Cohort, unknown>> } | undefined)?.cohort;
+  const small = (n: unknown) => Math.min(countOf(n), 2 ** 32 - 1);
+  return { id: small(c?.id), place: small(c?.place), size: small(c?.size) };
 }
 
 // A binary string of exactly 20 code points, none above U+00FF.
