@@ -288,7 +288,11 @@ class World {
       case "measured":
         return this.core.measured(peer, e.us!);
       case "answered":
-        return this.core.counted(e.complete ?? 0, e.incomplete ?? 0, { id: e.cohort ?? 0, place: e.place ?? 0, size: e.size ?? 0 });
+        return this.core.counted(e.complete ?? 0, e.incomplete ?? 0, {
+          id: e.cohort ?? 0,
+          place: e.place ?? 0,
+          size: e.size ?? 0,
+        });
       case "drain": {
         const was = this.queued(peer);
         this.queues.set(peer, e.to!);
