@@ -129,7 +129,8 @@ func (e *Engine) essaim(p *peer, payload []byte) {
 			}
 		}
 	case wire.EssaimFetching:
-		wait := min(max(2*Instant(m.WithinMs)*1000, claimMin), claimMax)
+		p.claimedAt, p.claimFor = e.now, Instant(m.WithinMs)*1000
+		wait := min(max(2*p.claimFor, claimMin), claimMax)
 		for n := range uint32(m.Pieces) {
 			if !e.stock.valid(m.Piece+n) || p.claims >= claimsMax || p.has(m.Piece+n) {
 				return
@@ -239,14 +240,16 @@ func (e *Engine) mates(w *picker.Want, within int64) int {
 	return n
 }
 
-// turnOf is our place among the neighbours who could fetch the piece as well as we: none of them busy with a fetch of its own. All
-// who see one another agree on the order, which changes from piece to piece.
+// turnOf is our place among the neighbours who could fetch the piece as well as we: none of them busy with a fetch of its own, unless that
+// is about to end, for then they would choose before they hear of our choice. All who see one another agree on the order, which changes
+// from piece to piece.
 func (e *Engine) turnOf(w *picker.Want, within int64) int {
 	ms := e.picker.FilmMs(w.File, w.Piece)
 	mine := order(e.title.PeerID[:], w.Piece)
 	n := 0
 	for _, p := range e.peers {
-		if p.claims == 0 && e.wantsToo(p, w, ms, within) && p.believed() && order(p.id[:], w.Piece) < mine {
+		free := p.claims == 0 || w.AheadMs > pressingMs && e.now-p.claimedAt > p.claimFor/2
+		if free && e.wantsToo(p, w, ms, within) && p.believed() && order(p.id[:], w.Piece) < mine {
 			n++
 		}
 	}

@@ -24,6 +24,8 @@ const (
 	safetyCrowdMs = 200   // the same in a crowd, where much is about to come
 	hardMs        = 120   // the same whatever neighbours promise
 	lateNever     = 3_600_000
+	pressingMs    = 1_500  // where the origin is short: there is no time left to take turns
+	leadMs        = 3_000  // and whoever is so far ahead of others
 	aloneMs       = 500    // a fetch that takes longer brings nothing of a later time: another file may need the source first
 	peersMs       = 300    // how long before its time peers must have brought a piece
 	reserveMs     = 3_500  // what a viewer fetches by itself at the start before it waits for the few neighbours there are
@@ -151,6 +153,8 @@ func (e *Engine) judge(s *survey, w *picker.Want, a *activePiece) verdict {
 			return leave
 		case claimed:
 			return leave
+		case w.AheadMs < pressingMs && e.mates(w, w.AheadMs+leadMs) == 0:
+			return late // it is most pressing for us, who are ahead of all others
 		}
 		return e.takeTurn(s, w)
 	}

@@ -78,8 +78,10 @@ type peer struct {
 	playAt       Instant // then, moving at
 	playRate     int64   // thousandths, in
 	playFile     uint32
-	claims       int // of its claims to fetch that stand
-	broken       int // that were not kept
+	claims       int     // of its claims to fetch that stand
+	claimedAt    Instant // when it last made one
+	claimFor     Instant // for how long, as it said
+	broken       int     // that were not kept
 	kept         int
 	prover               // hashes, both ways: proofs.go and hashes.go
 	turn         Instant // of the flood count

@@ -59,10 +59,11 @@ const dialled = () => {
 };
 
 test("the tracker's count goes to the engine while peers are allowed", () => {
-  s.counted(3, 497);
+  const cohort = { id: 7, place: 1, size: 4 };
+  s.counted(3, 497, cohort);
   s.allow(false);
-  s.counted(3, 498);
-  expect(core).toEqual([["counted", 3, 497]]);
+  s.counted(3, 498, cohort);
+  expect(core).toEqual([["counted", 3, 497, cohort]]);
 });
 
 test("an introduction leads to a dial, an offer, an answer and a channel under one reference", () => {
