@@ -247,6 +247,7 @@ func (e *Engine) apply(in *Input) {
 		e.stored(in.Piece)
 	case Evicted:
 		e.evicted(in.Piece)
+		e.unsent(in)
 	case PlaybackMoved:
 		defer e.tellPlaying(in.Flags&FlagPaused != 0)
 		e.picker.Moved(int64(e.now), in.From, in.To, int64(in.Length), in.Flags&FlagPaused != 0)

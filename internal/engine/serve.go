@@ -151,6 +151,13 @@ func (e *Engine) unwished(p *peer, w wire.Request) {
 	}
 }
 
+// unsent refuses a request for which the host had nothing to send: every request has exactly one answer (BEP 6).
+func (e *Engine) unsent(in *Input) {
+	if p := e.peer(in.Peer); p != nil {
+		e.sendReject(p, wire.Request{Piece: in.Piece, Begin: in.Begin, Length: in.Length})
+	}
+}
+
 func (e *Engine) rejectWishes(p *peer) {
 	for i := range p.wishes {
 		e.sendReject(p, p.wishes[i].Request)

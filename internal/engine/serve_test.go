@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 	"testing"
@@ -124,6 +125,24 @@ func (s *server) blocks() (to []Output) {
 func (s *server) plays(ref PeerRef, ms int64) {
 	p := s.e.peer(ref)
 	p.playing, p.playMs, p.playAt, p.playRate = true, ms, s.now, 1000
+}
+
+func TestBlockThatTheHostHasLostIsRefused(t *testing.T) {
+	s := newServer(t, 0)
+	s.join(1)
+	s.ask(1, 0, 1)
+	if sent := s.blocks(); len(sent) != 1 {
+		t.Fatalf("%d blocks sent", len(sent))
+	}
+	lost := wire.Request{Piece: 0, Length: bt.BlockSize}
+	did := s.step(Input{Kind: Evicted, Peer: 1, Piece: lost.Piece, Begin: lost.Begin, Length: lost.Length})
+	reject := wire.AppendReject(nil, lost)
+	if !slices.ContainsFunc(did, func(o Output) bool { return o.Kind == SendMessage && o.Peer == 1 && bytes.Contains(o.Data, reject) }) {
+		t.Errorf("no reject: %+v", did)
+	}
+	if s.ask(1, 0, 1); len(s.blocks()) > 0 {
+		t.Error("the piece is served still")
+	}
 }
 
 func TestNearerDeadlineIsServedFirst(t *testing.T) {

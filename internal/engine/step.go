@@ -51,7 +51,8 @@ const (
 	HashesReceived
 	// Stored: Piece. It can be read and served from now on.
 	Stored
-	// Evicted: Piece. It no longer can: the host lost it, or did what Evict said.
+	// Evicted: Piece. It no longer can: the host lost it, or did what Evict said. With Peer, Begin and Length where that was found
+	// out by a SendBlock, for which nothing was sent.
 	Evicted
 	// PlaybackMoved: From = position, To = end of the player's own contiguous buffer (both ms of film),
 	// Length = playback rate in thousandths, Flags&FlagPaused.

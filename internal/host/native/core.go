@@ -227,7 +227,7 @@ func (c *core) do(o *engine.Output) {
 	case engine.Store:
 		c.storePiece(o.Piece)
 	case engine.Evict:
-		c.lose(o.Piece)
+		c.lose(o.Piece, engine.Input{})
 	case engine.Check:
 		c.check(o.Piece)
 	case engine.EvictFile:
@@ -279,7 +279,7 @@ func (c *core) rangeReady(ref engine.Ref) {
 		}
 		err := c.store.ReadAt(piece, data[at:at+n], off)
 		if err != nil {
-			c.lose(piece) // the disk lost it: never serve it again
+			c.lose(piece, engine.Input{}) // the disk lost it: never serve it again
 		}
 		return err
 	}); err != nil { // the engine has it fetched

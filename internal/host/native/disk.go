@@ -12,8 +12,9 @@ import (
 )
 
 // disk is the cache on disk: a store whose pieces outlast the process, each media file's in a cacheFile named by its root, so
-// that a new version of a title keeps the files that did not change. What it finds counts only once the engine has verified it.
-// When the disk refuses to write, what comes later is kept in a bounded memory instead.
+// that a new version of a title keeps the files that did not change. What it finds counts only once the engine has verified it,
+// and only as the bytes that were verified: what the disk has changed since is not given. When the disk refuses to write, or has
+// often not given back what it took, what comes later is kept in a bounded memory instead.
 type disk struct {
 	dir    string
 	files  layout
@@ -24,6 +25,7 @@ type disk struct {
 	others map[uint32]string
 	shelf  []engine.Shelved
 	spare  Store // nil: the disk is well
+	faults int   // verified pieces that it did not give back
 	used   int64
 }
 
@@ -31,6 +33,7 @@ const (
 	cacheSuffix   = ".pieces"
 	cacheFilesMax = 10_000    // other titles' files that are looked at
 	spareMax      = 256 << 20 // what is kept in memory once the disk has failed
+	faultsMax     = 8         // pieces that it may lose before it is given no more: a film must not wait for a disk that keeps nothing
 )
 
 // ErrCacheInUse says that another process has a cache folder open.
@@ -153,18 +156,17 @@ func (d *disk) ReadAt(piece uint32, p []byte, off int64) error {
 	if d.spare != nil && d.spare.Has(piece) {
 		return d.spare.ReadAt(piece, p, off)
 	}
-	if !d.held[piece] {
-		return errNoPiece
-	}
-	return d.readAt(piece, p, off)
-}
-
-func (d *disk) readAt(piece uint32, p []byte, off int64) error {
 	file, at, ok := d.files.find(piece)
-	if !ok || off < 0 || off+int64(len(p)) > d.files.pieceSize(piece) {
+	if !ok || !d.held[piece] || off < 0 || off+int64(len(p)) > d.files.pieceSize(piece) {
 		return errNoPiece
 	}
-	return d.caches[file].readAt(uint32(at/d.files.pieceLength), p, off)
+	err := d.caches[file].readAt(uint32(at/d.files.pieceLength), p, off)
+	if err != nil {
+		if d.faults++; d.faults >= faultsMax && d.spare == nil {
+			d.spare = NewMemory(spareMax)
+		}
+	}
+	return err
 }
 
 func (d *disk) Delete(piece uint32) error {
@@ -198,17 +200,21 @@ func (d *disk) Peek(piece uint32) ([]byte, error) {
 	if verified, there := d.held[piece]; !there || verified {
 		return nil, errNoPiece
 	}
-	b := make([]byte, d.files.pieceSize(piece))
-	return b, d.readAt(piece, b, 0)
+	file, at, _ := d.files.find(piece)
+	return d.caches[file].peek(uint32(at / d.files.pieceLength))
 }
 
-// Accept counts a piece that was found as verified.
+// Accept counts a piece that was found as verified: the bytes that Peek returned, not those that lie there now.
 func (d *disk) Accept(piece uint32) bool {
-	_, there := d.held[piece]
-	if there {
-		d.held[piece] = true
+	if _, there := d.held[piece]; !there {
+		return false
 	}
-	return there
+	file, at, _ := d.files.find(piece)
+	if !d.caches[file].known(uint32(at / d.files.pieceLength)) {
+		return false
+	}
+	d.held[piece] = true
+	return true
 }
 
 // Others lists what is kept of other files.

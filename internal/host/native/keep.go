@@ -122,7 +122,7 @@ func (c *core) hashPiece(o *engine.Output) {
 	data := make([]byte, c.files.pieceSize(o.Piece))
 	if len(data) > 0 && c.store.Has(o.Piece) {
 		if err := c.store.ReadAt(o.Piece, data, 0); err != nil {
-			c.lose(o.Piece)
+			c.lose(o.Piece, engine.Input{})
 		} else {
 			in.Data = leavesOf(data)
 		}
@@ -130,11 +130,13 @@ func (c *core) hashPiece(o *engine.Output) {
 	c.then(in)
 }
 
-// lose takes a piece out of the store, whether or not the store can, and says so.
-func (c *core) lose(piece uint32) {
+// lose takes a piece out of the store, whether or not the store can, and says so; unsent names the block that was to be sent, if it
+// was found out by that.
+func (c *core) lose(piece uint32, unsent engine.Input) {
 	delete(c.checked, piece)
 	_ = c.store.Delete(piece) // it counts as gone; what stays on a disk that fails is digested before it counts again
-	c.then(engine.Input{Kind: engine.Evicted, Piece: piece})
+	unsent.Kind, unsent.Piece = engine.Evicted, piece
+	c.then(unsent)
 }
 
 // check digests what was found of a piece; the engine judges.

@@ -14,6 +14,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -55,6 +56,9 @@ type Config struct {
 	PeerPort uint16
 	// Client fetches. nil: one of the host's own, which follows no redirect.
 	Client *http.Client
+	// Jitter draws a duration from [0, n), n > 0, in whatever unit n has, that spreads the announces and reconnections of many
+	// viewers; it is called from several goroutines. nil: at random.
+	Jitter func(n int64) int64
 	// Corrupt may change the payload of each block that is sent. For tests and demonstrations of a lying peer only.
 	Corrupt func(block []byte)
 }
@@ -142,6 +146,10 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	}
 	if cfg.Tickets == nil {
 		cfg.Tickets = func() Tickets { return Tickets{} }
+	}
+	if cfg.Jitter == nil {
+		// Reconnections are spread so that a tracker that comes back is not stormed: chance, not a decision of the engine.
+		cfg.Jitter = func(n int64) int64 { return mathrand.Int64N(n) }
 	}
 	h := &Host{
 		cfg: cfg, events: make(chan func(), eventsMax), ended: make(chan struct{}), epoch: time.Now(),

@@ -203,17 +203,15 @@ func TestChannelsOutliveTheTracker(t *testing.T) {
 	go func() { _ = first.Serve(ln) }()
 	p.tracker = "ws://" + ln.Addr().String()
 	ctx := deadline(t)
-	soon := func(h *Host) { h.do(func() { h.door.jitter = func(int64) int64 { return 0 } }) }
-	a := open(t, p.config())
-	soon(a)
+	cfg := p.config()
+	cfg.Jitter = func(int64) int64 { return 0 }
+	a := open(t, cfg)
 	if err := watch(ctx, a, f, 0); err != nil {
 		t.Fatal(err)
 	}
-	cfg := p.config()
 	note, up := awaitNote(engine.NotePeerUp)
 	cfg.Note = note
 	b := open(t, cfg)
-	soon(b)
 	b.Moved(inNoHurry)
 	await(t, ctx, up, "a peer")
 

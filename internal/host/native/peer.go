@@ -214,7 +214,7 @@ func (c *core) sendBlock(o *engine.Output) {
 	if size := c.files.pieceSize(o.Piece); int64(o.Begin) < size {
 		data = data[:min(int64(len(data)), size-int64(o.Begin))]
 		if err := c.store.ReadAt(o.Piece, data, int64(o.Begin)); err != nil {
-			c.lose(o.Piece)
+			c.lose(o.Piece, engine.Input{Peer: o.Peer, Begin: o.Begin, Length: o.Length})
 			return
 		}
 		c.stats.SentBytes += int64(len(data))

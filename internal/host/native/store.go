@@ -19,7 +19,8 @@ type Store interface {
 	// Put keeps a verified piece, which it owns from now on, in place of what was found of it, and returns the pieces that had
 	// to go for it.
 	Put(piece uint32, data []byte) (evicted []uint32, err error)
-	// ReadAt fills p from within a piece. It fails for what it does not hold.
+	// ReadAt fills p from within a piece, with the bytes that were verified and no others. It fails for what it does not hold, or
+	// cannot give back as it was.
 	ReadAt(piece uint32, p []byte, off int64) error
 	// Delete forgets a piece, verified or found; one that it does not hold is no error.
 	Delete(piece uint32) error
@@ -33,7 +34,8 @@ type Shelf interface {
 	Found() []uint32
 	// Peek returns such a piece's bytes as they lie there.
 	Peek(piece uint32) ([]byte, error)
-	// Accept counts such a piece as verified from now on; false if it is no longer there.
+	// Accept counts such a piece as verified from now on, as Peek last returned it; false if it is no longer there, or nobody
+	// peeked at it.
 	Accept(piece uint32) bool
 	// Others lists what is kept of other files, RemoveOther removes one.
 	Others() []engine.Shelved

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -41,7 +40,6 @@ type tracker struct {
 	stop     context.CancelFunc // of the goroutine that keeps the socket
 	out      chan []byte        // to that goroutine
 	left     chan struct{}      // closed when it has ended
-	jitter   func(n int64) int64
 }
 
 type pendingOffer struct {
@@ -50,11 +48,7 @@ type pendingOffer struct {
 }
 
 func newTracker(h *Host) *tracker {
-	return &tracker{
-		host: h, offers: map[announce.OfferID]pendingOffer{},
-		// Reconnections are spread so that a tracker that comes back is not stormed: chance, not a decision of the engine.
-		jitter: func(n int64) int64 { return rand.Int64N(n) },
-	}
+	return &tracker{host: h, offers: map[announce.OfferID]pendingOffer{}}
 }
 
 // allow is the policy's word.
@@ -263,7 +257,7 @@ func (s *trackerSocket) keep(ctx context.Context) {
 			failures = 0
 			i-- // the same one first
 		}
-		if !s.pause(ctx, TrackerRetry(failures, s.tracker.jitter)) {
+		if !s.pause(ctx, TrackerRetry(failures, s.tracker.host.cfg.Jitter)) {
 			return
 		}
 		failures++
@@ -315,7 +309,7 @@ func (s *trackerSocket) session(ctx context.Context, url string) (lasted, bye bo
 			if d > 0 {
 				interval = max(intervalMin, min(d, intervalMax))
 			}
-			again.Reset(interval - time.Duration(s.tracker.jitter(int64(interval/10))))
+			again.Reset(interval - time.Duration(s.tracker.host.cfg.Jitter(int64(interval/10))))
 		case <-again.C:
 			var m []byte
 			s.host.do(func() { m = s.tracker.message(announce.EventUpdate) })
