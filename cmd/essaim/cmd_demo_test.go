@@ -18,6 +18,7 @@ import (
 
 	"essaim/internal/api"
 	"essaim/internal/bt"
+	"essaim/internal/bt/metainfo"
 	"essaim/internal/demo/film"
 	"essaim/internal/vod"
 )
@@ -133,8 +134,10 @@ func TestDemoPlaysItsFilmToEveryone(t *testing.T) {
 		total += f.Size
 	}
 	d.ask(200, nil, "POST", "/api/v1/play/"+p.ID+"/heartbeat", `{"position_ms":1,"origin_bytes":1,"peer_bytes":0,"sent_bytes":0,"stalls":0,"stalled_ms":0,"startup_ms":1,"bad_blocks":0}`, auth...)
-	if got := d.ask(200, nil, "GET", "/api/v1/titles/"+string(title.ID)+"/torrent", ""); !bytes.Equal(got, film.Torrent()) {
-		t.Error("another torrent")
+	got, err := metainfo.Parse(d.ask(200, nil, "GET", "/api/v1/titles/"+string(title.ID)+"/torrent", ""))
+	want, wantErr := metainfo.Parse(film.Torrent())
+	if err != nil || wantErr != nil || got.InfoHash != want.InfoHash || got.InfoHashV2 != want.InfoHashV2 {
+		t.Errorf("another torrent: %+v, %v, %v", got, err, wantErr)
 	}
 	d.ask(200, nil, "GET", "/objects/"+title.Poster, "")
 

@@ -365,7 +365,7 @@ func (e *Engine) pipeHasRoom(s *survey) bool {
 	for i := range all {
 		left += all[i].To - all[i].From - all[i].Got
 	}
-	return left*1_000_000 <= s.rate*fetchOverlap
+	return left*1_000_000 <= s.rate*fetchOverlap/4
 }
 
 // overdue: peers had their chance with a piece that was asked of them.

@@ -196,9 +196,18 @@ func (e *Engine) wishAhead(p *peer, filmMs int64) (ms int64, known bool) {
 	return ahead, ahead >= -lateMax
 }
 
+// unhelpfulRank is behind all others: what is left over is theirs.
+const unhelpfulRank = 1 << 40
+
+// unhelpful: it took requests and never answered one, or says that it fetches what it does not. Who merely serves nobody is not.
+func (p *peer) unhelpful() bool { return p.snubs > 0 && p.rate.Total() == 0 || !p.believed() }
+
 // rank is a peer's place in the order of service: below zero, the lower the longer, for one that starves; else the
 // milliseconds until what it wishes for first is played.
 func (e *Engine) rank(p *peer) int64 {
+	if p.unhelpful() {
+		return unhelpfulRank
+	}
 	if waited := e.now - p.waiting; waited > starvingAfter {
 		return -int64(waited)
 	}
