@@ -117,3 +117,14 @@ func TestAClaimDoesNotHoldBackWhatIsLate(t *testing.T) {
 		t.Error("the player was left to stall for a claim")
 	}
 }
+
+func TestOfManyInStepOnlyTheChosenFetches(t *testing.T) {
+	for place, want := range map[uint32]bool{7: true, 50: false} {
+		s, say, fetched := newCrowd(t)
+		s.out = append(s.out, s.engine.Step(s.now, engine.Input{Kind: engine.SwarmCounted, Length: 100, File: 1, Piece: place, Begin: 100}, nil)...)
+		say(wire.Essaim{Kind: wire.EssaimPlaying, Cohort: 1, Size: 100})
+		if got := fetched(1_000_000); got[7] != want || len(got) > 1 {
+			t.Errorf("place %d fetched %v", place, got)
+		}
+	}
+}

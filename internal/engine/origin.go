@@ -13,7 +13,8 @@ const (
 	hedgeFloorAll = 4_000_000  // one that came, but not whole
 	grace         = 1_300_000  // after opening, for the first neighbours to bring what is not urgent
 	crowdTime     = 15_000_000 // neighbours who have just met fill their floors before timers begin
-	meeting       = 400_000    // from the first neighbour to the last of those who come together
+	meeting       = 250_000    // from the first neighbour to the last of those who come together
+	meetingMany   = 400_000    // the same for many
 	listing       = 500_000    // after the handshake, to say what one has
 )
 
@@ -253,7 +254,11 @@ func (e *Engine) takeTurn(s *survey, w *picker.Want) verdict {
 	if s.short {
 		within = picker.SpreadMs
 	}
-	if e.now-e.crowdAt < meeting && w.AheadMs > meetingMs {
+	wait := Instant(meeting)
+	if e.massed() {
+		wait = meetingMany
+	}
+	if e.now-e.crowdAt < wait && w.AheadMs > meetingMs {
 		return leave // others are about to join; all must see the same neighbours to share the work
 	}
 	if !s.short {
