@@ -291,8 +291,11 @@ func order(id []byte, piece uint32) uint64 {
 // cohort is our place among the viewers who are in step with us, as the tracker counts them.
 type cohort struct{ id, place, size uint32 }
 
-// massed: we are one of many who all want the same at the same time, and who have been true to us.
-func (e *Engine) massed() bool { return e.cohort.size > fewMax && !e.shy() }
+// massed: we are one of many who all want the same at the same time, and none of whom was found to lie lately: whom a liar's place was
+// drawn for would wait for nothing.
+func (e *Engine) massed() bool {
+	return e.cohort.size > fewMax && (e.liedAt == 0 || e.now-e.liedAt > wary)
+}
 
 // chosen: among the many we are one of those who fetch the piece for all. Where there is time that is one viewer, by places. The holders of
 // a piece double every doublingMs: the nearer its time, the more are needed for it to reach everyone. Not all know the latest size, so

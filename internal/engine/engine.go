@@ -47,6 +47,7 @@ type Engine struct {
 	trust    trust.Book
 	bites    int     // neighbours' faults, and
 	bittenAt Instant // the last one
+	liedAt   Instant // when one was last found to lie; 0: never
 	origin   fetcher.Source
 	refused  Reason // the status with which the origin last refused, 0 since it last worked
 	fetches  fetcher.Table

@@ -230,6 +230,7 @@ func (e *Engine) drop(p *peer, reason Reason) {
 // suspected for the second time (ReasonSuspect).
 func (e *Engine) ban(p *peer, reason Reason) {
 	e.bitten()
+	e.liedAt = max(e.now, 1)
 	e.trust.Convict(p.id)
 	e.note(NoteBanned, Output{Peer: p.ref, Reason: reason, Data: e.keep(p.id[:])})
 	e.drop(p, reason)

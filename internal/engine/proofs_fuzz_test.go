@@ -48,9 +48,12 @@ func FuzzHashMessages(f *testing.F) {
 			}
 		case 1: // an answer to anything else, of any length
 			s, asked := newAsker(t)
+			if r == asked {
+				return // it may be right
+			}
 			message := wire.AppendHashes(nil, r, nil)[4:]
 			s.give(engine.Input{Kind: engine.MessageReceived, Peer: 1, Data: append(message, data...)})
-			if _, closed := s.banned(); closed == 0 || r == asked && closed == engine.ReasonNone {
+			if _, closed := s.banned(); closed == engine.ReasonNone {
 				t.Fatalf("%+v was taken, where %+v was asked", r, asked)
 			}
 		case 2: // a request; and what the host says of the pieces
