@@ -30,6 +30,7 @@ type activePiece struct {
 	asked   Instant // when a peer was first asked for it; 0: none was
 	moved   Instant // when a block last came
 	began   Instant // when a block's bytes were last said to be on their way
+	left    Instant // since then its fetching has been left to another viewer; 0: it is not
 	wanted  bool    // by the present plan
 	hashing int
 	blocks  []block

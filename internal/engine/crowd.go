@@ -21,6 +21,7 @@ const (
 	cohortMax   = 1 << 16    // of its size, a neighbour's word
 	cohortLeast = 4          // so many share the fetching out at least, however near the end
 	doublingMs  = 570        // in which the holders of a piece become twice as many
+	turnMax     = 3_000_000  // for which a turn may be left to another, where the play head stands still
 )
 
 // told is what neighbours were last told of our playback.
@@ -277,6 +278,23 @@ func (e *Engine) ours(w *picker.Want, within int64) bool {
 		return lowest
 	}
 	return w.Piece%all == before
+}
+
+// overlooked: a reader waits for the piece, and whoever's turn it is to fetch it has left it for too long: its own player may hold what
+// its store has lost. A play head that moves needs no such rule, for it brings the last moment at which the origin is asked.
+func (e *Engine) overlooked(w *picker.Want) bool {
+	a := e.findActive(w.Piece)
+	if a == nil {
+		return false
+	}
+	if _, rate := e.picker.Playing(int64(e.now)); rate != 0 || !e.picker.Waited(w.File, w.Piece) {
+		a.left = 0
+		return false
+	}
+	if a.left == 0 {
+		a.left = max(e.now, 1)
+	}
+	return e.now-a.left > turnMax
 }
 
 func order(id []byte, piece uint32) uint64 {

@@ -71,6 +71,24 @@ func TestNeighboursInStepShareThePiecesOfTheFloor(t *testing.T) {
 	}
 }
 
+func TestATurnThatIsNotTakenIsNotWaitedForWherePlaybackStands(t *testing.T) {
+	s, say, fetched := newCrowd(t)
+	say(wire.Essaim{Kind: wire.EssaimPlaying})
+	s.out = append(s.out, s.engine.Step(s.now, engine.Input{Kind: engine.RangeWanted, Ref: 1, From: floorFirst << 15, To: (floorLast + 1) << 15}, nil)...)
+	got := fetched(2_500_000)
+	if all := floorLast - floorFirst + 1; len(got) == 0 || len(got) >= all {
+		t.Fatalf("of %d pieces %v were fetched at first", all, got)
+	}
+	for n := range fetched(2_500_000) {
+		got[n] = true
+	}
+	for n := uint32(floorFirst); n <= floorLast; n++ {
+		if !got[n] {
+			t.Errorf("a reader waits for piece %d, which is left to a neighbour who does not fetch it: %v", n, got)
+		}
+	}
+}
+
 func TestAClaimHoldsTheOriginBackForItsTimeOnly(t *testing.T) {
 	_, say, fetched := newCrowd(t)
 	say(wire.Essaim{Kind: wire.EssaimPlaying})

@@ -262,7 +262,7 @@ func (e *Engine) takeTurn(s *survey, w *picker.Want) verdict {
 		return leave // others are about to join; all must see the same neighbours to share the work
 	}
 	if !s.short {
-		if e.massed() && e.chosen(w) || !e.massed() && e.ours(w, within) {
+		if e.massed() && e.chosen(w) || !e.massed() && e.ours(w, within) || e.overlooked(w) {
 			return ahead
 		}
 		return leave
@@ -270,7 +270,7 @@ func (e *Engine) takeTurn(s *survey, w *picker.Want) verdict {
 	if s.skip < 0 {
 		s.skip = e.turnOf(w, within)
 	}
-	if s.skip > 0 {
+	if s.skip > 0 && !e.overlooked(w) {
 		s.skip--
 		return leave
 	}
