@@ -73,6 +73,7 @@ type core struct {
 	keptLen int
 	shelf   Shelf           // the store, if it is one
 	checked map[uint32]bool // found pieces whose digests the engine was told
+	scratch []byte          // for a piece, where the store keeps no hold of what it was given
 	limit   int64           // as it was told the engine
 
 	queue   []engine.Input // inputs that outputs led to, yet to be stepped

@@ -152,6 +152,9 @@ func (d *disk) Put(piece uint32, data []byte) ([]uint32, error) {
 	return d.spare.Put(piece, data)
 }
 
+// Transient implements transient: what goes to the disk is written at once.
+func (d *disk) Transient() bool { return d.spare == nil }
+
 func (d *disk) ReadAt(piece uint32, p []byte, off int64) error {
 	if d.spare != nil && d.spare.Has(piece) {
 		return d.spare.ReadAt(piece, p, off)

@@ -87,13 +87,18 @@ func (c *core) storePiece(piece uint32) {
 		}
 		return
 	}
-	data := make([]byte, size)
+	data := c.scratch
+	if c.scratch = nil; int64(cap(data)) < size {
+		data = make([]byte, size)
+	}
+	data = data[:size]
 	whole := int64(0)
 	for begin, b := range k.blocks { // each at a place of its own: see keep
 		if int64(begin) < size {
 			whole += int64(copy(data[begin:], b))
 		}
 		c.keptLen -= len(b)
+		giveBlock(b)
 	}
 	delete(c.kept, piece)
 	if whole != size {
@@ -101,6 +106,9 @@ func (c *core) storePiece(piece uint32) {
 		return
 	}
 	out, err := c.store.Put(piece, data)
+	if t, ok := c.store.(transient); ok && t.Transient() {
+		c.scratch = data
+	}
 	for _, p := range out {
 		c.then(engine.Input{Kind: engine.Evicted, Piece: p})
 	}

@@ -171,12 +171,37 @@ func (c *core) hashPayload(o *engine.Output) {
 	if p == nil || p.want == 0 || p.payload != nil || int(o.Length) > p.want {
 		return
 	}
-	p.payload = &payload{piece: o.Piece, begin: o.Begin, data: make([]byte, 0, o.Length)}
+	p.payload = &payload{piece: o.Piece, begin: o.Begin, data: takeBlock(int(o.Length))}
+}
+
+// owner is a channel that may keep what it is given.
+type owner interface {
+	// SendOwned is Send of a takeMessage, which is the channel's from now on, for giveMessage when it has gone.
+	SendOwned(b []byte) error
 }
 
 // send queues bytes for a peer; one that lets them pile up is closed.
 func (c *core) send(p *peer, b []byte) {
-	if p.ch.Queued()+len(b) > sendMax || p.ch.Send(b) != nil {
+	c.sent(p, p.ch.Queued()+len(b) <= sendMax && p.ch.Send(b) == nil)
+}
+
+// sendOwned is send of a takeMessage, which is gone afterwards.
+func (c *core) sendOwned(p *peer, b []byte) {
+	if p.ch.Queued()+len(b) > sendMax {
+		c.sent(p, false)
+		return
+	}
+	if o, ok := p.ch.(owner); ok {
+		c.sent(p, o.SendOwned(b) == nil)
+		return
+	}
+	c.sent(p, p.ch.Send(b) == nil)
+	giveMessage(b)
+}
+
+// sent notes that something was queued for a peer, or closes it.
+func (c *core) sent(p *peer, ok bool) {
+	if !ok {
 		c.closePeer(p)
 		return
 	}
@@ -205,24 +230,28 @@ func (c *core) sendBlock(o *engine.Output) {
 	if p == nil || o.Length > servedMax {
 		return
 	}
-	b := make([]byte, 4+pieceHead+int(o.Length))
+	b := takeMessage(4 + pieceHead + int(o.Length))
 	binary.BigEndian.PutUint32(b, pieceHead+o.Length)
 	b[4] = pieceID
 	binary.BigEndian.PutUint32(b[5:], o.Piece)
 	binary.BigEndian.PutUint32(b[9:], o.Begin)
 	data := b[4+pieceHead:]
 	if size := c.files.pieceSize(o.Piece); int64(o.Begin) < size {
+		clear(data[min(int64(len(data)), size-int64(o.Begin)):])
 		data = data[:min(int64(len(data)), size-int64(o.Begin))]
 		if err := c.store.ReadAt(o.Piece, data, int64(o.Begin)); err != nil {
+			giveMessage(b)
 			c.lose(o.Piece, engine.Input{Peer: o.Peer, Begin: o.Begin, Length: o.Length})
 			return
 		}
 		c.stats.SentBytes += int64(len(data))
+	} else {
+		clear(data)
 	}
 	if c.corrupt != nil {
 		c.corrupt(b[4+pieceHead:])
 	}
-	c.send(p, b)
+	c.sendOwned(p, b)
 	if now := c.out.now(); !p.gone && now >= p.measureAt {
 		p.measureAt = now + measureEvery
 		c.out.measure(p.ref)

@@ -23,7 +23,14 @@ type published struct {
 	files layout
 	from  []Published
 	lost  map[uint32]bool
+
+	ahead     []byte // leaves that were read ahead: of file aheadOf, from leaf aheadFrom on
+	aheadOf   int
+	aheadFrom int64
 }
+
+// leavesAhead is how many leaves are read at once: who asks for one block asks for its neighbours next.
+const leavesAhead = 256
 
 // NewPublished returns a store that holds all of a title, whose files are those of t, in order. It reads while it is asked,
 // and closes the files with itself.
@@ -92,8 +99,8 @@ func (s *published) read(file int, buf []byte, from int64) error {
 	if n, err := x.Media.ReadAt(buf, from); n < len(buf) {
 		return err
 	}
-	leaves := make([]byte, (len(buf)+bt.BlockSize-1)/bt.BlockSize*sha256.Size)
-	if n, err := x.Leaves.ReadAt(leaves, from/bt.BlockSize*sha256.Size); n < len(leaves) {
+	leaves, err := s.leaves(file, from/bt.BlockSize, (int64(len(buf))+bt.BlockSize-1)/bt.BlockSize)
+	if err != nil {
 		return err
 	}
 	for ; len(buf) > 0; leaves = leaves[sha256.Size:] {
@@ -104,6 +111,22 @@ func (s *published) read(file int, buf []byte, from int64) error {
 		buf = buf[n:]
 	}
 	return nil
+}
+
+// leaves returns n leaves of a file, until the next call.
+func (s *published) leaves(file int, from, n int64) ([]byte, error) {
+	if at := from - s.aheadFrom; s.ahead == nil || file != s.aheadOf || at < 0 || (at+n)*sha256.Size > int64(len(s.ahead)) {
+		if int64(cap(s.ahead)) < max(n, leavesAhead)*sha256.Size {
+			s.ahead = make([]byte, max(n, leavesAhead)*sha256.Size)
+		}
+		got, err := s.from[file].Leaves.ReadAt(s.ahead[:cap(s.ahead)], from*sha256.Size)
+		s.ahead, s.aheadOf, s.aheadFrom = s.ahead[:got], file, from
+		if int64(got) < n*sha256.Size {
+			return nil, err
+		}
+	}
+	at := (from - s.aheadFrom) * sha256.Size
+	return s.ahead[at : at+n*sha256.Size], nil
 }
 
 // Delete implements Store: the piece is not served any more.

@@ -27,6 +27,12 @@ type Store interface {
 	Close() error
 }
 
+// transient is what a Store may be besides: one whose Put is done with what it was given when it returns, so that it can be used again.
+type transient interface {
+	// Transient reports whether that was so at the last Put.
+	Transient() bool
+}
+
 // Shelf is what a Store may be besides: one that keeps pieces from one visit to the next. Nothing of that counts before the
 // engine has verified it.
 type Shelf interface {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,7 +14,9 @@ import (
 
 // Bounds of peers over TCP.
 const (
-	tcpBuffer       = 64 << 10
+	tcpBuffer       = 64 << 10    // bytes of one read
+	tcpBatch        = 64 << 10    // of one write, and the rest of a message
+	tcpJoin         = 1 << 10     // of small messages that are queued together
 	tcpWriteTimeout = time.Minute // for what is queued; the engine drops a peer that takes nothing sooner
 	tcpBannedMax    = 4096
 )
@@ -108,8 +111,9 @@ type tcpChannel struct {
 	wake chan struct{} // has room for one
 
 	mu     sync.Mutex
-	queue  []byte
-	queued int // bytes in queue, and those being written
+	queue  [][]byte // messages that the channel owns, and small ones joined
+	joined bool     // the last of queue is small ones, and has room
+	queued int      // bytes in queue, and those being written
 	ended  bool
 }
 
@@ -129,45 +133,52 @@ func (c *tcpChannel) read() {
 
 // write hands what is queued to the network, until the connection ends.
 func (c *tcpChannel) write() {
-	var spare []byte
+	var spare [][]byte
 	for {
 		c.mu.Lock()
-		b := c.queue
-		c.queue = spare[:0]
+		queue := c.queue
+		c.queue, c.joined = spare[:0], false
 		ended := c.ended
 		c.mu.Unlock()
 		if ended {
 			return
 		}
-		if len(b) == 0 {
-			spare = b
+		if len(queue) == 0 {
+			spare = queue
 			<-c.wake
 			continue
 		}
-		if c.send(b) != nil {
+		if c.send(queue) != nil {
 			_ = c.conn.Close() // the reader notices
 			return
 		}
-		if spare = b; cap(spare) > 1<<20 {
-			spare = nil // one burst is not to be remembered for ever
-		}
+		clear(queue)
+		spare = queue
 	}
 }
 
-// send writes b in parts, and tells the core when so little is left that more may come.
-func (c *tcpChannel) send(b []byte) error {
-	for len(b) > 0 {
+// send writes messages, several at a time, and tells the core when so little is left that more may come.
+func (c *tcpChannel) send(queue [][]byte) error {
+	for len(queue) > 0 {
+		n, size := 0, 0
+		for n < len(queue) && size < tcpBatch {
+			size += len(queue[n])
+			n++
+		}
 		if err := c.conn.SetWriteDeadline(time.Now().Add(tcpWriteTimeout)); err != nil {
 			return err
 		}
-		n, err := c.conn.Write(b[:min(len(b), tcpBuffer)])
-		if err != nil {
+		batch := slices.Clone(queue[:n]) // writing takes it apart
+		if _, err := (*net.Buffers)(&batch).WriteTo(c.conn); err != nil {
 			return err
 		}
-		b = b[n:]
+		for _, b := range queue[:n] {
+			giveMessage(b)
+		}
+		queue = queue[n:]
 		c.mu.Lock()
 		was := c.queued
-		c.queued -= n
+		c.queued -= size
 		low := was > queueHigh && c.queued <= queueHigh
 		c.mu.Unlock()
 		if low && !c.host.do(func() { c.host.core.drained(c.ref) }) {
@@ -177,14 +188,33 @@ func (c *tcpChannel) send(b []byte) error {
 	return nil
 }
 
-// Send implements channel.
+// Send implements channel. Small messages are joined, since each part of a write costs.
 func (c *tcpChannel) Send(b []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
 		return net.ErrClosed
 	}
-	c.queue = append(c.queue, b...)
+	if n := len(c.queue); c.joined && len(c.queue[n-1])+len(b) <= cap(c.queue[n-1]) {
+		c.queue[n-1] = append(c.queue[n-1], b...)
+	} else {
+		c.queue = append(c.queue, append(make([]byte, 0, max(tcpJoin, len(b))), b...))
+		c.joined = true
+	}
+	c.queued += len(b)
+	c.signal()
+	return nil
+}
+
+// SendOwned implements owner.
+func (c *tcpChannel) SendOwned(b []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		giveMessage(b)
+		return net.ErrClosed
+	}
+	c.queue, c.joined = append(c.queue, b), false
 	c.queued += len(b)
 	c.signal()
 	return nil
