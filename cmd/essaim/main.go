@@ -28,6 +28,8 @@ type cli struct {
 		Seeds   benchSeedsCmd   `cmd:"" hidden:"" help:"The other end of bench engine."`
 		Tracker benchTrackerCmd `cmd:"" help:"What the tracker bears."`
 		Door    benchDoorCmd    `cmd:"" hidden:"" help:"The other end of bench tracker."`
+		Node    benchNodeCmd    `cmd:"" help:"What serving costs a native host, over TCP and over WebRTC."`
+		End     benchEndCmd     `cmd:"" hidden:"" help:"Either end of bench node."`
 	} `cmd:"" help:"Measure."`
 }
 
