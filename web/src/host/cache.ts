@@ -16,6 +16,8 @@ const quotaShare = 0.1;
 const cacheMin = 64 << 20;
 /** Cached files beyond so many are removed: their number, too, must be bounded. */
 const filesMax = 1000;
+/** Pieces that the disk may lose before it is given no more: a film must not wait for a disk that keeps nothing. */
+const faultsMax = 8;
 
 const suffix = ".pieces";
 
@@ -32,7 +34,10 @@ export interface Grant {
   usage?: number;
 }
 
-/** A PieceStore in a folder. What the disk will not take is kept in memory, as much as a store in memory would hold. */
+/**
+ * A PieceStore in a folder. What was verified is given back as it was or not at all. What the disk will not take, and all that
+ * comes after it has often lost something, is kept in memory, as much as a store in memory would hold.
+ */
 export class CacheStore implements PieceStore {
   limit: number;
   ahead = 0;
@@ -44,6 +49,7 @@ export class CacheStore implements PieceStore {
   private readonly verified = new Set<number>();
   private readonly doubted = new Set<number>();
   private bytes = 0;
+  private faults = 0; // verified pieces that the disk did not give back
 
   /**
    * `files` are the title's, in order; `others` what else the folder holds, which `remove` removes. `release` is called at
@@ -69,7 +75,8 @@ export class CacheStore implements PieceStore {
       found: () => [...this.doubted].sort((a, b) => a - b),
       peek: (piece) => (this.doubted.has(piece) ? this.bytesOf(piece) : undefined),
       accept: (piece) => {
-        if (!this.doubted.delete(piece)) return false;
+        if (!this.doubted.has(piece) || !this.fileOf(piece)!.knows(this.within(piece))) return false;
+        this.doubted.delete(piece);
         this.verified.add(piece);
         return true;
       },
@@ -97,17 +104,15 @@ export class CacheStore implements PieceStore {
     const place = placeOf(this.title, piece);
     if (!place || this.has(piece)) return;
     this.delete(piece);
-    try {
-      this.files[place.file]!.put(place.from / this.title.pieceLength, blocks);
-    } catch {
-      // No room, or a disk that fails: from now on as in memory, beside what is on the disk.
-      this.limit = Math.min(this.limit, this.bytes + this.overflow.limit);
-      this.ahead = memoryAhead;
-      this.overflow.put(piece, blocks);
+    if (this.faults < faultsMax && this.dare(() => this.fileOf(piece)!.put(this.within(piece), blocks))) {
+      this.verified.add(piece);
+      this.bytes += place.size;
       return;
     }
-    this.verified.add(piece);
-    this.bytes += place.size;
+    // No room, or a disk that fails: from now on as in memory, beside what is on the disk.
+    this.limit = Math.min(this.limit, this.bytes + this.overflow.limit);
+    this.ahead = memoryAhead;
+    this.overflow.put(piece, blocks);
   }
 
   read(piece: number, begin: number, length: number, to: Uint8Array, at: number): void {
@@ -120,9 +125,11 @@ export class CacheStore implements PieceStore {
     if (begin + length > place.size)
       throw new Error(`piece ${piece} ends at ${place.size}, asked for up to ${begin + length}`);
     const view = to.subarray(at, at + length) as Bytes;
-    if (!this.files[place.file]!.read(place.from / this.title.pieceLength, begin, view)) {
-      throw new Error(`piece ${piece} cannot be read back`);
-    }
+    let good = false;
+    this.dare(() => (good = this.fileOf(piece)!.read(this.within(piece), begin, view)));
+    if (good) return;
+    this.faults++;
+    throw new Error(`the disk does not give piece ${piece} back as it was`);
   }
 
   delete(piece: number): void {
@@ -131,7 +138,7 @@ export class CacheStore implements PieceStore {
     const place = placeOf(this.title, piece);
     if (!known || !place) return;
     this.bytes -= place.size;
-    this.dare(() => this.files[place.file]!.delete(place.from / this.title.pieceLength));
+    this.dare(() => this.fileOf(piece)!.delete(this.within(piece)));
   }
 
   close(): void {
@@ -146,20 +153,28 @@ export class CacheStore implements PieceStore {
     return placeOf(this.title, piece)?.size ?? 0;
   }
 
+  private fileOf(piece: number): CacheFile | undefined {
+    return this.files[placeOf(this.title, piece)?.file ?? -1];
+  }
+
+  /** A piece's number within its file. */
+  private within(piece: number): number {
+    return placeOf(this.title, piece)!.from / this.title.pieceLength;
+  }
+
   private bytesOf(piece: number): Bytes | undefined {
-    const place = placeOf(this.title, piece)!;
-    const bytes = new Uint8Array(place.size);
-    let there = false;
-    this.dare(() => (there = this.files[place.file]!.read(place.from / this.title.pieceLength, 0, bytes)));
-    return there ? bytes : undefined;
+    let bytes: Bytes | undefined;
+    this.dare(() => (bytes = this.fileOf(piece)!.peek(this.within(piece))));
+    return bytes;
   }
 
   // A disk that fails costs what is on it, never the film: what cannot be done is left.
-  private dare(what: () => void): void {
+  private dare(what: () => void): boolean {
     try {
       what();
+      return true;
     } catch {
-      // What is found there at the next visit is digested before it counts.
+      return false; // what is found there at the next visit is digested before it counts
     }
   }
 }

@@ -14,10 +14,14 @@
  *
  * It must be of use after a kill at any byte. A slot is named after its bytes were written and disowned before they are
  * written over; and nothing in it is believed: what a slot holds is digested before it counts, so that a torn, stale or
- * forged slot or table costs no more than a fetch.
+ * forged slot or table costs no more than a fetch. Nor is what was right once believed later: each block that is read is held
+ * against a checksum of what was written or digested, which is kept in memory, so that a disk that loses or changes bytes
+ * under an open page costs a fetch too.
  */
 
+import { crc32c } from "./crc32c";
 import type { Bytes } from "./record";
+import { blockSize } from "./title";
 
 /** A file that can be read and written without waiting: the part of FileSystemSyncAccessHandle that is used. */
 export interface SyncFile {
@@ -76,6 +80,22 @@ function writeHead(head: CacheHead): Bytes {
   return b;
 }
 
+/** The CRC32C of each block of a piece, which comes in parts of any length. */
+export function sumsOf(parts: readonly Bytes[]): number[] {
+  const sums: number[] = [];
+  let filled = 0; // bytes of the last block
+  for (const part of parts) {
+    for (let at = 0; at < part.length;) {
+      const n = Math.min(blockSize - filled, part.length - at);
+      const before = filled > 0 ? sums.pop() : 0;
+      sums.push(crc32c(part.subarray(at, at + n), before));
+      filled = (filled + n) % blockSize;
+      at += n;
+    }
+  }
+  return sums;
+}
+
 /** A media file's cached pieces. Pieces are counted within the media file. */
 export class CacheFile {
   private readonly file: SyncFile;
@@ -84,12 +104,17 @@ export class CacheFile {
   private readonly slots: number[] = []; // piece by slot, -1: free
   private readonly at = new Map<number, number>(); // slot by piece
   private free: number[] = [];
+  private readonly known = new Set<number>(); // the pieces whose checksums are known: put, or peeked at
+  private readonly blocks: number; // of a piece
+  private sums = new Uint32Array(0); // of each block, by slot
+  private scratch: Bytes | undefined; // for blocks of which only a part is wanted
   private begun: boolean;
 
   /** Opens a file. What is no cache of this media file with this piece length is emptied. */
   constructor(file: SyncFile, size: number, pieceLength: number, now: number) {
     this.file = file;
     const slots = Math.ceil(size / pieceLength);
+    this.blocks = Math.ceil(pieceLength / blockSize);
     this.data = Math.ceil((headSize + 4 * slots) / align) * align;
     this.head = { pieceLength, slots, size, watched: now, members: 0, copies: 0 };
     const b = new Uint8Array(headSize);
@@ -134,13 +159,42 @@ export class CacheFile {
       if (slot < this.slots.length) this.free.push(slot);
       throw error;
     }
+    this.remember(slot, piece, blocks);
   }
 
-  /** Reads bytes of a piece from `begin` on; false when they are not there. */
+  /** A piece as it lies there, all of it; undefined when it cannot be read. From then on `read` gives these bytes or none. */
+  peek(piece: number): Bytes | undefined {
+    const slot = this.at.get(piece);
+    if (slot === undefined) return undefined;
+    const bytes = new Uint8Array(this.sizeOf(piece));
+    if (!this.raw(slot, 0, bytes)) return undefined;
+    this.remember(slot, piece, [bytes]);
+    return bytes;
+  }
+
+  /** Whether it can tell a piece's bytes from others: whether it was put or peeked at. */
+  knows(piece: number): boolean {
+    return this.known.has(piece);
+  }
+
+  /**
+   * Reads bytes of a piece from `begin` on, as they were put or peeked at; false when the disk does not give that back, and
+   * what is in `to` is then of no use.
+   */
   read(piece: number, begin: number, to: Bytes): boolean {
     const slot = this.at.get(piece);
-    if (slot === undefined) return false;
-    return this.file.read(to, { at: this.data + slot * this.head.pieceLength + begin }) === to.length;
+    const size = this.sizeOf(piece);
+    const end = begin + to.length;
+    if (slot === undefined || !this.known.has(piece) || begin < 0 || end > size) return false;
+    // Whole blocks, since it is those that have checksums.
+    const from = begin - (begin % blockSize);
+    const length = Math.min(size, Math.ceil(end / blockSize) * blockSize) - from;
+    if (length === to.length) return this.raw(slot, from, to) && this.unchanged(slot, from, to);
+    this.scratch ??= new Uint8Array(this.head.pieceLength);
+    const bytes = this.scratch.subarray(0, length);
+    if (!this.raw(slot, from, bytes) || !this.unchanged(slot, from, bytes)) return false;
+    to.set(bytes.subarray(begin - from, end - from));
+    return true;
   }
 
   /** Forgets a piece. */
@@ -148,6 +202,7 @@ export class CacheFile {
     const slot = this.at.get(piece);
     if (slot === undefined) return;
     this.at.delete(piece);
+    this.known.delete(piece);
     this.name(slot, -1);
     this.free.push(slot);
     if (slot === this.slots.length - 1 || this.free.length > holesMax) this.compact();
@@ -198,9 +253,38 @@ export class CacheFile {
       this.write(buf.subarray(0, n), this.data + hole * this.head.pieceLength);
       this.free.pop();
       this.name(hole, piece); // for a moment it stands twice, which is no harm
+      this.sums.copyWithin(hole * this.blocks, last * this.blocks, (last + 1) * this.blocks);
       this.name(last, -1);
     }
     if (this.slots.length < length) this.file.truncate(this.data + this.slots.length * this.head.pieceLength);
+  }
+
+  /** Bytes of the media file in a piece. */
+  private sizeOf(piece: number): number {
+    return Math.min(this.head.pieceLength, this.head.size - piece * this.head.pieceLength);
+  }
+
+  private raw(slot: number, begin: number, to: Bytes): boolean {
+    return this.file.read(to, { at: this.data + slot * this.head.pieceLength + begin }) === to.length;
+  }
+
+  private remember(slot: number, piece: number, parts: readonly Bytes[]): void {
+    if (this.sums.length < (slot + 1) * this.blocks) {
+      const grown = new Uint32Array(Math.min(2 * (slot + 1), this.head.slots) * this.blocks);
+      grown.set(this.sums);
+      this.sums = grown;
+    }
+    this.sums.set(sumsOf(parts), slot * this.blocks);
+    this.known.add(piece);
+  }
+
+  /** Whether whole blocks of a slot, the first of them at `begin`, are what they were. */
+  private unchanged(slot: number, begin: number, bytes: Bytes): boolean {
+    let sum = slot * this.blocks + begin / blockSize;
+    for (let at = 0; at < bytes.length; at += blockSize) {
+      if (crc32c(bytes.subarray(at, at + blockSize)) !== this.sums[sum++]) return false;
+    }
+    return true;
   }
 
   private name(slot: number, piece: number): void {

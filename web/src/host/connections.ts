@@ -5,7 +5,7 @@
  */
 
 import type { FromWorker, ToWorker } from "./protocol";
-import { queueLow } from "./core";
+import { queueLow } from "./peers";
 import { Outlet } from "./outlet";
 import { RoundTrips } from "./roundtrips";
 import type { Fate } from "./tracker";

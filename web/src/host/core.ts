@@ -8,15 +8,15 @@
  */
 
 import { Fetches, type FetchOwner, type Http, type KnownHashes } from "./fetches";
-import { Framer, uint32 } from "./framing";
+import { Keep, type KeepOwner } from "./keep";
 import { Flags, InputKind, NoteKind, OutputKind, Reason } from "./kinds.gen";
 import { Meter } from "./meter";
 import { noteOf, toHex } from "./notes";
+import { Peers, type PeersOwner } from "./peers";
 import type { Bytes, Input, Output } from "./record";
-import { LostPiece, Pieces } from "./pieces";
 import type { PieceStore } from "./store";
 import type { Announce, Clock, Cohort, Net, Stepper } from "./surroundings";
-import { encodeIndex, encodePieces, encodeShelf, encodeTitle, type Title } from "./title";
+import { encodeIndex, encodePieces, encodeTitle, type Title } from "./title";
 import type { EngineNote, PlaybackState, Stats } from "../player/source";
 import { bannedMax, type BannedPeer, type PlayPolicy } from "../player/session";
 
@@ -70,41 +70,16 @@ interface Reader {
   reject(error: Error): void;
 }
 
-interface Peer {
-  framer: Framer;
-  /** The piece message whose payload is being announced or collected. */
-  piece: number;
-  begin: number;
-  owed: number; // requests of ours that it has not answered
-  wanted: number; // of its bytes, so many from the front; the rest is a pad's zeros. -1: none
-  id: Bytes | undefined;
-  up: boolean; // its handshake succeeded
-  measureAt: number; // its round trip is not measured again before then
-}
-
-/** BEP 3's and BEP 6's ids of what asks for blocks, takes that back, and refuses it. */
-const messageRequest = 6;
-const messageCancel = 8;
-const messageReject = 16;
-
-/** Above this a peer's send queue is reported, in bytes: `SendQueueLow` of internal/engine/step.go. */
-export const queueLow = 16 << 10;
-/** How often the round trip to a peer that blocks go to is measured, in microseconds. */
-const measureEvery = 1_000_000;
-/** A peer whose queue would pass this is closed: half of what Chromium's channel takes before it throws, in bytes. */
-const queueMax = 8 << 20;
-
 /** One title's host core. */
-export class Core implements FetchOwner {
+export class Core implements FetchOwner, PeersOwner, KeepOwner {
   private readonly parts: CoreParts;
   private readonly title: Title;
   private readonly fetches: Fetches;
-  private readonly peers = new Map<number, Peer>();
+  private readonly peers: Peers;
   private readonly readers = new Map<number, Reader>();
-  private readonly pieces: Pieces;
+  private readonly kept: Keep;
   private readonly meter = new Meter();
   private readonly queue: Input[] = [];
-  private readonly sentTo = new Set<number>();
   private readonly counts = { originBytes: 0, peerBytes: 0, cachedBytes: 0, sentBytes: 0, badBlocks: 0 };
   private readonly banned: BannedPeer[] = [];
   private seeds = new Set<number>();
@@ -112,14 +87,13 @@ export class Core implements FetchOwner {
   private ended = false;
   private lie = false;
   private readerNext = 1;
-  private digesting = 0;
-  private settled: (() => void)[] = [];
   private timer: { at: number; stop: () => void } | undefined;
 
   constructor(parts: CoreParts) {
     this.parts = parts;
     this.title = parts.title;
-    this.pieces = new Pieces(parts.title, parts.store);
+    this.kept = new Keep(parts.title, parts.store, (bytes) => parts.digest(bytes), this);
+    this.peers = new Peers(parts.net, parts.clock, this.meter, this);
     this.fetches = new Fetches(parts.title, parts.origins, parts.ticket, parts.http, this, parts.known);
   }
 
@@ -130,7 +104,7 @@ export class Core implements FetchOwner {
     this.title.files.forEach((f, file) => {
       if (f.segments.length > 0) this.give({ kind: InputKind.IndexLoaded, file, data: encodeIndex(f.segments) });
     });
-    this.tellBounds();
+    this.kept.tellBounds();
     if (seeds.length > 0) this.give({ kind: InputKind.StoreRestored, data: encodePieces(seeds) });
     const found = this.parts.store.shelf?.found() ?? [];
     if (found.length > 0) this.give({ kind: InputKind.StoreFound, data: encodePieces(found) });
@@ -145,14 +119,7 @@ export class Core implements FetchOwner {
   /** A channel opened. `id` is what signalling promised. */
   connected(peer: number, id: Bytes | undefined, initiator: boolean): void {
     if (this.ended) return;
-    const framer = new Framer({
-      handshake: (data) => this.give({ kind: InputKind.MessageReceived, flags: Flags.Handshake, peer, data }),
-      message: (data) => this.message(peer, data),
-      pieceHead: (head, length) => this.pieceHead(peer, head, length),
-      payload: (data) => this.payload(peer, data),
-      violated: () => this.closeBroken(peer),
-    });
-    this.peers.set(peer, { framer, piece: 0, begin: 0, owed: 0, wanted: -1, id, up: false, measureAt: 0 });
+    this.peers.add(peer, id);
     const input: Input = { kind: InputKind.PeerConnected, peer, flags: initiator ? Flags.Initiator : 0 };
     if (id) input.data = id;
     this.give(input);
@@ -160,7 +127,7 @@ export class Core implements FetchOwner {
 
   /** Bytes came on a channel. The core owns them. */
   received(peer: number, bytes: Bytes): void {
-    this.peers.get(peer)?.framer.feed(bytes);
+    this.peers.received(peer, bytes);
   }
 
   /** A channel's queue fell to `queueLow` after having been above. */
@@ -188,18 +155,13 @@ export class Core implements FetchOwner {
   /** An open channel is gone. */
   closed(peer: number): void {
     if (!this.peers.has(peer)) return;
-    this.forget(peer);
+    this.peers.forget(peer);
     this.give({ kind: InputKind.PeerClosed, peer });
   }
 
   /** No channel came of a dial. */
   dialFailed(peer: number): void {
     this.give({ kind: InputKind.PeerClosed, peer });
-  }
-
-  /** The engine's surroundings found it ended, or themselves unable to go on. */
-  abandon(error: unknown): void {
-    this.failed(error);
   }
 
   /** Revoked peers, as concatenated peer IDs. */
@@ -216,7 +178,7 @@ export class Core implements FetchOwner {
         return;
       }
       const askedMs = this.nowMs();
-      this.readers.set(ref, { file, from, to, cached: this.pieces.holds(file, from, to), askedMs, resolve, reject });
+      this.readers.set(ref, { file, from, to, cached: this.kept.holds(file, from, to), askedMs, resolve, reject });
       this.give({ kind: InputKind.RangeWanted, ref, file, from, to });
     });
     const cancel = () => {
@@ -264,15 +226,14 @@ export class Core implements FetchOwner {
 
   /** The counts so far. */
   stats(): Stats {
-    let peers = 0;
-    for (const p of this.peers.values()) if (p.up) peers++;
+    const peers = this.peers.up;
     const banned = this.banned.length > 0 ? { banned: [...this.banned] } : {};
     return { ...this.counts, ...banned, peers, downloadKbps: this.meter.recentKbps(this.nowMs()) };
   }
 
   /** Resolves once no digest is under way. */
   rest(): Promise<void> {
-    return this.digesting === 0 ? Promise.resolve() : new Promise((resolve) => this.settled.push(resolve));
+    return this.kept.rest();
   }
 
   /** Ends it: pending reads reject, fetches and channels close, the store is let go. */
@@ -280,7 +241,7 @@ export class Core implements FetchOwner {
     this.end(new Error("closed"));
   }
 
-  // FetchOwner
+  // FetchOwner, PeersOwner, KeepOwner
 
   /** Tells the engine what happened, and does what it answers; then what followed from that, in order. */
   give(input: Input): void {
@@ -299,7 +260,22 @@ export class Core implements FetchOwner {
   }
 
   fetchedBlock(ref: number, piece: number, begin: number, bytes: Bytes): void {
-    this.keep({ kind: InputKind.Hashed, ref, piece, begin }, bytes);
+    this.kept.block({ kind: InputKind.Hashed, ref, piece, begin }, bytes);
+  }
+
+  peerBlock(peer: number, piece: number, begin: number, bytes: Bytes): void {
+    this.kept.block({ kind: InputKind.Hashed, peer, piece, begin }, bytes);
+  }
+
+  peerBytes(n: number): void {
+    this.counts.peerBytes += n;
+  }
+
+  /** The engine ended, or its surroundings are unable to go on. */
+  failed(error: unknown): void {
+    if (this.ended) return;
+    this.end(error);
+    this.parts.onFailed?.(error);
   }
 
   nowMs(): number {
@@ -324,11 +300,7 @@ export class Core implements FetchOwner {
   private stepOnce(input: Input): void {
     for (const o of this.parts.engine.step(this.parts.clock.now(), input)) this.perform(o);
     if (input.kind === InputKind.FetchDone || input.kind === InputKind.FetchFailed) this.fetches.drop(input.ref ?? 0);
-    for (const peer of this.sentTo) {
-      const length = this.peers.has(peer) ? this.parts.net.queued(peer) : 0;
-      if (length > queueLow) this.queue.push({ kind: InputKind.SendQueue, peer, length });
-    }
-    this.sentTo.clear();
+    this.peers.reportQueues();
   }
 
   private perform(o: Output): void {
@@ -352,38 +324,39 @@ export class Core implements FetchOwner {
         this.parts.net.dial(o.peer);
         return;
       case OutputKind.ClosePeer:
-        this.forget(o.peer);
-        this.parts.net.close(o.peer);
+        this.peers.close(o.peer);
         return;
       case OutputKind.Announce:
         this.announce(o);
         return;
       case OutputKind.SendMessage:
-        this.send(o.peer, o.data);
+        this.peers.send(o.peer, o.data);
         return;
       case OutputKind.SendBlock:
         this.sendBlock(o);
         return;
       case OutputKind.Discard:
-        this.discard(o);
+        if (o.peer === 0) this.kept.discard(o.piece, o.begin);
+        else this.peers.skip(o);
         return;
       case OutputKind.Hash:
-        this.hash(o);
+        if (o.peer === 0) this.fetches.hash(o);
+        else this.peers.collect(o);
         return;
       case OutputKind.RequestHashes:
         this.fetches.requestHashes(o);
         return;
       case OutputKind.HashPiece:
-        this.hashPiece(o);
+        this.kept.hashPiece(o);
         return;
       case OutputKind.Store:
-        this.storePiece(o.piece);
+        this.kept.storePiece(o.piece);
         return;
       case OutputKind.Evict:
-        this.lose(o.piece);
+        this.kept.lose(o.piece);
         return;
       case OutputKind.Check:
-        this.check(o.piece);
+        this.kept.check(o.piece);
         return;
       case OutputKind.EvictFile:
         this.parts.store.shelf?.removeOther(o.ref);
@@ -418,12 +391,6 @@ export class Core implements FetchOwner {
     this.timer = { at, stop };
   }
 
-  private failed(error: unknown): void {
-    if (this.ended) return;
-    this.end(error);
-    this.parts.onFailed?.(error);
-  }
-
   private end(error: unknown): void {
     if (this.ended) return;
     this.ended = true;
@@ -431,96 +398,17 @@ export class Core implements FetchOwner {
     for (const r of this.readers.values()) r.reject(error instanceof Error ? error : new Error(String(error)));
     this.readers.clear();
     this.fetches.closeAll();
-    for (const peer of [...this.peers.keys()]) {
-      this.forget(peer);
-      this.parts.net.close(peer);
-    }
-    this.pieces.close();
-  }
-
-  // Peers
-
-  /** Counts requests that a peer owes us: while it does, time counts for the player's rate, and otherwise not. */
-  private owes(p: Peer, change: number): void {
-    const owed = Math.max(0, p.owed + change);
-    if (p.owed === 0 && owed > 0) this.meter.began(this.nowMs());
-    else if (p.owed > 0 && owed === 0) this.meter.ended(this.nowMs());
-    p.owed = owed;
-  }
-
-  private forget(peer: number): void {
-    const p = this.peers.get(peer);
-    if (p) this.owes(p, -p.owed);
-    p?.framer.stop();
-    this.peers.delete(peer);
-  }
-
-  // For a fault that the host itself found.
-  private closeBroken(peer: number): void {
-    this.forget(peer);
-    this.parts.net.close(peer);
-    this.give({ kind: InputKind.PeerClosed, peer });
-  }
-
-  private message(peer: number, data: Bytes): void {
-    const p = this.peers.get(peer);
-    if (p && data[0] === messageReject) this.owes(p, -1);
-    this.give({ kind: InputKind.MessageReceived, peer, data });
-  }
-
-  private pieceHead(peer: number, head: Bytes, length: number): boolean {
-    const p = this.peers.get(peer);
-    if (!p) return false;
-    p.piece = uint32(head, 1);
-    p.begin = uint32(head, 5);
-    p.wanted = -1;
-    this.give({ kind: InputKind.MessageReceived, peer, data: head, length });
-    if (p.wanted < 0) this.owes(p, -1);
-    return p.wanted >= 0;
-  }
-
-  private payload(peer: number, bytes: Bytes): void {
-    const p = this.peers.get(peer);
-    if (!p) return;
-    this.counts.peerBytes += bytes.length;
-    this.meter.received(bytes.length, this.nowMs());
-    this.owes(p, -1);
-    const wanted = p.wanted < bytes.length ? bytes.subarray(0, p.wanted) : bytes;
-    this.keep({ kind: InputKind.Hashed, peer, piece: p.piece, begin: p.begin }, wanted);
-  }
-
-  private send(peer: number, bytes: Bytes): void {
-    if (!this.peers.has(peer)) return;
-    if (this.parts.net.queued(peer) + bytes.length > queueMax) {
-      this.forget(peer);
-      this.parts.net.close(peer);
-      this.queue.push({ kind: InputKind.PeerClosed, peer });
-      return;
-    }
-    const p = this.peers.get(peer)!;
-    if (bytes[4] === messageRequest && bytes.length === 17) this.owes(p, 1);
-    else if (bytes[4] === messageCancel && bytes.length === 17) this.owes(p, -1);
-    this.parts.net.send(peer, bytes);
-    this.sentTo.add(peer);
+    this.peers.closeAll();
+    this.kept.close();
   }
 
   private sendBlock(o: Output): void {
-    let message: Bytes | undefined;
-    try {
-      if (this.peers.has(o.peer)) message = this.pieces.message(o.piece, o.begin, o.length);
-    } catch (error) {
-      if (!(error instanceof LostPiece)) throw error;
-      this.lose(o.piece);
-    }
+    if (!this.peers.has(o.peer)) return;
+    const message = this.kept.message(o);
     if (!message) return;
     if (this.lie && o.length > 0) message[13]! ^= 1;
     this.counts.sentBytes += o.length;
-    this.send(o.peer, message);
-    const p = this.peers.get(o.peer);
-    const now = this.parts.clock.now();
-    if (!p || now < p.measureAt) return;
-    p.measureAt = now + measureEvery;
-    this.parts.net.measure(o.peer);
+    this.peers.sendBlock(o.peer, message);
   }
 
   private announce(o: Output): void {
@@ -532,102 +420,13 @@ export class Core implements FetchOwner {
     this.parts.net.announce(a);
   }
 
-  // Blocks and pieces
-
-  private hash(o: Output): void {
-    if (o.peer === 0) {
-      this.fetches.hash(o);
-      return;
-    }
-    const p = this.peers.get(o.peer);
-    if (p && p.piece === o.piece && p.begin === o.begin) p.wanted = o.length;
-  }
-
-  private discard(o: Output): void {
-    if (o.peer === 0) {
-      this.pieces.discard(o.piece, o.begin);
-      return;
-    }
-    const p = this.peers.get(o.peer);
-    if (p && p.piece === o.piece && p.begin === o.begin) p.wanted = -1;
-  }
-
-  private keep(hashed: Input & { piece: number; begin: number }, bytes: Bytes): void {
-    const { piece, begin } = hashed;
-    if (!this.pieces.keep(piece, begin, bytes)) return;
-    this.digesting++;
-    this.parts
-      .digest(bytes)
-      .then((digest) => {
-        // A block that was discarded meanwhile is no longer kept, and must not be spoken of.
-        if (this.pieces.keeps(piece, begin, bytes)) this.give({ ...hashed, digest });
-      })
-      .catch((error: unknown) => this.failed(error))
-      .finally(() => this.digested());
-  }
-
-  // Digests the blocks of a stored piece again, for a peer that wants their hashes.
-  private hashPiece(o: Output): void {
-    let blocks: Bytes[] = [];
-    try {
-      blocks = this.pieces.blocks(o.piece);
-    } catch (error) {
-      if (!(error instanceof LostPiece)) throw error;
-      this.lose(o.piece);
-    }
-    this.digestAll(blocks, (data) => this.give({ kind: InputKind.PieceHashed, ref: o.ref, piece: o.piece, data }));
-  }
-
-  private storePiece(piece: number): void {
-    const limit = this.parts.store.limit;
-    this.queue.push({ kind: this.pieces.storePiece(piece) ? InputKind.Stored : InputKind.Evicted, piece });
-    if (this.parts.store.limit !== limit) this.tellBounds();
-  }
-
-  private lose(piece: number): void {
-    this.pieces.evict(piece);
-    this.queue.push({ kind: InputKind.Evicted, piece });
-  }
-
-  private tellBounds(): void {
-    const { limit, ahead, shelf } = this.parts.store;
-    this.give({ kind: InputKind.StoreBounded, from: limit, to: ahead, data: encodeShelf(shelf?.others() ?? []) });
-  }
-
-  // What was found of a piece is digested as it lies there; the engine judges.
-  private check(piece: number): void {
-    this.digestAll(this.pieces.foundBlocks(piece), (data) => {
-      if (data.length > 0) this.pieces.setChecked(piece);
-      this.give({ kind: InputKind.Checked, piece, data });
-    });
-  }
-
-  private digestAll(blocks: Bytes[], then: (digests: Bytes) => void): void {
-    this.digesting++;
-    Promise.all(blocks.map((b) => this.parts.digest(b)))
-      .then((digests) => {
-        const data = new Uint8Array(32 * digests.length);
-        digests.forEach((d, i) => data.set(d, 32 * i));
-        then(data);
-      })
-      .catch((error: unknown) => this.failed(error))
-      .finally(() => this.digested());
-  }
-
-  private digested(): void {
-    if (--this.digesting === 0) for (const resolve of this.settled.splice(0)) resolve();
-  }
-
   private answer(ref: number): void {
     const r = this.readers.get(ref);
     if (!r) return;
-    let data: Bytes;
-    try {
-      data = this.pieces.range(r.file, r.from, r.to);
-    } catch (error) {
-      if (!(error instanceof LostPiece)) throw error;
-      this.lose(error.piece); // and ask again: the engine has it fetched
-      this.queue.push({ kind: InputKind.RangeWanted, ref, file: r.file, from: r.from, to: r.to });
+    const data = this.kept.range(r.file, r.from, r.to);
+    if (!data) {
+      // it is fetched again
+      this.give({ kind: InputKind.RangeWanted, ref, file: r.file, from: r.from, to: r.to });
       return;
     }
     this.readers.delete(ref);
@@ -639,10 +438,10 @@ export class Core implements FetchOwner {
   private note(o: Output): void {
     if (o.note === NoteKind.BadBlock) this.counts.badBlocks++;
     else if (o.note === NoteKind.Banned) this.ban(o);
-    else if (o.note === NoteKind.PeerUp) this.setUp(o.peer);
+    else if (o.note === NoteKind.PeerUp) this.peers.setUp(o.peer);
     else if (o.note === NoteKind.Restored) this.counts.cachedBytes += this.seeds.has(o.piece) ? 0 : o.length;
     if (!this.parts.onNote) return;
-    const note = noteOf(o, (peer) => this.peers.get(peer)?.id);
+    const note = noteOf(o, (peer) => this.peers.idOf(peer));
     if (!note) return;
     // Of what it verified itself the page has told already.
     if (note.kind === "restored" && this.seeds.has(note.piece)) return;
@@ -652,11 +451,6 @@ export class Core implements FetchOwner {
   private ban(o: Output): void {
     if (this.banned.length >= bannedMax || o.data.length !== 20) return;
     this.banned.push({ peer_id: toHex(o.data), proven: o.reason === Reason.BadData });
-  }
-
-  private setUp(peer: number): void {
-    const p = this.peers.get(peer);
-    if (p) p.up = true;
   }
 }
 

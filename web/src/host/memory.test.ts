@@ -156,7 +156,7 @@ test("three hours at 8 Mbit/s stay below 64 MiB where there is nothing but memor
   core.open();
   core.rendition(0);
   const memory = (engine as unknown as { exports: { mem: WebAssembly.Memory } }).exports.mem;
-  const kept = (core as unknown as { pieces: { kept: Map<number, Bytes> } }).pieces.kept;
+  const kept = (core as unknown as { kept: { pieces: { kept: Map<number, Bytes> } } }).kept.pieces.kept;
   let most = 0;
   let mostStored = 0;
   let delivered = 0;

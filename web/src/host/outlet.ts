@@ -3,7 +3,7 @@
  * over only what fits below a high-water mark and keeps the rest in order; and it must say when the queue has drained.
  */
 
-import { queueLow } from "./core";
+import { queueLow } from "./peers";
 import type { Bytes } from "./record";
 
 /** What the channel itself may hold, in bytes. */

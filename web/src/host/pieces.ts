@@ -105,10 +105,10 @@ export class Pieces {
   }
 
   /**
-   * Bytes [from, to) of a file, of pieces that the store holds or of which these blocks are kept. Throws a LostPiece where the
-   * store cannot give one back.
+   * Bytes [from, to) of a file, of pieces that the store holds or of which these blocks are kept. Those that the store cannot
+   * give back are all appended to `lost`, so that they need not be found one by one, and their bytes are then of no use.
    */
-  range(file: number, from: number, to: number): Bytes {
+  range(file: number, from: number, to: number, lost: number[]): Bytes {
     const first = this.title.files[file]!.firstPiece;
     const length = this.title.pieceLength;
     const data = new Uint8Array(to - from);
@@ -116,8 +116,8 @@ export class Pieces {
       const begin = at % length;
       const n = Math.min(length - begin, to - at);
       const piece = first + Math.floor(at / length);
-      if (this.store.has(piece)) this.read(piece, begin, n, data, at - from);
-      else this.readKept(piece, begin, n, data, at - from);
+      if (!this.store.has(piece)) this.readKept(piece, begin, n, data, at - from);
+      else if (!this.gives(piece, begin, n, data, at - from)) lost.push(piece);
       at += n;
     }
     return data;
@@ -134,7 +134,7 @@ export class Pieces {
     }
   }
 
-  /** The blocks of a piece, copied out of the store; none if it is not there. Throws a LostPiece as `range` does. */
+  /** The blocks of a piece, copied out of the store; none if it is not there. Throws a LostPiece where it cannot. */
   blocks(piece: number): Bytes[] {
     const place = placeOf(this.title, piece);
     const blocks: Bytes[] = [];
@@ -177,6 +177,15 @@ export class Pieces {
       this.store.read(piece, begin, length, to, at);
     } catch (error) {
       throw new LostPiece(piece, error);
+    }
+  }
+
+  private gives(piece: number, begin: number, length: number, to: Uint8Array, at: number): boolean {
+    try {
+      this.store.read(piece, begin, length, to, at);
+      return true;
+    } catch {
+      return false;
     }
   }
 

@@ -3,7 +3,8 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { Core, queueLow } from "./core";
+import { Core } from "./core";
+import { queueLow } from "./peers";
 import type { Announce } from "./surroundings";
 import type { HttpEvents } from "./fetches";
 import { Flags, InputKind, OutputKind } from "./kinds.gen";

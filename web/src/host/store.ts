@@ -19,7 +19,10 @@ export interface PieceStore {
   has(piece: number): boolean;
   /** Keeps a verified piece, given as its blocks in order, in place of whatever it found of it. The store owns them from now on. */
   put(piece: number, blocks: Bytes[]): void;
-  /** Copies `length` bytes from `begin` of a piece that it holds to `to` at `at`. */
+  /**
+   * Copies `length` bytes from `begin` of a piece that it holds to `to` at `at`, as they were put or accepted. Throws where it
+   * cannot, and what was copied is then of no use.
+   */
   read(piece: number, begin: number, length: number, to: Uint8Array, at: number): void;
   /** Forgets a piece, verified or found. */
   delete(piece: number): void;
@@ -31,9 +34,9 @@ export interface PieceStore {
 export interface Shelf {
   /** The pieces that were found and that nothing vouches for yet. */
   found(): number[];
-  /** The bytes of such a piece as they lie there; undefined when they cannot be read. */
+  /** The bytes of such a piece as they lie there, all of them; undefined when they cannot be read. */
   peek(piece: number): Bytes | undefined;
-  /** Counts such a piece as verified from now on; false if it is no longer there. */
+  /** Counts such a piece as verified from now on, as `peek` last gave it; false if it is no longer there, or nobody peeked. */
   accept(piece: number): boolean;
   /** What is kept of other files. */
   others(): ShelvedFile[];

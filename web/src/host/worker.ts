@@ -3,7 +3,8 @@
  * when anything at all breaks it says `failed` once and lets the page go on without it.
  */
 
-import { isBadRange, Core, queueLow } from "./core";
+import { isBadRange, Core } from "./core";
+import { queueLow } from "./peers";
 import type { Clock } from "./surroundings";
 import { loadModule, WasmEngine } from "./engine";
 import type { Http } from "./fetches";
