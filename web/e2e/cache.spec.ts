@@ -1,13 +1,16 @@
 /**
  * The cache in a real Chromium with a profile on disk: a second visit takes next to nothing from the origin; a browser that is
- * killed in the middle of a write, and whose files are then cut and spoilt, plays the film's own bytes and nothing else; of two
- * tabs one owns the cache. What the origin sent is the origin's own count.
+ * killed in the middle of a write, and whose files are then cut and spoilt, plays the film's own bytes and nothing else; what
+ * is spoilt under an open page reaches neither its player nor a neighbour, and keeps nobody waiting; of two tabs one owns the
+ * cache. What the origin sent is the origin's own count.
  */
 
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
+  closeSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -15,6 +18,7 @@ import {
   statSync,
   truncateSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,9 +60,9 @@ function browse(): Promise<BrowserContext> {
   return chromium.launchPersistentContext(profile, { executablePath, args, viewport: { width: 640, height: 360 } });
 }
 
-async function openViewer(context: BrowserContext, n = 1): Promise<Page> {
+async function openViewer(context: BrowserContext, n = 1, more = ""): Promise<Page> {
   const page = await context.newPage();
-  await page.goto(`${service.url}/room/viewer?n=${n}&title=${title}&cache=1`);
+  await page.goto(`${service.url}/room/viewer?n=${n}&title=${title}&cache=1${more}`);
   return page;
 }
 
@@ -171,6 +175,72 @@ test("a browser that is killed while it writes, and whose cache is spoilt, deliv
   expect(badBlocks).toBe(0); // nobody but the disk was at fault
   expect(via).toBe("engine");
   await again.close();
+});
+
+/** Flips a bit in every piece that lies in the cache, in place: whoever has the files open is not told. */
+function spoil(): void {
+  const files = cacheFiles();
+  expect(files.length).toBeGreaterThan(0);
+  for (const path of files) {
+    const bytes = readFileSync(path);
+    const file = openSync(path, "r+");
+    // Where the slots begin: see cachefile.ts.
+    for (let at = Math.ceil((64 + 4 * bytes.readUInt32BE(12)) / 4096) * 4096 + 9_000; at < bytes.length; at += 16_384) {
+      writeSync(file, Uint8Array.of(bytes[at]! ^ 1), 0, 1, at);
+    }
+    closeSync(file);
+  }
+}
+
+test("what is spoilt under an open page reaches neither its player nor a peer", async () => {
+  const context = await browse();
+  const page = await openViewer(context);
+  await hurry(page);
+  await playsToTheEnd(page);
+  const before = await fromOrigin(page);
+  spoil();
+
+  const neighbour = await openViewer(context, 2);
+  await neighbour.waitForFunction(() => window.essaimDebug!.stats().peers > 0);
+  await playsPast(neighbour, 12);
+  await sawTheFilm(neighbour);
+  const gave = await stats(neighbour);
+  expect(gave).toMatchObject({ badBlocks: 0, via: "engine", peers: 1 });
+  expect(gave.banned).toBeUndefined();
+  await neighbour.close();
+
+  await page.evaluate(() => {
+    const video = document.querySelector("video")!;
+    video.currentTime = 0;
+    return video.play();
+  });
+  await playsToTheEnd(page);
+  await sawTheFilm(page);
+  const after = await fromOrigin(page);
+  console.log(
+    `of a film that was spoilt in the cache, ${((after - before) * 100).toFixed(0)} % came again from the origin`,
+  );
+  expect(await stats(page)).toMatchObject({ badBlocks: 0, via: "engine" });
+  expect(after - before).toBeGreaterThan(0.25); // what the player itself did not hold any more
+  await context.close();
+});
+
+test("a paused viewer gets its film although the cache of its paused neighbour is spoilt", async () => {
+  const context = await browse();
+  const page = await openViewer(context);
+  await byTheEngine(page);
+  await playsPast(page, 3);
+  await page.evaluate(() => document.querySelector("video")!.pause());
+  const held = () => window.essaimDebug!.stats().bufferedEndMs >= 12_000;
+  await page.waitForFunction(held);
+  spoil();
+
+  const neighbour = await openViewer(context, 2, "&autoplay=0");
+  await neighbour.waitForFunction(() => window.essaimDebug!.stats().peers > 0);
+  await neighbour.waitForFunction(() => window.essaimDebug!.stats().bufferedEndMs >= 9_000);
+  await sawTheFilm(neighbour);
+  expect(await stats(neighbour)).toMatchObject({ badBlocks: 0, via: "engine", positionMs: 0 });
+  await context.close();
 });
 
 test("of two tabs one owns the cache, and the other keeps to memory", async () => {
