@@ -116,7 +116,7 @@ func (s *Set) again(now Instant, m *member, want int) {
 
 func (s *Set) introduce(now Instant, m, c *member) {
 	s.spend(now, m, c)
-	m.acquaint(c, now, true)
+	m.acquaint(c, now, true, false)
 	s.result.Meet = append(s.result.Meet, c.id)
 }
 

@@ -74,28 +74,44 @@ func (m *member) tie(other *member) *tie {
 	return nil
 }
 
-// acquaint ties m to other, anew if they know each other; with offer, m is the one to make an offer.
-func (m *member) acquaint(other *member, now Instant, offer bool) {
-	m.part(other)
+// acquaint ties m to other, anew if they know each other; with offer, m is the one to make an offer; answered, it was made already.
+func (m *member) acquaint(other *member, now Instant, offer, answered bool) {
+	known := m.forget(other)
+	if known {
+		other.forget(m)
+	}
 	for _, one := range [2]*member{m, other} {
 		if len(one.ties) == tiesMax {
 			one.part(one.ties[0].other)
 		}
 	}
-	m.ties = append(m.ties, tie{other: other, at: now, offer: offer})
-	other.ties = append(other.ties, tie{other: m, at: now})
+	m.ties = append(m.ties, tie{other: other, at: now, offer: offer, answered: answered})
+	other.ties = append(other.ties, tie{other: m, at: now, answered: answered})
 	m.due, other.due = min(m.due, now+OfferLifetime), min(other.due, now+OfferLifetime)
-	m.recount()
-	other.recount()
+	if !known { // else both have as many as before
+		m.recount()
+		other.recount()
+	}
+}
+
+// forget takes m's half of a tie away, and says whether there was one.
+func (m *member) forget(other *member) bool {
+	for i := range m.ties {
+		if m.ties[i].other == other {
+			m.ties = slices.Delete(m.ties, i, i+1)
+			return true
+		}
+	}
+	return false
 }
 
 // part forgets the tie between m and other, if there is one.
 func (m *member) part(other *member) {
-	of := func(x *member) func(tie) bool { return func(t tie) bool { return t.other == x } }
-	m.ties = slices.DeleteFunc(m.ties, of(other))
-	other.ties = slices.DeleteFunc(other.ties, of(m))
-	m.recount()
-	other.recount()
+	if m.forget(other) {
+		other.forget(m)
+		m.recount()
+		other.recount()
+	}
 }
 
 // full says whether m has as many neighbours as it is given.

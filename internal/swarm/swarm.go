@@ -398,9 +398,7 @@ func (s *Set) Answer(now Instant, h bt.InfoHash, from bt.PeerID, socket Socket, 
 	if other.gone {
 		return 0, ErrNotMember
 	}
-	m.acquaint(other, now, false)
-	m.tie(other).answered = true
-	other.tie(m).answered = true
+	m.acquaint(other, now, false, true)
 	return other.socket, nil
 }
 

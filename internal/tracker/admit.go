@@ -215,18 +215,15 @@ type titleEntry struct {
 
 // get returns vod.ErrNotFound for a swarm of no published title; other errors are the catalogue's.
 func (t *titles) get(ctx context.Context, h bt.InfoHash) (titleEntry, error) {
-	now := t.clock()
-	t.mu.Lock()
-	e, ok := t.known[h]
-	t.mu.Unlock()
-	if !ok || now.After(e.until) {
+	e, ok := t.remembered(h)
+	if !ok {
 		title, err := t.from.BySwarm(ctx, h)
 		if err != nil && !errors.Is(err, vod.ErrNotFound) {
 			return titleEntry{}, err
 		}
 		e = titleEntry{
 			id: title.ID, version: title.Version.ID, open: title.Open,
-			missing: err != nil, until: now.Add(titleFresh),
+			missing: err != nil, until: t.clock().Add(titleFresh),
 		}
 		t.mu.Lock()
 		if len(t.known) >= titlesMax {
@@ -235,6 +232,19 @@ func (t *titles) get(ctx context.Context, h bt.InfoHash) (titleEntry, error) {
 		t.known[h] = e
 		t.mu.Unlock()
 	}
+	return e.known()
+}
+
+// remembered is what was answered lately.
+func (t *titles) remembered(h bt.InfoHash) (titleEntry, bool) {
+	t.mu.Lock()
+	e, ok := t.known[h]
+	t.mu.Unlock()
+	return e, ok && !t.clock().After(e.until)
+}
+
+// known is the entry, or vod.ErrNotFound where there is no such title.
+func (e titleEntry) known() (titleEntry, error) {
 	if e.missing {
 		return titleEntry{}, vod.ErrNotFound
 	}

@@ -17,8 +17,9 @@ func BenchmarkParseTenOffers(b *testing.B) {
 	data := tenOffers()
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
+	var into announce.Request
 	for b.Loop() {
-		if _, err := announce.ParseRequest(data); err != nil {
+		if err := announce.ParseRequestInto(&into, data); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -30,8 +31,9 @@ func BenchmarkParseAnswer(b *testing.B) {
 	data := announce.AppendRequest(nil, &r)
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
+	var into announce.Request
 	for b.Loop() {
-		if _, err := announce.ParseRequest(data); err != nil {
+		if err := announce.ParseRequestInto(&into, data); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -39,8 +41,11 @@ func BenchmarkParseAnswer(b *testing.B) {
 
 func BenchmarkCleanDescription(b *testing.B) {
 	b.ReportAllocs()
+	text := announce.AppendText(nil, []byte(testSDP))
+	var dst []byte
 	for b.Loop() {
-		if _, err := sanitize(testSDP, false); err != nil {
+		var err error
+		if dst, err = appendSanitized(dst[:0], text, false); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -49,8 +54,9 @@ func BenchmarkCleanDescription(b *testing.B) {
 func BenchmarkAppendRelayed(b *testing.B) {
 	b.ReportAllocs()
 	var dst []byte
-	r := announce.Relayed{InfoHash: openHash, From: peerID(1), OfferID: offerID(1), SDP: testSDP}
+	r := announce.Relayed{InfoHash: openHash, From: peerID(1), OfferID: offerID(1)}
+	text := announce.AppendText(nil, []byte(testSDP))
 	for b.Loop() {
-		dst = announce.AppendRelayed(dst[:0], &r)
+		dst = announce.AppendRelayedText(dst[:0], &r, text)
 	}
 }

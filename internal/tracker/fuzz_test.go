@@ -2,7 +2,6 @@ package tracker
 
 import (
 	"bytes"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -20,11 +19,12 @@ func fromHere() *http.Request {
 	return r
 }
 
-// deaf is a connection that takes nothing.
-type deaf struct{ net.Conn }
+// pad is a carrier that keeps what it is given.
+type pad struct{ frames [][]byte }
 
-func (deaf) Close() error                { return nil }
-func (deaf) SetDeadline(time.Time) error { return nil }
+func (p *pad) say(f []byte, _ *turn) bool { p.frames = append(p.frames, bytes.Clone(f)); return true }
+func (p *pad) linger(time.Duration)       {}
+func (p *pad) sever()                     {}
 
 // listen is the other end of a socket that has none: it takes frames apart as a client does.
 func listen(t *testing.T, queue [][]byte) (messages []announce.Message) {
@@ -79,8 +79,7 @@ func FuzzConversation(f *testing.F) {
 		for range 4 {
 			s, _ := tr.enter(fromHere())
 			s.foreign = len(all) == 3
-			// A connection that nobody reads from: all that it is told waits in its queue.
-			s.raw, s.writing = deaf{}, make(chan struct{})
+			s.carrier = &pad{}
 			all = append(all, s)
 		}
 		member := map[*socket]bool{}
@@ -99,7 +98,7 @@ func FuzzConversation(f *testing.F) {
 			}
 			s.handle(text[1:])
 			for _, c := range all {
-				for _, m := range listen(t, c.queue) {
+				for _, m := range listen(t, c.carrier.(*pad).frames) {
 					switch {
 					case m.Relayed != nil:
 						if clean, err := sanitize(m.Relayed.SDP, false); err != nil || clean != m.Relayed.SDP {
@@ -118,8 +117,7 @@ func FuzzConversation(f *testing.F) {
 						}
 					}
 				}
-				tr.queued.Add(int64(-c.bytes))
-				c.queue, c.bytes = nil, 0
+				c.carrier.(*pad).frames = nil
 			}
 		}
 		for _, s := range all {

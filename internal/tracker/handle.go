@@ -2,8 +2,8 @@ package tracker
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
+	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +18,9 @@ import (
 // faultsMax is how many refused messages a connection may send before it is closed.
 const faultsMax = 32
 
+// requests are where messages are read into.
+var requests = sync.Pool{New: func() any { return new(announce.Request) }}
+
 // handle does what one message asks. It is called by the connection's reader alone.
 func (s *socket) handle(data []byte) {
 	now := s.tracker.cfg.Clock()
@@ -26,28 +29,29 @@ func (s *socket) handle(data []byte) {
 		s.finish(frame.CodePolicy, "too many messages")
 		return
 	}
-	req, err := announce.ParseRequest(data)
-	if err != nil {
+	req := requests.Get().(*announce.Request)
+	defer requests.Put(req)
+	if err := announce.ParseRequestInto(req, data); err != nil {
 		// A failure without an info hash carries no action: clients then take it as the tracker's own.
-		s.fault(&req, refusal(err))
+		s.fault(req, refusal(err))
 		return
 	}
 	s.spoken = true
 	switch req.Kind {
 	case announce.KindOffer, announce.KindAnswer:
-		s.directed(&req)
+		s.directed(req)
 		return
 	case announce.KindScrape, announce.KindAnnounce:
 	}
 	if paced && !s.announces.allow(now) {
-		s.fail(&req, "too many announces")
+		s.fail(req, "too many announces")
 		s.finish(frame.CodePolicy, "too many announces")
 		return
 	}
 	if req.Kind == announce.KindScrape {
-		s.scrape(&req)
+		s.scrape(req)
 	} else {
-		s.announce(&req)
+		s.announce(req)
 	}
 }
 
@@ -70,9 +74,7 @@ func refusal(err error) string {
 
 func (s *socket) announce(req *announce.Request) {
 	t := s.tracker
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	title, err := t.titles.get(ctx, req.InfoHash)
-	cancel()
+	title, err := s.title(req.InfoHash)
 	missing := errors.Is(err, vod.ErrNotFound)
 	if err != nil && !missing {
 		t.cfg.Logger.Warn("tracker cannot look up a swarm", "info_hash", req.InfoHash.String(), "error", err)
@@ -81,7 +83,7 @@ func (s *socket) announce(req *announce.Request) {
 	}
 	var ticket *shown
 	var label vod.RehearsalLabel
-	if req.Viewer != nil && req.Viewer.Ticket != "" {
+	if req.Viewer != nil && len(req.Viewer.Text) > 0 {
 		// Whether there is such a swarm at all, a bad ticket does not tell.
 		var ok bool
 		if ticket, ok = s.ticket(req, title); !ok {
@@ -104,12 +106,27 @@ func (s *socket) announce(req *announce.Request) {
 	defer cleaned.Put(clean)
 	clean.reset()
 	for i := range req.Offers[:min(len(req.Offers), swarm.OffersMax)] {
-		if err := clean.add(req.Offers[i].SDP, s.lan()); err != nil {
+		if err := clean.add(req.Offers[i].Text, s.lan()); err != nil {
 			s.fault(req, "invalid offer: "+err.Error())
 			return
 		}
 	}
 	s.join(req, ticket, clean)
+}
+
+// lookUp is how long the catalogue may take.
+const lookUp = 5 * time.Second
+
+// title is the one with that swarm, from memory or from the catalogue; errors are those of titles.get.
+func (s *socket) title(h bt.InfoHash) (titleEntry, error) {
+	titles := &s.tracker.titles
+	if e, ok := titles.remembered(h); ok {
+		return e.known()
+	}
+	s.aside()
+	ctx, cancel := context.WithTimeout(context.Background(), lookUp)
+	defer cancel()
+	return titles.get(ctx, h)
 }
 
 // ticket reads the ticket shown, if it opens this swarm to this page; if not, the connection is closed.
@@ -118,10 +135,10 @@ func (s *socket) ticket(req *announce.Request, title titleEntry) (*shown, bool) 
 		s.refuse(req.InfoHash, frame.CodePolicy, "tickets are not honoured from this origin")
 		return nil, false
 	}
-	text := req.Viewer.Ticket
+	text := req.Viewer.Text
 	w := s.last
 	if !w.same(text, s.tracker.cfg.Clock()) {
-		ticket, err := s.tracker.cfg.Tickets.Check(vod.AudienceSwarm, text)
+		ticket, err := s.tracker.cfg.Tickets.Check(vod.AudienceSwarm, string(text))
 		if err != nil {
 			code, reason := frame.Code(StatusTicket), reasonTicket
 			switch {
@@ -133,7 +150,7 @@ func (s *socket) ticket(req *announce.Request, title titleEntry) (*shown, bool) 
 			s.refuse(req.InfoHash, code, reason)
 			return nil, false
 		}
-		w = &shown{digest: sha256.Sum256([]byte(text)), ticket: ticket}
+		w = &shown{digest: maphash.Bytes(digests, text), ticket: ticket}
 	}
 	if title.id == "" || w.ticket.Title != title.id || w.ticket.Version != "" && w.ticket.Version != title.version {
 		s.refuse(req.InfoHash, StatusTicket, reasonTicket)
@@ -196,7 +213,7 @@ func (s *socket) stop(req *announce.Request) {
 	t.leave(s, req.InfoHash, req.PeerID)
 	reply := t.reply(req, set.Counts(t.instant(), req.InfoHash))
 	t.mu.Unlock()
-	s.sendReply(reply)
+	s.sendReply(reply, s.turn)
 }
 
 // cleanedOffers are the sanitized descriptions of an announce, one behind the other.
@@ -214,7 +231,7 @@ func (c *cleanedOffers) reset() {
 	c.text, c.ends, c.out = c.text[:0], c.ends[:0], c.out[:0]
 }
 
-func (c *cleanedOffers) add(sdp string, lan bool) (err error) {
+func (c *cleanedOffers) add(sdp announce.Text, lan bool) (err error) {
 	c.text, err = appendSanitized(c.text, sdp, lan)
 	c.ends = append(c.ends, len(c.text))
 	return err
@@ -254,6 +271,8 @@ func (s *socket) join(req *announce.Request, ticket *shown, clean *cleanedOffers
 		a.Kind, a.PositionMs, a.Rendition, a.UplinkKbps = swarm.Viewer, v.PositionMs, v.Rendition, v.UplinkKbps
 	}
 	s.situate(&a, req, &who)
+	var ids [swarm.OffersMax]swarm.OfferID
+	a.Offers = ids[:0]
 	for i := range req.Offers[:min(len(req.Offers), swarm.OffersMax)] {
 		a.Offers = append(a.Offers, swarm.OfferID(req.Offers[i].ID))
 	}
@@ -269,7 +288,7 @@ func (s *socket) join(req *announce.Request, ticket *shown, clean *cleanedOffers
 			reply.Viewer.PeersOff = true
 		}
 		t.mu.Unlock()
-		s.sendReply(reply)
+		s.sendReply(reply, s.turn)
 		return
 	}
 	if ticket != nil {
@@ -306,11 +325,11 @@ func (s *socket) join(req *announce.Request, ticket *shown, clean *cleanedOffers
 	t.mu.Unlock()
 
 	s.warn(spent, a.Payer)
-	s.sendReply(reply)
+	s.sendReply(reply, s.turn)
 	for _, o := range clean.out {
 		o.to.sendRelayed(&announce.Relayed{
 			InfoHash: req.InfoHash, From: req.PeerID, OfferID: req.Offers[o.offer].ID,
-		}, clean.offer(o.offer))
+		}, clean.offer(o.offer), s.turn)
 	}
 }
 
@@ -333,7 +352,7 @@ func (s *socket) directed(req *announce.Request) {
 	clean := cleaned.Get().(*cleanedOffers)
 	defer cleaned.Put(clean)
 	clean.reset()
-	if err := clean.add(req.SDP, s.lan()); err != nil {
+	if err := clean.add(req.Text, s.lan()); err != nil {
 		s.fault(req, "invalid SDP: "+err.Error())
 		return
 	}
@@ -360,18 +379,16 @@ func (s *socket) directed(req *announce.Request) {
 	}
 	to.sendRelayed(&announce.Relayed{
 		InfoHash: req.InfoHash, From: req.PeerID, OfferID: req.OfferID, Answer: answer,
-	}, clean.offer(0))
+	}, clean.offer(0), s.turn)
 }
 
 // scrape counts swarms: those of open titles, and those that the connection is in. Others are not there.
 func (s *socket) scrape(req *announce.Request) {
 	t := s.tracker
 	reply := announce.Scrape{MinInterval: int(t.cfg.Interval.Seconds())}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
 	open := make([]bool, len(req.InfoHashes))
 	for i, h := range req.InfoHashes {
-		title, err := t.titles.get(ctx, h)
+		title, err := s.title(h)
 		open[i] = err == nil && title.open
 	}
 	t.mu.Lock()

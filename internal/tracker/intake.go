@@ -1,9 +1,7 @@
 package tracker
 
 import (
-	"net"
 	"sync"
-	"syscall"
 	"time"
 
 	"essaim/internal/bt/announce"
@@ -20,24 +18,15 @@ var intakes = sync.Pool{New: func() any { b := make([]byte, intakeSize); return 
 
 // intake is what has come of a connection and is not read yet. While nothing has, it holds no buffer.
 type intake struct {
-	conn    net.Conn
-	direct  syscall.RawConn // nil: conn cannot be asked whether something has come
-	buffer  *[]byte         // nil: none is held
-	from    int             // what is in the buffer is at [from, to)
+	buffer  *[]byte // nil: none is held
+	from    int     // what is in the buffer is at [from, to)
 	to      int
 	counted int       // bytes that its socket has counted as held
 	until   time.Time // when the message that has begun must be whole; zero: not set
-	small   []byte    // where direct is nil: what an idle connection is read into
-	err     error
-	ready   func(fd uintptr) bool // of direct, made once
 }
 
-// begin takes the connection, with what has come already.
-func (in *intake) begin(conn net.Conn, direct syscall.RawConn, rest []byte) {
-	in.conn, in.direct = conn, direct
-	if direct != nil {
-		in.ready = in.readNow
-	}
+// begin takes what has come with the handshake.
+func (in *intake) begin(rest []byte) {
 	if len(rest) > 0 {
 		in.grow(len(rest))
 		in.to = copy((*in.buffer)[in.to:], rest)
@@ -96,43 +85,13 @@ func (in *intake) grow(n int) {
 	in.buffer, in.from, in.to = &larger, 0, len(held)
 }
 
-// deadline is until when read may wait.
-func (in *intake) deadline(at time.Time) { _ = in.conn.SetReadDeadline(at) }
-
-// read waits until something has come, and reads it.
-func (in *intake) read() error {
-	if in.direct != nil {
-		in.err = nil
-		if err := in.direct.Read(in.ready); err != nil {
-			return err
-		}
-		return in.err
-	}
-	if in.buffer == nil {
-		// An idle connection waits with a small buffer.
-		if in.small == nil {
-			in.small = make([]byte, 256)
-		}
-		n, err := in.conn.Read(in.small)
-		if n > 0 {
-			in.grow(n)
-			in.from, in.to = 0, copy(*in.buffer, in.small[:n])
-			return nil
-		}
-		return err
-	}
-	in.room()
-	n, err := in.conn.Read((*in.buffer)[in.to:])
-	in.to += n
-	if n > 0 {
-		return nil
-	}
-	return err
-}
-
-// room sees to it that a read has where to go.
-func (in *intake) room() {
+// room is where a read goes. It takes a buffer, which drop gives back if nothing comes.
+func (in *intake) room() []byte {
 	if in.buffer == nil || in.to == len(*in.buffer) {
 		in.grow(1)
 	}
+	return (*in.buffer)[in.to:]
 }
+
+// came says that n bytes have been read into room.
+func (in *intake) came(n int) { in.to += max(n, 0) }

@@ -1,8 +1,10 @@
 package tracker
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"essaim/internal/bt/announce"
 )
@@ -162,8 +164,27 @@ func FuzzSanitize(f *testing.F) {
 	f.Add(testSDP, false)
 	f.Add("v=0\nm=application 9 DTLS/SCTP 5000\na=sctpmap:5000 webrtc-datachannel 1024\na=candidate:1 1 UDP 1 10.0.0.1 1 typ host", false)
 	f.Add(testSDP+"a=candidate:1 1 udp 1 ::ffff:10.0.0.1 1 typ relay raddr 1 rport raddr", true)
+	f.Add(strings.ReplaceAll(testSDP, "\r\n", "\n"), true)
+	f.Add("v=0\r\ns=\"\\\t\r\nm=application 9 DTLS/SCTP 5000\r\n\r\n", false)
 	f.Fuzz(func(t *testing.T, sdp string, lan bool) {
 		got, err := sanitize(sdp, lan)
+		if utf8.ValidString(sdp) && !strings.ContainsRune(sdp, utf8.RuneError) && len(sdp) <= announce.SDPMax {
+			// As a JSON string it is cleaned to the same, however it is escaped, and whatever stood in the buffer before.
+			whole, _ := json.Marshal(sdp)
+			for _, text := range []announce.Text{announce.AppendText(nil, []byte(sdp)), whole} {
+				quoted, failed := appendSanitized([]byte("before"), text, lan)
+				if (failed == nil) != (err == nil) {
+					t.Fatalf("%q: %v, quoted %v", sdp, err, failed)
+				}
+				if err != nil {
+					continue
+				}
+				plain, failed := announce.Unquote(nil, quoted[len("before"):], announce.SDPMax)
+				if failed != nil || string(plain) != got {
+					t.Fatalf("%v\nplain %q\nquoted %q", failed, got, quoted)
+				}
+			}
+		}
 		if err != nil {
 			return
 		}
@@ -174,7 +195,7 @@ func FuzzSanitize(f *testing.F) {
 			t.Fatalf("%v\nfirst %q\nagain %q", err, got, again)
 		}
 		for line := range strings.SplitSeq(got, "\r\n") {
-			if strings.HasPrefix(line, "a=candidate:") && !reachable(strings.Fields(line)[4], lan) {
+			if strings.HasPrefix(line, "a=candidate:") && !reachable([]byte(strings.Fields(line)[4]), lan) {
 				t.Fatalf("%q", line)
 			}
 		}
@@ -183,6 +204,5 @@ func FuzzSanitize(f *testing.F) {
 
 // candidate is the attribute that is passed on of one candidate, "" for none.
 func candidate(value string, lan bool) string {
-	line := string(appendCandidate(nil, value, lan))
-	return strings.TrimSuffix(strings.TrimPrefix(line, "a="), "\r\n")
+	return strings.TrimPrefix(string(appendCandidate(nil, []byte(value), lan)), "a=")
 }

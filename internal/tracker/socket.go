@@ -4,10 +4,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"os"
 	"runtime/debug"
 	"sync"
-	"syscall"
 	"time"
 
 	"essaim/internal/bt/announce"
@@ -18,10 +16,8 @@ import (
 
 // Bounds of one connection.
 const (
-	// queueBytes and queueMessages are how far a client may fall behind in reading. Thirty-two offers, the most that
-	// anyone is given, are 48 KiB.
-	queueBytes    = 64 << 10
-	queueMessages = 96
+	// queueBytes is how far a client may fall behind in reading. Thirty-two offers, the most that anyone is given, are 48 KiB.
+	queueBytes = 64 << 10
 	// queueTotal bounds the queues of all connections together; beyond it, who has more than queueShare is dropped.
 	queueTotal = 32 << 20
 	queueShare = 8 << 10
@@ -36,8 +32,6 @@ const (
 	closeTimeout = 5 * time.Second
 	// greetTimeout is how long a connection may take to say something that can be read: clients announce at once.
 	greetTimeout = 30 * time.Second
-	// lull is how long a goroutine that has handled messages waits for the next.
-	lull = time.Second
 	// pingInterval keeps network address translators and proxies from forgetting the connection.
 	pingInterval = 50 * time.Second
 )
@@ -82,16 +76,12 @@ type socket struct {
 	in        intake
 	decoder   frame.Decoder
 	heard     time.Time // the last whole message
-	lulled    bool      // nothing has come for a moment
 	broken    bool      // its frames make no sense any more
+	turn      *turn     // in which it is being read; nil: none
 
 	mu      sync.Mutex
-	raw     net.Conn        // nil until the handshake is done
-	direct  syscall.RawConn // raw, where it can be written to without waiting; nil: it cannot
-	queue   [][]byte        // frames that wait for the writer
-	bytes   int             // in the queue and in the writer's hands
-	writing chan struct{}   // closed when the writer has ended; nil: there is none
-	closed  bool            // nothing is sent any more, and the writer is to end
+	carrier carrier // nil until the handshake is done
+	closed  bool    // nothing is sent any more
 	code    frame.Code
 	reason  string
 }
@@ -115,86 +105,61 @@ func (s *socket) serve(conn net.Conn, answer, rest []byte) {
 	_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	_, err := conn.Write(answer)
 	_ = conn.SetWriteDeadline(time.Time{})
-	s.mu.Lock()
-	s.raw, s.direct = conn, directly(conn)
-	if s.closed { // told to go meanwhile
-		_ = conn.SetDeadline(time.Now().Add(closeTimeout))
-		s.say(frame.AppendClose(nil, s.code, s.reason))
-	}
-	s.mu.Unlock()
-	s.in.begin(conn, s.direct, rest)
 	s.decoder.Max = announce.MessageMax
 	s.heard = time.Now()
+	s.in.begin(rest)
+	if err == nil && s.tracker.adopt(s, conn) {
+		return
+	}
+	c := &stream{socket: s, raw: conn}
+	s.attach(c)
 	if err != nil {
 		s.sever()
 	}
-	s.read()
+	c.read()
 }
 
-// read handles messages until the connection has ended, or falls silent for a moment: then a new goroutine waits for what comes
-// next, for this one's stack has grown by what it did. Once the connection is closed, what comes is read to the client's own
-// close frame, without being heard.
-func (s *socket) read() {
-	if s.heed() {
-		go s.idle()
-	} else {
-		s.over()
-	}
+// carrier brings what a socket says to its client, and ends with the socket. Its methods are called with the socket's mu held.
+type carrier interface {
+	// say writes a frame, which it does not keep, or queues it; with a turn it may wait for that turn's end. false when the client
+	// has fallen too far behind.
+	say(f []byte, t *turn) bool
+	// linger sets how long a connection that is being closed may take to end.
+	linger(d time.Duration)
+	// sever ends the connection at once, and drops what is queued. The reader finds out by itself.
+	sever()
 }
 
-// idle waits for what comes next. It is all that there is of most connections at most times, so it and what it calls are to
-// stay shallow.
-func (s *socket) idle() {
-	s.lulled = true
-	if err := s.wait(); err != nil && !s.silent(err) {
-		s.over()
-		return
-	}
-	s.lulled = false
-	s.read()
-}
-
-// heed handles what comes; false when the connection has ended, true when nothing comes for a moment.
-func (s *socket) heed() (lull bool) {
-	defer func() {
-		if p := recover(); p != nil { // a fault of ours ends the one connection
-			s.tracker.cfg.Logger.Error("panic", "socket", s.id, "panic", p, "stack", string(debug.Stack()))
-			s.sever()
-			lull = false
-		}
-	}()
-	for {
-		if !s.broken && !s.frames() {
-			return false
-		}
-		if s.broken {
-			s.in.drop()
-		}
-		if !s.hold(s.in.held() + s.decoder.Held()) {
-			s.finish(frame.CodeTryAgain, "too busy for long messages")
-		}
-		if err := s.wait(); err != nil && !s.silent(err) {
-			return false
-		} else if err != nil && s.in.held() == 0 {
-			return true
-		}
-	}
-}
-
-// over ends what is left of the connection: of what is queued, as much goes out as the writer has time for.
-func (s *socket) over() {
-	s.hold(0)
-	s.in.release()
-	s.tracker.forget(s)
+// attach gives the socket its carrier. It may have been told to go meanwhile.
+func (s *socket) attach(c carrier) {
 	s.mu.Lock()
-	s.closed = true
-	writing, raw := s.writing, s.raw
-	s.mu.Unlock()
-	if writing != nil {
-		<-writing
+	defer s.mu.Unlock()
+	s.carrier = c
+	if s.closed {
+		c.linger(closeTimeout)
+		c.say(frame.AppendClose(nil, s.code, s.reason), nil)
 	}
-	_ = raw.Close()
-	s.tracker.exit(s)
+}
+
+// advance handles what has come, and counts what is not whole yet; false when the connection has ended. Once it is closed on our
+// side, what comes is read to the client's own close frame, without being heard.
+func (s *socket) advance() bool {
+	if !s.broken && !s.frames() {
+		return false
+	}
+	if s.broken {
+		s.in.drop()
+	}
+	if !s.hold(s.in.held() + s.decoder.Held()) {
+		s.finish(frame.CodeTryAgain, "too busy for long messages")
+	}
+	return true
+}
+
+// panicked ends the one connection on which a fault of ours showed. It is given what recover returned.
+func (s *socket) panicked(p any) {
+	s.tracker.cfg.Logger.Error("panic", "socket", s.id, "panic", p, "stack", string(debug.Stack()))
+	s.sever()
 }
 
 // frames handles all whole frames that have come; false when the connection has ended.
@@ -241,57 +206,12 @@ func (s *socket) ended() bool {
 	return s.closed
 }
 
-// wait reads what comes next, and sets the time until which it may take to.
-func (s *socket) wait() error {
-	now := time.Now()
-	end := now.Add(lull)
-	if s.lulled {
-		end = now.Add(pingInterval)
-		if limit := s.heard.Add(s.patience()); limit.Before(end) {
-			end = limit
-		}
-	}
-	s.mu.Lock()
-	// A message has its time from its first bytes on; a closed connection got its deadline with the closing.
-	if !s.closed && (s.in.held() == 0 || s.in.until.IsZero()) {
-		s.in.until = time.Time{}
-		if s.in.held() > 0 {
-			end = now.Add(messageTimeout)
-			s.in.until = end
-		}
-		s.in.deadline(end)
-	}
-	s.mu.Unlock()
-	return s.in.read()
-}
-
 // patience is how long the connection may go without a whole message.
 func (s *socket) patience() time.Duration {
 	if !s.spoken {
 		return min(greetTimeout, s.tracker.cfg.IdleTimeout)
 	}
 	return s.tracker.cfg.IdleTimeout
-}
-
-// silent looks at why nothing came; false when the connection has ended.
-func (s *socket) silent(err error) bool {
-	switch {
-	case !errors.Is(err, os.ErrDeadlineExceeded) || s.ended():
-		return false // it is gone, or had its time to agree to the end
-	case s.in.held() > 0:
-		s.finish(frame.CodePolicy, "message takes too long")
-		return true
-	case time.Since(s.heard) >= s.patience():
-		s.finish(frame.CodeGoingAway, "silent for too long")
-		return true
-	case !s.lulled:
-		return true
-	}
-	// Whether a pong comes does not matter: silence is noticed.
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.say([]byte{0x80 | byte(frame.Ping), 0})
-	return true
 }
 
 // hold counts the bytes of unfinished messages; false when all connections together have too many, and this one its share.
@@ -322,33 +242,33 @@ func (s *socket) send(message []byte) { s.frame(message, frame.Text) }
 func (s *socket) frame(payload []byte, op frame.Op) {
 	b := outgoing.Get().(*[]byte)
 	*b = append(append((*b)[:0], make([]byte, frame.Room)...), payload...)
-	s.deliver(frame.Finish(*b, op))
+	s.deliver(frame.Finish(*b, op), nil)
 	outgoing.Put(b)
 }
 
-// sendReply, sendRelayed and sendFailure write their message straight into a frame.
-func (s *socket) sendReply(r *announce.Reply) {
+// sendReply and sendRelayed write their message straight into a frame, which goes out at the end of the turn, if there is one.
+func (s *socket) sendReply(r *announce.Reply, t *turn) {
 	b := outgoing.Get().(*[]byte)
 	*b = announce.AppendReply(append((*b)[:0], make([]byte, frame.Room)...), r)
-	s.deliver(frame.Finish(*b, frame.Text))
+	s.deliver(frame.Finish(*b, frame.Text), t)
 	outgoing.Put(b)
 }
 
-func (s *socket) sendRelayed(r *announce.Relayed, sdp []byte) {
+func (s *socket) sendRelayed(r *announce.Relayed, sdp announce.Text, t *turn) {
 	b := outgoing.Get().(*[]byte)
-	*b = announce.AppendRelayedSDP(append((*b)[:0], make([]byte, frame.Room)...), r, sdp)
-	s.deliver(frame.Finish(*b, frame.Text))
+	*b = announce.AppendRelayedText(append((*b)[:0], make([]byte, frame.Room)...), r, sdp)
+	s.deliver(frame.Finish(*b, frame.Text), t)
 	outgoing.Put(b)
 }
 
-// deliver writes a frame, which it does not keep, or queues it.
-func (s *socket) deliver(f []byte) {
+// deliver gives a frame, which it does not keep, to the carrier.
+func (s *socket) deliver(f []byte, t *turn) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return
 	}
-	slow := !s.say(f)
+	slow := s.carrier != nil && !s.carrier.say(f, t)
 	s.mu.Unlock()
 	if slow {
 		s.tracker.cfg.Logger.Debug("tracker drops a slow reader", "socket", s.id)
@@ -357,57 +277,9 @@ func (s *socket) deliver(f []byte) {
 	}
 }
 
-// say writes as much of a frame as goes without waiting, and leaves the rest to the writer. false when the client has fallen too
-// far behind. Called with mu held.
-func (s *socket) say(f []byte) bool {
-	if s.raw == nil {
-		return true // closed before the handshake was done: serve says so
-	}
-	if s.writing == nil && s.direct != nil {
-		f = f[writeNow(s.direct, f):]
-		if len(f) == 0 {
-			return true
-		}
-	}
-	s.bytes += len(f)
-	total := s.tracker.queued.Add(int64(len(f)))
-	s.queue = append(s.queue, append([]byte(nil), f...))
-	if s.writing == nil {
-		s.writing = make(chan struct{})
-		go s.write(s.writing)
-	}
-	return s.bytes <= queueBytes && len(s.queue) <= queueMessages && (total <= queueTotal || s.bytes <= queueShare)
-}
-
-// write sends what is queued, and ends with it.
-func (s *socket) write(done chan struct{}) {
-	defer close(done)
-	for {
-		s.mu.Lock()
-		if len(s.queue) == 0 {
-			s.queue, s.writing = nil, nil
-			s.mu.Unlock()
-			return
-		}
-		f := s.queue[0]
-		s.queue[0] = nil
-		s.queue = s.queue[1:]
-		if !s.closed {
-			_ = s.raw.SetWriteDeadline(time.Now().Add(writeTimeout))
-		}
-		s.mu.Unlock()
-		_, err := s.raw.Write(f)
-		s.mu.Lock()
-		s.bytes -= len(f)
-		s.tracker.queued.Add(int64(-len(f)))
-		if !s.closed {
-			_ = s.raw.SetWriteDeadline(time.Time{})
-		}
-		s.mu.Unlock()
-		if err != nil {
-			s.sever()
-		}
-	}
+// bounded says whether a client with so many bytes queued may stay, of total in all queues.
+func bounded(bytes int, total int64) bool {
+	return bytes <= queueBytes && (total <= queueTotal || bytes <= queueShare)
 }
 
 // finish closes the connection once what is queued has been sent. The first call counts.
@@ -418,12 +290,10 @@ func (s *socket) finish(code frame.Code, reason string) {
 		return
 	}
 	s.closed, s.code, s.reason = true, code, reason
-	if s.raw == nil {
-		return
+	if s.carrier != nil { // else attach says so
+		s.carrier.linger(closeTimeout)
+		s.carrier.say(frame.AppendClose(nil, code, reason), nil)
 	}
-	// The time in which the client may read what is left, and agree.
-	_ = s.raw.SetDeadline(time.Now().Add(closeTimeout))
-	s.say(frame.AppendClose(nil, code, reason))
 }
 
 // sever ends the connection at once.
@@ -433,12 +303,7 @@ func (s *socket) sever() {
 	if !s.closed {
 		s.closed, s.code, s.reason = true, frame.CodePolicy, "reads too slowly"
 	}
-	for _, m := range s.queue {
-		s.bytes -= len(m)
-		s.tracker.queued.Add(int64(-len(m)))
-	}
-	s.queue = nil
-	if s.raw != nil {
-		_ = s.raw.Close()
+	if s.carrier != nil {
+		s.carrier.sever()
 	}
 }

@@ -6,9 +6,9 @@
 // bad one ends the connection with its reason; that nobody enters or leaves the swarm of a rehearsal without a ticket for
 // it; that what is relayed is an SDP of one data channel with harmless addresses, well formed, from whom it says, to whom
 // the tracker chose; and that no client, however slow, fast or hostile, makes the tracker keep more than a bounded amount
-// for it. A connection that says nothing holds one goroutine and no buffer: sockets are read when something has come, into
-// buffers that all share, and written by whoever has something to say, as far as the kernel takes it at once; only for a
-// client that reads slowly is there a goroutine that writes.
+// for it. On Linux a connection by plain TCP that says nothing holds neither goroutine nor buffer: pollers read what comes, into
+// buffers that all share, and write what one turn says to a client at once. All others are carried by a goroutine each, with a small
+// buffer while they say nothing.
 package tracker
 
 import (
@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -75,6 +76,8 @@ type Tracker struct {
 	queued atomic.Int64 // bytes in all write queues
 	held   atomic.Int64 // bytes of all messages that are not whole
 
+	pollers []*poller
+
 	mu        sync.Mutex
 	set       *swarm.Set // viewers'
 	rehearsed *swarm.Set // rehearsals': in a set of their own, so that they are neither counted as viewers nor in their way
@@ -131,6 +134,9 @@ func New(cfg Config) *Tracker {
 		sockets: make(map[swarm.Socket]*socket),
 		callers: newCallers(cfg.SocketsPerAddress),
 		grants:  newGrants(),
+	}
+	for range max(1, runtime.GOMAXPROCS(0)/2) {
+		t.pollers = append(t.pollers, &poller{tracker: t})
 	}
 	t.ended = sync.NewCond(&t.mu)
 	t.empty()

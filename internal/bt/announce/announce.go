@@ -84,23 +84,32 @@ type Request struct {
 	To         bt.PeerID
 	OfferID    OfferID
 	SDP        string
+	Text       Text // of the same; set by ParseRequestInto instead of SDP
 	InfoHashes []bt.InfoHash
 	Viewer     *Viewer // our extension; nil for any other client
 
 	// HasInfoHash is set by ParseRequest, also when it fails; AppendRequest does not look at it.
 	HasInfoHash bool
+
+	viewer *Viewer // to be used again by ParseRequestInto
 }
 
 // Offer is a speculative offer, for whomever the tracker chooses.
 type Offer struct {
-	ID  OfferID
-	SDP string
+	ID   OfferID
+	SDP  string
+	Text Text // set by ParseRequestInto instead of SDP
 }
+
+// Text is a JSON string as it stands in a message, quotes and escapes included, of which only the end has been found: it is read
+// with Unquote, or by who knows what to expect. It is part of the message, and holds no longer than that.
+type Text []byte
 
 // Viewer is what one of our own viewers adds to an announce, under "essaim". It then sends no speculative offers:
 // the tracker names whom to meet and the viewer makes an offer to each (KindOffer).
 type Viewer struct {
 	Ticket     string // for the audience "swarm"; empty: none
+	Text       []byte // the same, unquoted; set by ParseRequestInto instead of Ticket
 	PositionMs int64  // play head, milliseconds of film
 	Rendition  int    // file index of the rendition played
 	UplinkKbps int    // what it can upload, kbit/s; 0: unknown

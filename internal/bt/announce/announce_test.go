@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -364,6 +365,53 @@ func appendMessage(m Message) []byte {
 
 // FuzzParse holds both parsers against encoding/json and against their own appenders: what they accept is JSON, and
 // writing it and reading it again changes nothing.
+// sameAgain holds ParseRequestInto against ParseRequest: it differs in what it leaves to be unquoted, and in nothing else.
+func sameAgain(t *testing.T, used *Request, data []byte) {
+	t.Helper()
+	want, wrong := ParseRequest(data)
+	err := ParseRequestInto(used, data)
+	got := *used
+	got.viewer = nil
+	got.Offers = slices.Clone(used.Offers)
+	unquote := func(sdp *string, text *Text) {
+		if *text == nil {
+			return
+		}
+		plain, broken := Unquote(nil, *text, SDPMax)
+		if broken == nil && len(plain) == 0 {
+			broken = ErrOffer
+		}
+		if err == nil {
+			err = broken
+		}
+		*sdp, *text = string(plain), nil
+	}
+	unquote(&got.SDP, &got.Text)
+	for i := range got.Offers {
+		unquote(&got.Offers[i].SDP, &got.Offers[i].Text)
+	}
+	if (err == nil) != (wrong == nil) {
+		t.Fatalf("%q: %v, into a used request %v", data, wrong, err)
+	}
+	if err != nil {
+		return
+	}
+	if got.Viewer != nil {
+		v := *got.Viewer
+		v.Ticket, v.Text = string(v.Text), nil
+		got.Viewer = &v
+	}
+	if len(want.Offers) == 0 {
+		want.Offers = nil
+	}
+	if len(got.Offers) == 0 {
+		got.Offers = nil
+	}
+	if !reflect.DeepEqual(want, got) {
+		t.Fatalf("%q\nwant %+v\ngot %+v", data, want, got)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, r := range sampleRequests() {
 		f.Add(AppendRequest(nil, &r))
@@ -373,7 +421,9 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(request(`,"event":"\ud83d\ude00","left":1.5e3,"offers":[]`))
 	f.Add([]byte(`{"action":"announce","info_hash":"` + strings.Repeat(`\u00ff`, 20) + `","peer_id":"` + strings.Repeat("é", 20) + `","x":[[[{}]]]}`))
+	var used Request // by one message after the other, as a tracker uses it
 	f.Fuzz(func(t *testing.T, data []byte) {
+		sameAgain(t, &used, data)
 		if r, err := ParseRequest(data); err == nil {
 			if !json.Valid(data) {
 				t.Fatalf("accepted what is no JSON: %q", data)

@@ -148,10 +148,13 @@ func AppendReply(dst []byte, r *Reply) []byte {
 // AppendRelayed appends a forwarded offer or answer.
 func AppendRelayed(dst []byte, r *Relayed) []byte { return appendRelayed(dst, r, r.SDP) }
 
-// AppendRelayedSDP is AppendRelayed with the session description from a buffer, instead of r.SDP.
-func AppendRelayedSDP(dst []byte, r *Relayed, sdp []byte) []byte { return appendRelayed(dst, r, sdp) }
+// AppendRelayedText is AppendRelayed with the session description as a JSON string, which must be one, instead of r.SDP.
+func AppendRelayedText(dst []byte, r *Relayed, sdp Text) []byte { return appendRelayed(dst, r, sdp) }
 
-func appendRelayed[T string | []byte](dst []byte, r *Relayed, sdp T) []byte {
+// AppendText appends a JSON string; bytes that are no UTF-8 come out as U+FFFD.
+func AppendText(dst, s []byte) Text { return appendText(dst, s) }
+
+func appendRelayed[T string | Text](dst []byte, r *Relayed, sdp T) []byte {
 	dst = append(dst, `{"action":"announce","info_hash":`...)
 	dst = appendBinary(dst, r.InfoHash[:])
 	dst = append(dst, `,"peer_id":`...)
@@ -205,10 +208,16 @@ func AppendFailure(dst []byte, f *Failure) []byte {
 
 func appendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10) }
 
-func appendSDP[T string | []byte](dst []byte, kind string, sdp T) []byte {
+func appendSDP[T string | Text](dst []byte, kind string, sdp T) []byte {
 	dst = append(append(append(dst, '"'), kind...), `":{"type":"`...)
 	dst = append(append(dst, kind...), `","sdp":`...)
-	return append(appendText(dst, sdp), '}')
+	switch sdp := any(sdp).(type) {
+	case string:
+		dst = appendText(dst, sdp)
+	case Text:
+		dst = append(dst, sdp...)
+	}
+	return append(dst, '}')
 }
 
 // appendBinary writes each byte as the code point of the same number.

@@ -40,10 +40,10 @@ func (p *messageParser) member(member once) (err error) {
 	case hasOfferID:
 		err = fallback(p.binary(p.relayed.OfferID[:]), ErrOfferID)
 	case hasOffer:
-		p.relayed.SDP, err = p.sdp("offer")
+		p.relayed.SDP, _, err = p.sdp("offer")
 	case hasAnswer:
 		p.relayed.Answer = true
-		if p.relayed.SDP, err = p.sdp("answer"); err != nil {
+		if p.relayed.SDP, _, err = p.sdp("answer"); err != nil {
 			err = ErrAnswer
 		}
 	case hasInterval:

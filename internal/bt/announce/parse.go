@@ -43,13 +43,53 @@ const (
 	hasFlags
 )
 
-// members maps the names that either side's messages use to their bits.
-var members = map[string]once{
-	"action": hasAction, "info_hash": hasInfoHash, "peer_id": hasPeerID, "event": hasEvent, "uploaded": hasUploaded,
-	"downloaded": hasDownloaded, "left": hasLeft, "numwant": hasNumWant, "offers": hasOffers, "to_peer_id": hasTo,
-	"offer": hasOffer, "answer": hasAnswer, "offer_id": hasOfferID, "essaim": hasEssaim, "interval": hasInterval,
-	"complete": hasComplete, "incomplete": hasIncomplete, "failure reason": hasFailure, "warning message": hasWarning,
-	"files": hasFiles, "flags": hasFlags,
+// memberOf is the bit of a name that either side's messages use, 0 for any other.
+func memberOf(name []byte) once {
+	switch string(name) {
+	case "action":
+		return hasAction
+	case "info_hash":
+		return hasInfoHash
+	case "peer_id":
+		return hasPeerID
+	case "event":
+		return hasEvent
+	case "uploaded":
+		return hasUploaded
+	case "downloaded":
+		return hasDownloaded
+	case "left":
+		return hasLeft
+	case "numwant":
+		return hasNumWant
+	case "offers":
+		return hasOffers
+	case "to_peer_id":
+		return hasTo
+	case "offer":
+		return hasOffer
+	case "answer":
+		return hasAnswer
+	case "offer_id":
+		return hasOfferID
+	case "essaim":
+		return hasEssaim
+	case "interval":
+		return hasInterval
+	case "complete":
+		return hasComplete
+	case "incomplete":
+		return hasIncomplete
+	case "failure reason":
+		return hasFailure
+	case "warning message":
+		return hasWarning
+	case "files":
+		return hasFiles
+	case "flags":
+		return hasFlags
+	}
+	return 0
 }
 
 // fields reads one object whose known members parse understands. A null counts as absent. When a value is not what
@@ -58,8 +98,8 @@ var members = map[string]once{
 func (s *scanner) fields(seen *once, parse func(member once) error) error {
 	var first error
 	err := s.object(func(name []byte) error {
-		bit, known := members[string(name)]
-		if !known {
+		bit := memberOf(name)
+		if bit == 0 {
 			return s.skip()
 		}
 		if err := seen.see(s, bit); err != nil {
@@ -106,32 +146,45 @@ func (s *scanner) count(at int64) (int64, error) {
 	return n, nil
 }
 
-// sdp reads {"type": want, "sdp": …}.
-func (s *scanner) sdp(want string) (sdp string, err error) {
-	if s.scratch == nil {
+// sdp reads {"type": want, "sdp": …}, as a string, or as a Text where the scanner leaves those as they are.
+func (s *scanner) sdp(want string) (sdp string, text Text, err error) {
+	if s.scratch == nil && !s.lends {
 		s.scratch = make([]byte, 0, min(1<<10, len(s.data)-s.i))
 	}
 	var right bool
-	text := s.scratch[:0]
+	plain := s.scratch[:0]
 	err = s.object(func(name []byte) (err error) {
 		switch string(name) {
 		case "type":
-			var short [16]byte
-			kind, err := s.text(short[:0], len(short))
+			kind, err := s.brief(16)
 			right = string(kind) == want
 			return err
 		case "sdp":
-			text, err = s.text(text[:0], SDPMax)
+			if s.lends {
+				text, err = s.whole()
+				return err
+			}
+			plain, err = s.text(plain[:0], SDPMax)
 		default:
 			err = s.skip()
 		}
 		return err
 	})
-	s.scratch = text[:0]
-	if err != nil || !right || len(text) == 0 {
-		return "", ErrOffer
+	s.scratch = plain[:0]
+	if err != nil || !right || len(plain) == 0 && text == nil {
+		return "", nil, ErrOffer
 	}
-	return string(text), nil
+	return string(plain), text, nil
+}
+
+// Unquote appends what a Text says, or refuses it as ParseRequest would: for more than limit bytes, among others.
+func Unquote(dst []byte, t Text, limit int) ([]byte, error) {
+	s := scanner{data: t}
+	dst, err := s.text(dst, len(dst)+limit)
+	if err == nil {
+		err = s.end()
+	}
+	return dst, err
 }
 
 // action of a message, either way.
@@ -145,7 +198,7 @@ const (
 )
 
 func (s *scanner) action() (action, error) {
-	text, err := s.text(nil, 16)
+	text, err := s.brief(16)
 	switch {
 	case err != nil:
 		return actionOther, ErrAction
@@ -168,15 +221,31 @@ func ParseRequest(data []byte) (Request, error) {
 	return r, nil
 }
 
-func (r *Request) parse(data []byte) error {
-	if len(data) > MessageMax {
+// ParseRequestInto is ParseRequest into a Request whose memory is used again, with session descriptions left as they came, in Text
+// instead of SDP, and the ticket in Viewer.Text. They and r hold no longer than data. What is wrong within them it does not see: whoever passes them on does.
+func ParseRequestInto(r *Request, data []byte) error {
+	if r.viewer == nil {
+		r.viewer = new(Viewer)
+	}
+	*r = Request{Left: Unknown, NumWant: Unknown, Offers: r.Offers[:0], viewer: r.viewer}
+	err := r.scan(&scanner{data: data, lends: true})
+	if err != nil {
+		*r = Request{InfoHash: r.InfoHash, HasInfoHash: r.HasInfoHash, Offers: r.Offers[:0], viewer: r.viewer}
+	}
+	return err
+}
+
+func (r *Request) parse(data []byte) error { return r.scan(&scanner{data: data}) }
+
+func (r *Request) scan(s *scanner) error {
+	if len(s.data) > MessageMax {
 		return ErrTooLarge
 	}
-	s := &scanner{data: data}
 	var (
 		seen   once
 		act    action
 		list   bool
+		hash   bt.InfoHash
 		hashes []bt.InfoHash
 	)
 	err := s.fields(&seen, func(member once) (err error) {
@@ -185,8 +254,11 @@ func (r *Request) parse(data []byte) error {
 			act, err = s.action()
 		case hasInfoHash:
 			// A scrape may name several.
-			list = s.peek() == '['
-			hashes, err = s.infoHashes()
+			if list = s.peek() == '['; list {
+				hashes, err = s.infoHashes()
+			} else {
+				err = fallback(s.binary(hash[:]), ErrInfoHash)
+			}
 		case hasPeerID:
 			err = fallback(s.binary(r.PeerID[:]), ErrPeerID)
 		case hasTo:
@@ -204,15 +276,15 @@ func (r *Request) parse(data []byte) error {
 		case hasNumWant:
 			r.NumWant, err = s.numWant()
 		case hasOffers:
-			r.Offers, err = s.offers()
+			r.Offers, err = s.offers(r.Offers)
 		case hasOffer:
-			r.SDP, err = s.sdp("offer")
+			r.SDP, r.Text, err = s.sdp("offer")
 		case hasAnswer:
-			if r.SDP, err = s.sdp("answer"); err != nil {
+			if r.SDP, r.Text, err = s.sdp("answer"); err != nil {
 				err = ErrAnswer
 			}
 		case hasEssaim:
-			r.Viewer, err = s.viewer()
+			r.Viewer, err = s.viewer(r.viewer)
 		default:
 			err = s.skip()
 		}
@@ -220,7 +292,10 @@ func (r *Request) parse(data []byte) error {
 	})
 	// Before any error: a refusal names the swarm if it can.
 	if seen&hasInfoHash != 0 && !list {
-		r.InfoHash, r.HasInfoHash = hashes[0], true
+		r.InfoHash, r.HasInfoHash = hash, true
+		if act == actionScrape {
+			hashes = []bt.InfoHash{hash}
+		}
 	}
 	if err != nil {
 		return err
@@ -237,7 +312,7 @@ func (r *Request) classify(seen once, act action, hashes []bt.InfoHash) error {
 		}
 		*r = Request{
 			Kind: KindScrape, InfoHashes: hashes, InfoHash: r.InfoHash, HasInfoHash: r.HasInfoHash,
-			Left: Unknown, NumWant: Unknown,
+			Left: Unknown, NumWant: Unknown, viewer: r.viewer,
 		}
 		return nil
 	case act != actionAnnounce:
@@ -265,16 +340,12 @@ func (r *Request) classify(seen once, act action, hashes []bt.InfoHash) error {
 	default:
 		r.Kind = KindAnswer
 	}
-	r.Offers, r.Viewer = nil, nil
+	r.Offers, r.Viewer = r.Offers[:0], nil
 	return nil
 }
 
 func (s *scanner) infoHashes() (hashes []bt.InfoHash, err error) {
 	var h bt.InfoHash
-	if s.peek() != '[' {
-		err = s.binary(h[:])
-		return []bt.InfoHash{h}, fallback(err, ErrInfoHash)
-	}
 	err = s.array(func() error {
 		if len(hashes) == ScrapeMax {
 			return ErrScrape
@@ -291,7 +362,7 @@ func (s *scanner) infoHashes() (hashes []bt.InfoHash, err error) {
 // event never fails: clients write all sorts of things here, and what is not known is an update.
 func (s *scanner) event() Event {
 	at, depth := s.i, s.depth
-	text, err := s.text(nil, 16)
+	text, err := s.brief(16)
 	if err != nil {
 		s.i, s.depth = at, depth
 		if s.skip() != nil {
@@ -323,7 +394,8 @@ func (s *scanner) numWant() (int, error) {
 	return int(min(n, math.MaxInt32)), nil
 }
 
-func (s *scanner) offers() (offers []Offer, err error) {
+func (s *scanner) offers(offers []Offer) (_ []Offer, err error) {
+	offers = offers[:0]
 	err = s.array(func() error {
 		if len(offers) == OffersMax {
 			return ErrOffers
@@ -333,7 +405,7 @@ func (s *scanner) offers() (offers []Offer, err error) {
 		err := s.object(func(name []byte) (err error) {
 			switch string(name) {
 			case "offer":
-				o.SDP, err = s.sdp("offer")
+				o.SDP, o.Text, err = s.sdp("offer")
 				sdp = true
 			case "offer_id":
 				err = fallback(s.binary(o.ID[:]), ErrOfferID)
@@ -361,8 +433,11 @@ func (s *scanner) offers() (offers []Offer, err error) {
 }
 
 // viewer reads our extension. One of a version that we do not know is no extension.
-func (s *scanner) viewer() (*Viewer, error) {
-	var v Viewer
+func (s *scanner) viewer(v *Viewer) (*Viewer, error) {
+	if v == nil {
+		v = new(Viewer)
+	}
+	*v = Viewer{}
 	var version int64
 	err := s.object(func(name []byte) error {
 		var n int64
@@ -371,11 +446,10 @@ func (s *scanner) viewer() (*Viewer, error) {
 		case "v":
 			version, err = s.count(math.MaxInt32)
 		case "ticket":
-			var text []byte
-			if text, err = s.text(s.scratch[:0], TicketMax); err == nil {
-				v.Ticket = string(text)
+			v.Text, err = s.brief(TicketMax)
+			if err == nil && !s.lends {
+				v.Ticket, v.Text = string(v.Text), nil
 			}
-			s.scratch = text[:0]
 		case "pos_ms":
 			v.PositionMs, err = s.count(numberMax)
 		case "rendition":
@@ -397,7 +471,7 @@ func (s *scanner) viewer() (*Viewer, error) {
 	if version != 1 {
 		return nil, nil
 	}
-	return &v, nil
+	return v, nil
 }
 
 // outcomes reads what became of introductions. Words that we do not know are passed over: a later version may have more.
@@ -415,7 +489,7 @@ func (s *scanner) outcomes() (list []Outcome, err error) {
 				named = true
 				return s.binary(o.PeerID[:])
 			case "fate":
-				text, err := s.text(nil, 16)
+				text, err := s.brief(16)
 				for i, word := range fates {
 					if string(text) == word {
 						o.Fate, known = Fate(i), true

@@ -1,6 +1,7 @@
 package announce
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"unicode/utf16"
@@ -15,6 +16,7 @@ type scanner struct {
 	i       int
 	depth   int
 	scratch []byte // where session descriptions are put together
+	lends   bool   // session descriptions are left as they are
 }
 
 func (s *scanner) fault(what string) error {
@@ -71,9 +73,8 @@ func (s *scanner) object(member func(name []byte) error) error {
 		s.i++
 		return nil
 	}
-	var short [32]byte
 	for {
-		name, err := s.text(short[:0], len(s.data))
+		name, err := s.brief(len(s.data))
 		if err != nil {
 			return err
 		}
@@ -184,6 +185,44 @@ func (s *scanner) text(dst []byte, limit int) ([]byte, error) {
 	}
 }
 
+// whole finds the end of a string, and looks no further into it.
+func (s *scanner) whole() (Text, error) {
+	from := s.i
+	if s.peek() == '"' {
+		from = s.i
+		for i := from + 1; ; {
+			n := bytes.IndexByte(s.data[i:], '"')
+			if n < 0 {
+				break
+			}
+			i += n + 1
+			escaped := false
+			for k := i - 2; k > from && s.data[k] == '\\'; k-- {
+				escaped = !escaped
+			}
+			if !escaped {
+				s.i = i
+				return s.data[from:i], nil
+			}
+		}
+	}
+	return nil, s.fault("expected a string")
+}
+
+// brief is the text of a string of at most limit bytes: a part of the message, if nothing in it is escaped.
+func (s *scanner) brief(limit int) ([]byte, error) {
+	if s.peek() == '"' {
+		from := s.i + 1
+		for i := from; i < len(s.data) && plain[s.data[i]]; i++ {
+			if i+1 < len(s.data) && s.data[i+1] == '"' && i-from < limit {
+				s.i = i + 2
+				return s.data[from : i+1], nil
+			}
+		}
+	}
+	return s.text(nil, limit)
+}
+
 // binary reads a string of exactly len(dst) code points up to U+00FF, one byte each.
 func (s *scanner) binary(dst []byte) error {
 	if err := s.expect('"'); err != nil {
@@ -196,6 +235,11 @@ func (s *scanner) binary(dst []byte) error {
 		}
 		n += copy(dst[n:], s.data[s.i:end])
 		s.i = end
+		if n < len(dst) && end+1 < len(s.data) && s.data[end]&0xFE == 0xC2 && s.data[end+1]&0xC0 == 0x80 {
+			dst[n] = s.data[end]<<6 | s.data[end+1]&0x3F // U+0080 to U+00FF, as UTF-8 has them
+			s.i += 2
+			continue
+		}
 		r, ok, err := s.next()
 		switch {
 		case err != nil:
