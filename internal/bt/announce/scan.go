@@ -187,9 +187,8 @@ func (s *scanner) text(dst []byte, limit int) ([]byte, error) {
 
 // whole finds the end of a string, and looks no further into it.
 func (s *scanner) whole() (Text, error) {
-	from := s.i
 	if s.peek() == '"' {
-		from = s.i
+		from := s.i
 		for i := from + 1; ; {
 			n := bytes.IndexByte(s.data[i:], '"')
 			if n < 0 {
