@@ -210,6 +210,19 @@ test("a lost tracker is tried again, the next one first, after waits that double
   expect(timers.at(-1)!.ms).toBe(8000);
 });
 
+test("who is told that its ticket is revoked is out of the swarm, and tries nothing until it is told to announce anew", () => {
+  const socket = open();
+  socket.says({ action: "announce", info_hash: toLatin1(all), "failure reason": "ticket was revoked" });
+  socket.onclose!({ code: 4403 } as CloseEvent);
+  expect(heard).toEqual([["forbidden"]]);
+  expect(timers).toEqual([]);
+  expect(tracker.offer(all, offerId, "sdp")).toBe(false);
+  tracker.announce({ positionMs: 5, rendition: 0, want: 10, event: "started" });
+  expect(sockets).toHaveLength(2);
+  sockets.at(-1)!.onclose!({ code: 4401 } as CloseEvent); // for another reason, which may pass
+  expect(timers.map((t) => t.ms)).toEqual([8000]);
+});
+
 test("two unanswered announces of fifteen seconds each give the tracker up", () => {
   const socket = open();
   expect(timers.map((t) => t.ms)).toEqual([15000]);

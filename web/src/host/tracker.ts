@@ -46,7 +46,7 @@ export interface TrackerOptions {
   after(ms: number, due: () => void): () => void;
   /** From 0 to 1. */
   random(): number;
-  /** The operator forbids peers from now on; it may allow them again by the next heartbeat. */
+  /** The operator forbids peers from now on, or has revoked our ticket; a heartbeat may allow them again. */
   forbidden(): void;
   /** What an announce says of us, at the moment when it is sent. */
   self(): { ticket?: string; upKbps: number; uploaded: number; downloaded: number; left: number };
@@ -65,6 +65,8 @@ const openWithin = 10_000;
 const retryFrom = 1_000;
 const retryTo = 15_000;
 const retryDoubled = 3;
+/** The code with which the tracker closes once it was told that our ticket is revoked (StatusRevoked in internal/tracker). */
+const closedRevoked = 4403;
 
 /** One swarm's tracker client. It connects with the first announce. */
 export class Tracker {
@@ -152,8 +154,10 @@ export class Tracker {
     socket.onmessage = (event) => {
       if (this.socket === socket && typeof event.data === "string") this.heard(event.data);
     };
-    socket.onclose = () => {
-      if (this.socket === socket) this.lost();
+    socket.onclose = ({ code }) => {
+      if (this.socket !== socket) return;
+      if (code === closedRevoked) this.revoked();
+      else this.lost();
     };
   }
 
@@ -181,6 +185,12 @@ export class Tracker {
       this.stopRetry = undefined;
       this.connect();
     });
+  }
+
+  // We are out, until we announce anew: nobody waits for the same ticket to be refused again.
+  private revoked(): void {
+    this.close();
+    this.options.forbidden();
   }
 
   private sendAnnounce(a: Announce): void {

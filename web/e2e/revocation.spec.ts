@@ -1,0 +1,173 @@
+/**
+ * Revocation, end to end: two members watch in browsers of their own; one signs out, or the operator revokes it. Within five
+ * seconds its sockets and its data channels are closed, and from then on it gets nothing more from tracker, peer or, of what
+ * is for members, origin; the other plays on. What is open to all stays open: there the origin sends it bytes as it would a
+ * stranger, but no more for its session.
+ */
+
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { type Browser, type BrowserContext, expect, type Page, test, type WebSocket } from "@playwright/test";
+import type { PlayerStats } from "../src/player";
+import type { PlaySession } from "../src/player/session";
+import { dataFolder, filmFolder, run, type Service, startDemo, traffic } from "./service";
+
+/** The promise, in ms. */
+const within = 5_000;
+const open = "essaim-demo";
+const closed = "for-members";
+
+let service: Service;
+/** Of the demonstration's members, two. */
+let names: string[];
+
+test.describe.configure({ mode: "serial", timeout: 240_000 });
+
+test.beforeAll(async () => {
+  const data = dataFolder();
+  const clip = join(data, "clip.mp4");
+  const inputs = ["video-360p.mp4", "audio.mp4"].flatMap((name) => ["-i", join(filmFolder, name)]);
+  execFileSync("ffmpeg", ["-v", "error", "-y", ...inputs, "-t", "120", "-c", "copy", clip]);
+  run(["ingest", clip, "--title", "For members", "--id", closed, "--data", data, "--json"]);
+  service = await startDemo(data);
+  const { members } = (await (await fetch(`${service.url}/api/v1/demo`)).json()) as { members: string[] };
+  names = members.slice(0, 2);
+  expect(names).toHaveLength(2);
+});
+
+test.afterAll(() => service.stop());
+
+/** A member's browser, with a page that shares what it watches. */
+class Member {
+  readonly sockets: WebSocket[] = [];
+
+  private constructor(
+    readonly name: string,
+    readonly context: BrowserContext,
+    readonly page: Page,
+  ) {
+    page.on("websocket", (socket) => this.sockets.push(socket));
+  }
+
+  static async watching(browser: Browser, name: string): Promise<Member> {
+    const context = await browser.newContext({ viewport: { width: 640, height: 360 } });
+    await context.addInitScript(() => {
+      const made: RTCPeerConnection[] = [];
+      Object.assign(window, { connectionsMade: made });
+      window.RTCPeerConnection = new Proxy(window.RTCPeerConnection, {
+        construct(target, args: [RTCConfiguration?]) {
+          const connection = new target(...args);
+          made.push(connection);
+          return connection;
+        },
+      });
+    });
+    const signedIn = await context.request.post(`${service.url}/demo/sign-in`, { data: { name } });
+    expect(signedIn.ok()).toBe(true);
+    const member = new Member(name, context, await context.newPage());
+    await member.page.goto(`${service.url}/room/viewer?n=1&title=${open}`);
+    return member;
+  }
+
+  stats(): Promise<PlayerStats> {
+    return this.page.evaluate(() => window.essaimDebug!.stats());
+  }
+
+  async session(page = this.page): Promise<PlaySession> {
+    return page.evaluate(() => window.essaimDebug!.session()!);
+  }
+
+  /** The states of all connections that the page has ever made. */
+  connections(): Promise<RTCPeerConnectionState[]> {
+    return this.page.evaluate(() =>
+      (window as unknown as { connectionsMade: RTCPeerConnection[] }).connectionsMade.map((c) => c.connectionState),
+    );
+  }
+
+  /** Whether there is neither socket nor channel. */
+  async alone(): Promise<boolean> {
+    const { peers } = await this.stats();
+    const states = await this.connections();
+    return peers === 0 && states.every((state) => state === "closed") && this.sockets.every((s) => s.isClosed());
+  }
+
+  async playsOn(seconds: number): Promise<void> {
+    const at = await this.page.evaluate(() => document.querySelector("video")!.currentTime);
+    await this.page.waitForFunction((end) => document.querySelector("video")!.currentTime >= end, at + seconds, {
+      timeout: 90_000,
+    });
+  }
+}
+
+/** Each returns when it was asked for, once it was done. */
+const ways: [string, (member: Member) => Promise<number>][] = [
+  [
+    "who signs out, in another tab,",
+    async ({ context }) => {
+      const tab = await context.newPage();
+      await tab.goto(service.url);
+      const button = tab.getByRole("button", { name: "Sign out" });
+      await expect(button).toBeVisible();
+      const asked = Date.now();
+      await button.click();
+      await expect(tab.getByRole("link", { name: "Sign in" })).toBeVisible();
+      return asked;
+    },
+  ],
+  [
+    "whom the operator revokes",
+    ({ name }) => {
+      const asked = Date.now();
+      const said = run(["admin", "revoke", "--member", name, "--data", service.data, "--json"]);
+      expect(JSON.parse(said)).toEqual({ ended: 1 });
+      return Promise.resolve(asked);
+    },
+  ],
+];
+
+for (const [who, revoke] of ways) {
+  test(`${who} loses sockets and channels within five seconds, and gets nothing more`, async ({ browser }) => {
+    const other = await Member.watching(browser, names[0]);
+    const member = await Member.watching(browser, names[1]);
+    const shut = await member.context.newPage(); // what is for members, beside what is shared
+    await shut.goto(`${service.url}/watch/${closed}?debug=1`);
+    for (const { page } of [member, other]) {
+      await page.waitForFunction(() => {
+        const { peers, peerBytes, sentBytes } = window.essaimDebug!.stats();
+        return peers === 1 && peerBytes + sentBytes > 0;
+      });
+    }
+    expect(member.sockets.map((socket) => [new URL(socket.url()).pathname, socket.isClosed()])).toEqual([
+      ["/tracker", false],
+    ]);
+    await shut.waitForFunction(() => document.querySelector("video")!.currentTime > 3);
+    const { id } = await member.session();
+    const { id: shutId } = await member.session(shut);
+
+    const asked = await revoke(member);
+    await expect.poll(() => member.alone(), { timeout: within * 2, intervals: [50] }).toBe(true);
+    const ended = async () => (await other.connections()).every((state) => state === "closed");
+    await expect.poll(ended, { timeout: within * 2, intervals: [50] }).toBe(true);
+    const took = Date.now() - asked;
+    console.log(`sockets and channels were closed ${took} ms after it was asked for`);
+    expect(took).toBeLessThan(within);
+
+    // From here on nothing: not while the other plays twenty seconds more, and not by asking.
+    const before = await member.stats();
+    const sent = (await traffic(service)).sessions;
+    const sockets = member.sockets.length;
+    const made = (await member.connections()).length;
+    const refused = shut.waitForResponse((r) => r.url().includes("/media/") && r.status() === 401, { timeout: 60_000 });
+    await Promise.all([other.playsOn(20), refused]);
+    const now = (await traffic(service)).sessions;
+    expect(now[id] ?? 0, "bytes of the origin for the session that shared").toBe(sent[id] ?? 0);
+    expect(now[shutId], "bytes of what is for members").toBe(sent[shutId]);
+    const after = await member.stats();
+    expect(after).toMatchObject({ peerBytes: before.peerBytes, sentBytes: before.sentBytes, peers: 0 });
+    expect(member.sockets.length, "sockets opened since").toBe(sockets);
+    expect((await member.connections()).length, "connections made since").toBe(made);
+    expect(await other.stats()).toMatchObject({ stalls: 0, badBlocks: 0, peers: 0 });
+    await member.context.close();
+    await other.context.close();
+  });
+}
