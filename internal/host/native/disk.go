@@ -19,6 +19,7 @@ type disk struct {
 	dir    string
 	files  layout
 	caches []*cacheFile
+	hashes []*hashFile
 	lock   *os.File
 	limit  int64
 	held   map[uint32]bool // verified; false: found
@@ -70,6 +71,7 @@ func (d *disk) open(t *engine.Title) (err error) {
 			return err
 		}
 		d.caches = append(d.caches, c)
+		d.hashes = append(d.hashes, newHashFile(filepath.Join(d.dir, f.Root.String()+hashSuffix), d.files.pieces(f)))
 		for _, n := range c.pieces() {
 			d.held[f.FirstPiece+n] = false
 			d.used += d.files.pieceSize(f.FirstPiece + n)
@@ -236,7 +238,7 @@ func (d *disk) RemoveOther(ref uint32) error {
 			break
 		}
 	}
-	return os.Remove(name)
+	return errors.Join(os.Remove(name), removeHashes(strings.TrimSuffix(name, cacheSuffix)+hashSuffix))
 }
 
 // Mark writes down what a file's swarm is like.
@@ -253,7 +255,9 @@ func (d *disk) Close() error {
 		empty := !c.begun
 		errs = append(errs, c.close())
 		if empty {
-			_ = os.Remove(filepath.Join(d.dir, d.files.files[i].Root.String()+cacheSuffix)) // or it stays, empty
+			name := filepath.Join(d.dir, d.files.files[i].Root.String())
+			_ = os.Remove(name + cacheSuffix) // or it stays, empty
+			_ = removeHashes(name + hashSuffix)
 		}
 	}
 	if d.lock != nil {

@@ -15,6 +15,7 @@ type fetch struct {
 	source int    // index of the HTTP source
 	path   string // below the source's prefix
 	hashes bool
+	asked  bt.HashRequest // of hashes
 	file   uint32
 	from   int64 // bytes of the file
 	to     int64
@@ -59,8 +60,13 @@ func (c *core) requestHashes(o *engine.Output) {
 		c.then(engine.Input{Kind: engine.FetchFailed, Ref: o.Ref, Reason: http.StatusBadRequest})
 		return
 	}
+	asked := bt.HashRequest{Root: c.title.Files[o.File].Root, Base: o.Base, Index: o.Index, Length: o.Length, Proof: o.Proof}
+	if b := c.prove(o.File, asked); b != nil {
+		c.then(engine.Input{Kind: engine.HashesReceived, Ref: o.Ref, Data: b})
+		return
+	}
 	f := &fetch{
-		ref: o.Ref, source: int(o.Source), hashes: true, file: o.File, least: int(o.Length) * len(bt.Digest{}),
+		ref: o.Ref, source: int(o.Source), hashes: true, asked: asked, file: o.File, least: int(o.Length) * len(bt.Digest{}),
 		path: fmt.Sprintf("/hashes/%s?base=%d&index=%d&length=%d&proof=%d", c.title.Files[o.File].Root, o.Base, o.Index, o.Length, o.Proof),
 	}
 	f.limit = f.least + 64*len(bt.Digest{}) // no tree has more levels
@@ -152,6 +158,7 @@ func (c *core) end(f *fetch) {
 	case f.hashes && (n < f.least || n%len(bt.Digest{}) != 0), !f.hashes && n != f.limit:
 		c.failFetch(f, 0)
 	case f.hashes:
+		c.learned(f.file, f.asked, f.data)
 		c.endFetch(f, engine.Input{Kind: engine.HashesReceived, Ref: f.ref, Data: f.data})
 	default:
 		c.endFetch(f, engine.Input{Kind: engine.FetchDone, Ref: f.ref})

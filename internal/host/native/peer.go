@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"essaim/internal/bt"
+	"essaim/internal/bt/wire"
 	"essaim/internal/engine"
 )
 
@@ -162,7 +163,23 @@ func (c *core) deliver(p *peer, head []byte) {
 		p.want = int(binary.BigEndian.Uint32(head)) - pieceHead
 		in.Length = uint32(p.want)
 	}
+	if wire.ID(msg[0]) == wire.Hashes {
+		c.heardHashes(msg)
+	}
 	c.step(in)
+}
+
+// heardHashes keeps what a peer's answer to a hash request says, if it is true; whether it was asked for is the engine's affair.
+func (c *core) heardHashes(msg []byte) {
+	m, err := wire.Parse(msg)
+	if err != nil {
+		return
+	}
+	for i := range c.title.Files {
+		if c.title.Files[i].Root == m.Hashes.Root {
+			c.learned(uint32(i), m.Hashes, m.Payload)
+		}
+	}
 }
 
 // hashPayload is Hash for the payload that the peer has just announced.
