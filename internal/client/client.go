@@ -113,6 +113,12 @@ func (c *Client) Title(ctx context.Context, id vod.TitleID) (t Title, err error)
 	return t, wrap("title "+string(id), err)
 }
 
+// Torrent returns an open title's torrent file; vod.ErrNotFound where the title is not open, or there is none.
+func (c *Client) Torrent(ctx context.Context, id vod.TitleID) (b []byte, err error) {
+	err = c.call(ctx, http.MethodGet, "titles/"+url.PathEscape(string(id))+"/torrent", "", nil, &b)
+	return b, wrap("torrent of "+string(id), err)
+}
+
 // Play opens a play session. share is the viewer's consent to exchange pieces with other viewers. Addresses in the
 // session's Nodes are made absolute. vod.ErrUnauthorized: the title is for members.
 func (c *Client) Play(ctx context.Context, id vod.TitleID, share bool) (s vod.PlaySession, err error) {
@@ -206,6 +212,10 @@ func (c *Client) call(ctx context.Context, method, path, ticket string, in, out 
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return problem(resp.StatusCode, b)
+	}
+	if raw, ok := out.(*[]byte); ok {
+		*raw = b
+		return nil
 	}
 	if out == nil {
 		return nil

@@ -71,6 +71,7 @@ type seat struct {
 	err     error
 	version string
 	busy    time.Time // when it last had peers, or was asked for
+	told    bool      // that it is refused: sweep's
 }
 
 // New returns a seeder that Serve puts to work.
@@ -156,10 +157,13 @@ func (s *Seeder) find(ctx context.Context, h bt.InfoHash) *native.Host {
 	}
 	select {
 	case <-x.ready:
-		return x.host
 	case <-ctx.Done():
 		return nil
 	}
+	if x.host == nil || x.host.Refused() != nil {
+		return nil
+	}
+	return x.host
 }
 
 // sit returns the title's seat, and begins to open it where it is new; nil where there is no room.
@@ -282,6 +286,9 @@ func (s *Seeder) sweep(ctx context.Context) {
 		}
 		t, err := s.c.Titles.Get(ctx, id)
 		gone := errors.Is(err, vod.ErrNotFound) || err == nil && (!t.Open || t.Version.ID != x.version)
+		if !gone && x.host != nil && s.quarantined(ctx, id, x) {
+			continue
+		}
 		peers := x.host != nil && x.host.Stats().Peers > 0
 		s.mu.Lock()
 		if peers {
@@ -296,6 +303,17 @@ func (s *Seeder) sweep(ctx context.Context) {
 			s.end(x)
 		}
 	}
+}
+
+// quarantined says whether a seat's title was found to be at odds with itself. It keeps its seat, so that nobody opens it anew, until
+// there is another version; and that is told once.
+func (s *Seeder) quarantined(ctx context.Context, id vod.TitleID, x *seat) bool {
+	err := x.host.Refused()
+	if err != nil && !x.told {
+		x.told = true
+		s.log.ErrorContext(ctx, "a title's torrent is at odds with itself and is not seeded; ingest the film anew", "title", id, "error", err)
+	}
+	return err != nil
 }
 
 // end closes a seat's host.

@@ -67,7 +67,10 @@ func (x *town) serve() string {
 }
 
 // publish makes a title of one file and puts it before the public.
-func (x *town) publish(id vod.TitleID, open bool) vod.Title {
+func (x *town) publish(id vod.TitleID, open bool) vod.Title { return x.publishAs(id, open, nil) }
+
+// publishAs is publish of a torrent in which edit, unless it is nil, has changed bytes.
+func (x *town) publishAs(id vod.TitleID, open bool, edit func(m *metainfo.Torrent)) vod.Title {
 	x.t.Helper()
 	data := make([]byte, 100_000)
 	_, _ = rand.Read(data)
@@ -78,6 +81,15 @@ func (x *town) publish(id vod.TitleID, open bool) vod.Title {
 		x.t.Fatal(err)
 	}
 	f := &m.Files[0]
+	if edit != nil {
+		leaves := f.Leaves
+		edit(m)
+		if m, err = metainfo.Parse(m.Bytes); err != nil {
+			x.t.Fatal(err)
+		}
+		f = &m.Files[0]
+		f.Leaves = leaves
+	}
 	for key, b := range map[string][]byte{vod.KeyMedia(f.Root): data, vod.KeyLeaves(f.Root): bt.AppendDigests(nil, f.Leaves)} {
 		if err := x.blobs.Put(x.t.Context(), key, bytes.NewReader(b)); err != nil {
 			x.t.Fatal(err)
@@ -168,6 +180,40 @@ func TestATitleWhoseFilesAreGoneIsNotSeeded(t *testing.T) {
 	}
 	if _, err := x.comes(at, title.Version.InfoHashV1); err != io.EOF {
 		t.Error(err)
+	}
+}
+
+func TestATorrentAtOddsWithItselfIsQuarantined(t *testing.T) {
+	x := newTown(t)
+	bad := x.publishAs("bad", true, func(m *metainfo.Torrent) {
+		m.Bytes[bytes.Index(m.Bytes, m.Pieces[0][:])] ^= 1
+	})
+	good := x.publish("good", true)
+	at := x.serve()
+	c, err := x.comes(at, bad.Version.InfoHashV1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := wire.AppendRequest(wire.AppendInterested(nil), wire.Request{Length: bt.BlockSize})
+	if _, err := c.Write(ask); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := io.ReadAll(c); err != nil || len(said) > 1000 {
+		t.Errorf("%d bytes came, %v", len(said), err)
+	}
+	for range 2 { // and it stays so
+		x.seeder.sweep(t.Context())
+		if _, err := x.comes(at, bad.Version.InfoHashV2.Truncated()); err != io.EOF {
+			t.Error(err)
+		}
+	}
+	if _, err := x.comes(at, good.Version.InfoHashV1); err != nil {
+		t.Error("another title:", err)
+	}
+	x.publish("bad", true) // ingested anew
+	x.seeder.sweep(t.Context())
+	if n := len(x.seeder.seats); n != 1 {
+		t.Errorf("%d seats", n)
 	}
 }
 

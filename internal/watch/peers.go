@@ -6,6 +6,8 @@ import (
 	"net"
 
 	"essaim/internal/bt"
+	"essaim/internal/bt/metainfo"
+	"essaim/internal/client"
 	"essaim/internal/engine"
 	"essaim/internal/host/native"
 	"essaim/internal/vod"
@@ -28,6 +30,23 @@ func listenFor(o *Options, s *vod.PlaySession) (*peers, error) {
 		return nil, fmt.Errorf("listen for peers: %w", err)
 	}
 	return &peers{ln: ln}, nil
+}
+
+// infoOf is an open title's info dictionary, with which pieces are held against the v1 hashes of those peers too, and which they may ask
+// for; nil where it cannot be had. A torrent that is unsound, or another's, is refused.
+func infoOf(ctx context.Context, c *client.Client, id vod.TitleID, t *engine.Title) ([]byte, error) {
+	b, err := c.Torrent(ctx, id)
+	if err != nil {
+		return nil, ctx.Err() // a viewer does without
+	}
+	torrent, err := metainfo.Parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("torrent of %s: %w", id, err)
+	}
+	if torrent.InfoHash != t.InfoHash || torrent.InfoHashV2.Truncated() != t.InfoHashV2 {
+		return nil, fmt.Errorf("torrent of %s: it is another version's; try again", id)
+	}
+	return torrent.Info, nil
 }
 
 // port is the port's number; 0 for none.

@@ -138,6 +138,12 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, errors.Join(err, store.Close())
 	}
+	var info []byte
+	if peers != nil {
+		if info, err = infoOf(ctx, c, o.Title, &title); err != nil {
+			return Result{}, errors.Join(err, store.Close(), peers.close())
+		}
+	}
 	v.host, err = native.Open(context.WithoutCancel(ctx), native.Config{ // Close ends it, with a goodbye to the tracker
 		Announce: s.Nodes.Announce, PeerPort: peers.port(),
 		Title: title, Indexes: binaryIndexes(indexes), Origins: s.Nodes.Origins, Trackers: s.Nodes.Trackers, ICE: s.Nodes.ICE,
@@ -146,12 +152,16 @@ func Run(ctx context.Context, o Options) (Result, error) {
 			return native.Tickets{Media: t.Media, Swarm: t.Swarm}
 		},
 		Policy: policy(s.Policy), LAN: s.Policy.LAN, Store: store, Corrupt: o.Corrupt,
+		Info: info,
 	})
 	if err != nil {
 		return Result{}, errors.Join(err, store.Close(), peers.close())
 	}
 	peers.serve(ctx, v.host, &title)
 	res, err := v.run(ctx)
+	if refused := v.host.Refused(); refused != nil { // perhaps not before it seeded
+		err = refused
+	}
 	if cerr := peers.close(); err == nil {
 		err = cerr
 	}

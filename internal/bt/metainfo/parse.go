@@ -41,6 +41,20 @@ func Parse(b []byte) (*Torrent, error) {
 	return t, err
 }
 
+// ParseInfo reads an info dictionary alone, as BEP 9 brings it, and refuses it unless it is sound as Parse says. The torrent has no piece
+// layers, so VerifyFile and VerifyPiece cannot be asked of it; VerifyV1 can. It shares info's memory.
+func ParseInfo(info []byte) (*Torrent, error) {
+	if len(info) > BytesMax {
+		return nil, fmt.Errorf("metainfo: an info dictionary of %d bytes", len(info))
+	}
+	v, err := bencode.Parse(info)
+	if err != nil {
+		return nil, fmt.Errorf("metainfo: %w", err)
+	}
+	t := &Torrent{Info: info, InfoHash: sha1.Sum(info), InfoHashV2: sha256.Sum256(info)}
+	return t, t.parseInfo(v)
+}
+
 func (t *Torrent) parseInfo(info bencode.Value) error {
 	switch version, ok := info.Get("meta version").Int(); {
 	case ok && version > 2:

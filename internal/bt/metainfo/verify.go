@@ -2,6 +2,7 @@ package metainfo
 
 import (
 	"context"
+	"crypto/sha1"
 	"errors"
 	"fmt"
 	"io"
@@ -65,24 +66,53 @@ func (t *Torrent) VerifyFile(ctx context.Context, file int, r io.Reader) error {
 // holds the info dictionary must do before it passes a piece on to peers of either kind. It returns a *MismatchError, and ErrSize for
 // another number of bytes than the piece has; it panics where there is no such piece.
 func (t *Torrent) VerifyPiece(piece uint32, data []byte) error {
-	file := 0
-	for file+1 < len(t.Files) && t.Files[file+1].FirstPiece <= piece {
-		file++
+	file, n, err := t.find(piece, len(data))
+	if err != nil {
+		return err
 	}
 	f := &t.Files[file]
-	n := int(piece - f.FirstPiece)
-	if n >= int(f.PieceCount(t.PieceLength)) {
-		panic("metainfo: no such piece")
-	}
-	if int64(len(data)) != min(int64(t.PieceLength), f.Size-int64(n)*int64(t.PieceLength)) {
-		return ErrSize
-	}
 	s := newStream(f.Path, int64(len(data)), t.PieceLength, t.padded(file), nil)
 	newWorker(t.PieceLength, int64(len(data))).digest(s, 0, data)
 	if wrong := t.compare(f, n, s.pieces[0], s.nodes[0], func() bt.Digest { return s.root(int(t.PieceLength / bt.BlockSize)) }); wrong != nil {
 		return wrong
 	}
 	return nil
+}
+
+// VerifyV1 checks the bytes of one piece, without the pad that may follow them, against the v1 hash. It is for bytes that the v2 hash is
+// known to take, so that what it returns, a *MismatchError, is an ErrConflict. ErrSize and panics are VerifyPiece's.
+func (t *Torrent) VerifyV1(piece uint32, data []byte) error {
+	file, _, err := t.find(piece, len(data))
+	if err != nil {
+		return err
+	}
+	h := sha1.New()
+	h.Write(data)
+	if t.padded(file) {
+		for missing := int(t.PieceLength) - len(data); missing > 0; missing -= len(zeros) {
+			h.Write(zeros[:min(missing, len(zeros))])
+		}
+	}
+	if HashV1(h.Sum(nil)) != t.Pieces[piece] {
+		return &MismatchError{Path: t.Files[file].Path, Piece: piece, V1: true}
+	}
+	return nil
+}
+
+// find returns a piece's file, and its number there; ErrSize unless it has so many bytes.
+func (t *Torrent) find(piece uint32, size int) (file, n int, err error) {
+	for file+1 < len(t.Files) && t.Files[file+1].FirstPiece <= piece {
+		file++
+	}
+	f := &t.Files[file]
+	n = int(piece - f.FirstPiece)
+	if n >= int(f.PieceCount(t.PieceLength)) {
+		panic("metainfo: no such piece")
+	}
+	if int64(size) != min(int64(t.PieceLength), f.Size-int64(n)*int64(t.PieceLength)) {
+		return file, n, ErrSize
+	}
+	return file, n, nil
 }
 
 // padded: zeros follow the file's last piece in v1.

@@ -40,6 +40,8 @@ type outside interface {
 	announce(positionMs int64, rendition, want uint32, flags engine.Flags)
 	// answer ends a read: with data, or with an error.
 	answer(r engine.Ref, data []byte, err error)
+	// refuse ends the host: the title's torrent is at odds with itself.
+	refuse(err error)
 	// noted passes on a Note; the output's Data holds during the call only.
 	noted(o *engine.Output)
 }
@@ -73,8 +75,9 @@ type core struct {
 	keptLen int
 	shelf   Shelf           // the store, if it is one
 	checked map[uint32]bool // found pieces whose digests the engine was told
-	scratch []byte          // for a piece, where the store keeps no hold of what it was given
-	limit   int64           // as it was told the engine
+	halves  halves
+	scratch []byte // for a piece, where the store keeps no hold of what it was given
+	limit   int64  // as it was told the engine
 
 	queue   []engine.Input // inputs that outputs led to, yet to be stepped
 	outputs []engine.Output
@@ -278,12 +281,16 @@ func (c *core) rangeReady(ref engine.Ref) {
 		if !c.store.Has(piece) && c.readKept(piece, data[at:at+n], off) {
 			return nil
 		}
-		err := c.store.ReadAt(piece, data[at:at+n], off)
+		err := c.readStored(piece, data[at:at+n], off)
 		if err != nil {
 			c.lose(piece, engine.Input{}) // the disk lost it: never serve it again
 		}
 		return err
-	}); err != nil { // the engine has it fetched
+	}); err != nil {
+		if c.ended {
+			return // refused
+		}
+		// the engine has it fetched
 		c.then(engine.Input{Kind: engine.RangeWanted, Ref: ref, File: r.file, From: r.from, To: r.to})
 		return
 	}

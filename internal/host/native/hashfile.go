@@ -153,7 +153,7 @@ func (c *core) learned(file uint32, r bt.HashRequest, answer []byte) {
 func (c *core) isLayer(file uint32, r bt.HashRequest) bool {
 	pieces := c.files.pieces(&c.title.Files[file])
 	return pieces > 1 && r.Base == uint32(bits.TrailingZeros32(c.title.PieceLength/bt.BlockSize)) &&
-		r.Length == min(bt.KnownChunk, 1<<bits.Len32(pieces-1))
+		int(r.Length) == min(bt.KnownChunk, 1<<bits.Len32(pieces-1))
 }
 
 func (c *core) proves(file uint32, r bt.HashRequest, answer []byte) bool {

@@ -113,6 +113,7 @@ func (s *scripted) answer(r engine.Ref, data []byte, err error) {
 	s.Did(hosttest.Effect{Type: hosttest.EffectRead, Read: name, Data: data, Failed: err != nil})
 }
 
+func (s *scripted) refuse(error)         {}
 func (s *scripted) noted(*engine.Output) {}
 
 type scriptChannel struct {

@@ -17,6 +17,7 @@ func (silent) dial(engine.PeerRef)                          {}
 func (silent) undial(engine.PeerRef)                        {}
 func (silent) measure(engine.PeerRef)                       {}
 func (silent) answer(engine.Ref, []byte, error)             {}
+func (silent) refuse(error)                                 {}
 func (silent) noted(*engine.Output)                         {}
 
 // cable is one direction of a channel; what is sent waits until the other side takes it.

@@ -101,6 +101,9 @@ func (c *core) storePiece(piece uint32) {
 		giveBlock(b)
 	}
 	delete(c.kept, piece)
+	if whole == size && c.conflicts(piece, data) {
+		return
+	}
 	if whole != size {
 		c.then(engine.Input{Kind: engine.Evicted, Piece: piece})
 		return

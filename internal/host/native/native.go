@@ -9,8 +9,6 @@ package native
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha1"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,9 +16,11 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"essaim/internal/bt"
+	"essaim/internal/bt/metainfo"
 	"essaim/internal/engine"
 )
 
@@ -48,7 +48,8 @@ type Config struct {
 	// Engine decides. nil: a new engine.
 	Engine Stepper
 	// Info is the title's info dictionary, which is then served to peers (BEP 9): for open titles only. It must be the one that the
-	// info hashes were taken over.
+	// info hashes were taken over, and describe the title's files. With it every piece is held against its v1 hash too before it counts
+	// or leaves (BEP 52): where that refutes what the v2 hash takes, the torrent is refused as a whole, and the host ends (Refused).
 	Info []byte
 	// Announce are trackers' HTTP addresses (BEP 3), for open titles only, where peers that speak TCP are found and told of a
 	// Listener's port, which PeerPort names. Empty: none is looked for.
@@ -117,6 +118,8 @@ type Host struct {
 	waits map[engine.Ref]chan<- readAnswer
 	early map[engine.Ref]readAnswer // answers that came before their reader could wait
 	tcp   tcpLinks
+
+	refused atomic.Pointer[error] // why it ended by itself
 }
 
 type readAnswer struct {
@@ -135,7 +138,8 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	if _, err := engine.ParseTitle(cfg.Title.AppendBinary(nil)); err != nil {
 		return nil, fmt.Errorf("open host: %w", err)
 	}
-	if err := checkInfo(&cfg); err != nil {
+	torrent, err := checkInfo(&cfg)
+	if err != nil {
 		return nil, fmt.Errorf("open host: %w", err)
 	}
 	if cfg.Store == nil {
@@ -157,7 +161,7 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	}
 	h.ctx, h.cancel = context.WithCancel(ctx)
 	h.core = newCore(cfg.Title, cfg.Engine, cfg.Store, h)
-	h.core.corrupt = cfg.Corrupt
+	h.core.corrupt, h.core.halves.torrent = cfg.Corrupt, torrent
 	h.net = newOrigin(h)
 	h.rtc = newRTC(h)
 	h.door = newTracker(h)
@@ -166,16 +170,25 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	return h, nil
 }
 
-// checkInfo holds the info dictionary against both info hashes (BEP 52).
-func checkInfo(cfg *Config) error {
+// checkInfo holds the info dictionary, if there is one, against both info hashes (BEP 52) and the title.
+func checkInfo(cfg *Config) (*metainfo.Torrent, error) {
 	if len(cfg.Info) == 0 {
-		return nil
+		return nil, nil
 	}
-	v2 := bt.InfoHashV2(sha256.Sum256(cfg.Info))
-	if bt.InfoHash(sha1.Sum(cfg.Info)) != cfg.Title.InfoHash || v2.Truncated() != cfg.Title.InfoHashV2 {
-		return errors.New("the info dictionary is not the title's")
+	t, err := metainfo.ParseInfo(cfg.Info)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	alike := t.InfoHash == cfg.Title.InfoHash && t.InfoHashV2.Truncated() == cfg.Title.InfoHashV2 &&
+		t.PieceLength == cfg.Title.PieceLength && len(t.Files) == len(cfg.Title.Files)
+	for i := 0; alike && i < len(t.Files); i++ {
+		f, own := &t.Files[i], &cfg.Title.Files[i]
+		alike = uint64(f.Size) == own.Size && f.Root == own.Root && f.FirstPiece == own.FirstPiece
+	}
+	if !alike {
+		return nil, errors.New("the info dictionary is not the title's")
+	}
+	return t, nil
 }
 
 const peerIDLetters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
@@ -225,7 +238,7 @@ func (h *Host) loop() {
 		case <-h.ctx.Done():
 			h.core.ended = true
 			for ref := range h.waits {
-				h.answer(ref, nil, ErrClosed)
+				h.answer(ref, nil, h.closed())
 			}
 			return
 		}
@@ -259,7 +272,7 @@ func (h *Host) do(f func()) bool {
 func (h *Host) now() engine.Instant { return engine.Instant(time.Since(h.epoch).Microseconds()) }
 
 // ReadRange returns bytes [from, to) of a file, verified; 16 MiB at most. It waits until they are there, ctx ends, or no
-// source has them (ErrUnavailable). Ranges outside the file are ErrRange; after Close, ErrClosed.
+// source has them (ErrUnavailable). Ranges outside the file are ErrRange; after Close, ErrClosed, and what Refused says where it does.
 func (h *Host) ReadRange(ctx context.Context, file uint32, from, to int64) ([]byte, error) {
 	if err := h.core.files.check(file, from, to); err != nil {
 		return nil, err
@@ -279,7 +292,7 @@ func (h *Host) ReadRange(ctx context.Context, file uint32, from, to int64) ([]by
 			h.waits[ref] = answer
 		}
 	}) {
-		return nil, ErrClosed
+		return nil, h.closed()
 	}
 	if full {
 		return nil, fmt.Errorf("read file %d: more than %d reads at once", file, readsMax)
@@ -301,7 +314,7 @@ func (h *Host) ReadRange(ctx context.Context, file uint32, from, to int64) ([]by
 		case a := <-answer:
 			return a.data, a.err
 		default:
-			return nil, ErrClosed
+			return nil, h.closed()
 		}
 	}
 }
@@ -315,6 +328,29 @@ func (h *Host) answer(ref engine.Ref, data []byte, err error) {
 		return
 	}
 	h.early[ref] = a // its reader takes it at once: see ReadRange
+}
+
+// Refused says why the host ended by itself: an error that is a metainfo.ErrConflict, where a piece showed that the torrent's v1 and v2
+// hashes disagree. nil: it did not.
+func (h *Host) Refused() error {
+	if err := h.refused.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// closed is what reads fail with once the host has ended.
+func (h *Host) closed() error {
+	if err := h.Refused(); err != nil {
+		return err
+	}
+	return ErrClosed
+}
+
+// refuse is outside's.
+func (h *Host) refuse(err error) {
+	h.refused.CompareAndSwap(nil, &err)
+	h.cancel()
 }
 
 // Moved tells where the player stands: on each of its events, and every few seconds.

@@ -256,8 +256,11 @@ func (c *core) sendBlock(o *engine.Output) {
 	if size := c.files.pieceSize(o.Piece); int64(o.Begin) < size {
 		clear(data[min(int64(len(data)), size-int64(o.Begin)):])
 		data = data[:min(int64(len(data)), size-int64(o.Begin))]
-		if err := c.store.ReadAt(o.Piece, data, int64(o.Begin)); err != nil {
+		if err := c.readStored(o.Piece, data, int64(o.Begin)); err != nil {
 			giveMessage(b)
+			if c.ended {
+				return // refused
+			}
 			c.lose(o.Piece, engine.Input{Peer: o.Peer, Begin: o.Begin, Length: o.Length})
 			return
 		}

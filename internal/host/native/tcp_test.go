@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,17 +18,34 @@ import (
 
 	"essaim/internal/bt"
 	"essaim/internal/bt/announce"
+	"essaim/internal/bt/metainfo"
 	"essaim/internal/bt/wire"
 	"essaim/internal/engine"
 )
 
-// testInfo stands for an info dictionary: what is in it is its readers' affair.
-var testInfo = bytes.Repeat([]byte("i4e"), 7_000)
+// openTitle gives the film a torrent, whose info dictionary takes two messages to send, and its info hashes.
+func (f *film) openTitle(t *testing.T) *film {
+	return f.openWith(t, func([]byte, []metainfo.HashV1) {})
+}
 
-// openTitle gives the film the info hashes of testInfo.
-func (f *film) openTitle() *film {
-	f.title.InfoHash = sha1.Sum(testInfo)
-	v2 := bt.InfoHashV2(sha256.Sum256(testInfo))
+// openWith is openTitle after edit has had its way with the info dictionary; it is told of the v1 hashes.
+func (f *film) openWith(t *testing.T, edit func(info []byte, v1 []metainfo.HashV1)) *film {
+	t.Helper()
+	var sources []metainfo.Source
+	for i, data := range f.files {
+		sources = append(sources, metainfo.Source{
+			Path: fmt.Sprintf("%d.mp4", i), Size: int64(len(data)),
+			Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil },
+		})
+	}
+	m, err := metainfo.Create(t.Context(), sources, metainfo.Options{Name: "film", PieceLength: testPiece})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.info = fmt.Appendf(bytes.Clone(m.Info[:len(m.Info)-1]), "1:z20000:%se", make([]byte, 20_000)) // a key that nobody knows
+	edit(f.info, m.Pieces)
+	f.title.InfoHash = sha1.Sum(f.info)
+	v2 := bt.InfoHashV2(sha256.Sum256(f.info))
 	f.title.InfoHashV2 = v2.Truncated()
 	return f
 }
@@ -54,7 +72,7 @@ func (f *film) published(t *testing.T) Store {
 func seedTCP(t *testing.T, p *place, edit func(*ListenerConfig)) (*Host, netip.AddrPort) {
 	t.Helper()
 	cfg := p.config()
-	cfg.Trackers, cfg.Store, cfg.Info, cfg.OwnUplink = nil, p.film.published(t), testInfo, true
+	cfg.Trackers, cfg.Store, cfg.Info, cfg.OwnUplink = nil, p.film.published(t), p.film.info, true
 	h := open(t, cfg)
 	c := ListenerConfig{Find: func(_ context.Context, x bt.InfoHash) *Host {
 		if x == cfg.Title.InfoHash || x == cfg.Title.InfoHashV2 {
@@ -174,7 +192,7 @@ func isTimeout(err error) bool {
 }
 
 func TestTCPPeersOfBothVersionsAreAnsweredUnderTheirHash(t *testing.T) {
-	p := newPlace(t, newFilm(t, 100_000, 5_000).openTitle())
+	p := newPlace(t, newFilm(t, 100_000, 5_000).openTitle(t))
 	_, at := seedTCP(t, p, nil)
 	v1, v2 := p.film.title.InfoHash, p.film.title.InfoHashV2
 	for _, x := range []struct {
@@ -195,13 +213,13 @@ func TestTCPPeersOfBothVersionsAreAnsweredUnderTheirHash(t *testing.T) {
 }
 
 func TestTCPPeersGetTheInfoDictionaryAndEveryBlockPadsIncluded(t *testing.T) {
-	p := newPlace(t, newFilm(t, 100_000, 5_000).openTitle())
+	p := newPlace(t, newFilm(t, 100_000, 5_000).openTitle(t))
 	_, at := seedTCP(t, p, nil)
 	s := dialTCP(t, "", at)
 	s.greets(wire.Handshake{InfoHash: p.film.title.InfoHash, Extended: true, Fast: true})
 	m := s.hears(func(m *wire.Message) bool { return m.ID == wire.Extended && m.ExtID == 0 })
 	h, err := wire.ParseExtHandshake(m.Payload)
-	if err != nil || !h.UploadOnly || int(h.MetadataSize) != len(testInfo) {
+	if err != nil || !h.UploadOnly || int(h.MetadataSize) != len(p.film.info) {
 		t.Fatalf("%+v, %v", h, err)
 	}
 	s.hears(func(m *wire.Message) bool { return m.ID == wire.HaveAll })
@@ -221,7 +239,7 @@ func TestTCPPeersGetTheInfoDictionaryAndEveryBlockPadsIncluded(t *testing.T) {
 	for n := range 2 {
 		info = append(info, answer(uint32(n)).Data...)
 	}
-	if !bytes.Equal(info, testInfo) {
+	if !bytes.Equal(info, p.film.info) {
 		t.Errorf("%d bytes of metadata", len(info))
 	}
 	for _, piece := range []uint32{2, 1 << 31} {
@@ -252,7 +270,7 @@ func TestTCPPeersGetTheInfoDictionaryAndEveryBlockPadsIncluded(t *testing.T) {
 }
 
 func TestWhatIsNoPeerOfOursIsClosed(t *testing.T) {
-	p := newPlace(t, newFilm(t, 100_000).openTitle())
+	p := newPlace(t, newFilm(t, 100_000).openTitle(t))
 	_, at := seedTCP(t, p, nil)
 	for name, b := range map[string][]byte{
 		"another protocol":    bytes.Repeat([]byte("GET / HTTP/1.1\r\n"), 8),
@@ -272,7 +290,7 @@ func TestWhatIsNoPeerOfOursIsClosed(t *testing.T) {
 }
 
 func TestSlowHandshakesEndAndKeepNobodyOut(t *testing.T) {
-	p := newPlace(t, newFilm(t, 100_000).openTitle())
+	p := newPlace(t, newFilm(t, 100_000).openTitle(t))
 	_, at := seedTCP(t, p, func(c *ListenerConfig) { c.GreetingTimeout = 2 * time.Second })
 	var slow []*foreigner
 	for i := range greetingsMax + 100 { // more than may dawdle at once, from many addresses
@@ -289,7 +307,7 @@ func TestSlowHandshakesEndAndKeepNobodyOut(t *testing.T) {
 }
 
 func TestOneAddressHoldsSoManyTCPConnections(t *testing.T) {
-	p := newPlace(t, newFilm(t, 100_000).openTitle())
+	p := newPlace(t, newFilm(t, 100_000).openTitle(t))
 	_, at := seedTCP(t, p, func(c *ListenerConfig) { c.PerAddress = 2 })
 	hello := wire.Handshake{InfoHash: p.film.title.InfoHash}
 	for range 2 {
@@ -305,18 +323,18 @@ func TestOneAddressHoldsSoManyTCPConnections(t *testing.T) {
 }
 
 func TestARottenBlockIsNotServed(t *testing.T) {
-	p := newPlace(t, newFilm(t, 3*testPiece).openTitle())
+	p := newPlace(t, newFilm(t, 3*testPiece).openTitle(t))
 	_, at := seedTCP(t, p, nil)
 	p.film.files[0][testPiece+bt.BlockSize+5] ^= 1 // the leaves were made before
 	s := dialTCP(t, "", at)
 	s.greets(wire.Handshake{InfoHash: p.film.title.InfoHash, Fast: true})
 	s.send(wire.AppendInterested(nil))
 	s.hears(func(m *wire.Message) bool { return m.ID == wire.Unchoke })
-	for _, r := range []wire.Request{{Piece: 1, Begin: 100, Length: 20}, {Piece: 1, Begin: bt.BlockSize, Length: bt.BlockSize}, {Piece: 2, Length: bt.BlockSize}} {
+	for _, r := range []wire.Request{{Piece: 0, Begin: 100, Length: 20}, {Piece: 1, Begin: bt.BlockSize, Length: bt.BlockSize}, {Piece: 2, Length: bt.BlockSize}} {
 		s.send(wire.AppendRequest(nil, r))
 	}
-	if m := s.hears(func(m *wire.Message) bool { return m.ID == wire.Piece || m.ID == wire.Reject }); m.ID != wire.Piece || !bytes.Equal(m.Payload, p.film.files[0][testPiece+100:testPiece+120]) {
-		t.Errorf("a sound block beside it: %v", m.ID)
+	if m := s.hears(func(m *wire.Message) bool { return m.ID == wire.Piece || m.ID == wire.Reject }); m.ID != wire.Piece || !bytes.Equal(m.Payload, p.film.files[0][100:120]) {
+		t.Errorf("a sound block of another piece: %v", m.ID)
 	}
 	if m := s.hears(func(m *wire.Message) bool { return m.ID == wire.Piece }); m.Request.Piece != 2 {
 		t.Errorf("the rotten block was sent")
@@ -324,7 +342,7 @@ func TestARottenBlockIsNotServed(t *testing.T) {
 }
 
 func TestHostsFindOneAnotherByAnnouncesAndTradeOverTCP(t *testing.T) {
-	p := newPlace(t, newFilm(t, 600_000, 90_000).openTitle())
+	p := newPlace(t, newFilm(t, 600_000, 90_000).openTitle(t))
 	seeder, at := seedTCP(t, p, nil)
 	announced := make(chan announce.HTTPRequest, 10)
 	tracker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -367,11 +385,17 @@ func TestHostsFindOneAnotherByAnnouncesAndTradeOverTCP(t *testing.T) {
 }
 
 func TestAForeignInfoDictionaryIsRefused(t *testing.T) {
-	p := newPlace(t, newFilm(t, 100_000).openTitle())
+	p := newPlace(t, newFilm(t, 100_000).openTitle(t))
 	cfg := p.config()
-	cfg.Info = append(bytes.Clone(testInfo), 'x')
-	if h, err := Open(t.Context(), cfg); err == nil {
-		h.Close()
-		t.Error("it was taken")
+	other := newFilm(t, 90_000).openTitle(t)
+	asOthers := cfg
+	asOthers.Title.InfoHash, asOthers.Title.InfoHashV2 = other.title.InfoHash, other.title.InfoHashV2 // whose files are not the title's
+	asOthers.Info = other.info
+	cfg.Info = append(bytes.Clone(p.film.info), 'x')
+	for name, c := range map[string]Config{"with a byte too many": cfg, "of other files": asOthers} {
+		if h, err := Open(t.Context(), c); err == nil {
+			h.Close()
+			t.Error(name, "it was taken")
+		}
 	}
 }

@@ -28,6 +28,7 @@ type film struct {
 	title engine.Title
 	files [][]byte
 	trees []*bt.Tree
+	info  []byte                                            // of openTitle
 	sent  atomic.Int64                                      // media bytes
 	fault func(w http.ResponseWriter, r *http.Request) bool // answers instead, when it returns true
 }
