@@ -210,6 +210,7 @@ type node struct {
 	seeder  *seeder.Seeder
 	api     *api.Server
 	places  *places.Places
+	proxies places.Proxies
 	stun    *stun.Server
 }
 
@@ -219,6 +220,9 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
 	s := &node{log: c.log, places: c.places, stun: c.stun}
+	if s.proxies, err = places.ParseProxies(c.Proxies); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -237,16 +241,19 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	s.members = members.New(s.db, time.Now)
 	s.origin = origin.New(origin.Config{
 		Titles: s.library, Tickets: s.tickets, Blobs: s.objects, Clock: time.Now, Log: c.log,
-		Rate: c.OriginRate.BytesPerSecond(), SeedsPerAddress: perAddress(c.Secure),
+		Rate: c.OriginRate.BytesPerSecond(), SeedsPerAddress: perAddress(c.hidden()),
 	})
 	door := tracker.Config{
 		Titles: s.library, Tickets: s.tickets, Clock: time.Now, Seed: rand.Uint64(), LAN: c.lan, Logger: c.log,
-		SocketsPerAddress: perAddress(c.Secure),
+		SocketsPerAddress: perAddress(c.hidden()),
 	}
-	if c.places != nil && !c.Secure { // behind a proxy all come from one address, which says nothing
+	if c.places != nil && !c.hidden() { // behind a proxy all come from one address, which says nothing
 		door.Places = c.places
 	}
 	s.tracker = tracker.New(door)
+	if c.stun != nil {
+		c.stun.Proven(s.tracker.Connected)
+	}
 	ice := c.STUN
 	if c.stun != nil { // first, being the nearest
 		ice = append([]string{fmt.Sprintf("stun::%d", c.stun.Port())}, ice...)
@@ -255,7 +262,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	policy.Watch(func(p vod.PlayPolicy) { s.tracker.SetPeers(p.P2P) })
 	s.seeder = seeder.New(seeder.Config{Titles: s.library, Blobs: s.objects, Origin: c.url, Log: c.log, Public: c.public})
 	announcer := tracker.NewAnnouncer(tracker.HTTPConfig{
-		Titles: s.library, Clock: time.Now, Seed: rand.Uint64(), Logger: c.log, Proxied: c.Secure,
+		Titles: s.library, Clock: time.Now, Seed: rand.Uint64(), Logger: c.log, Proxied: c.hidden(),
 		Own: func(local netip.Addr) (netip.AddrPort, bool) {
 			if c.Secure && !c.public.Addr().IsValid() { // a proxy's way to us is nobody else's
 				return netip.AddrPort{}, false
@@ -324,7 +331,7 @@ const drainTime = 5 * time.Second
 // Serve answers on ln until ctx is done; then it lets what runs come to an end, for a moment.
 func (s *node) Serve(ctx context.Context, ln net.Listener) error {
 	server := &http.Server{
-		Handler: s.api,
+		Handler: s.proxies.Handler(s.api),
 		// No ReadTimeout: it would end long transfers too. Bodies have a deadline of their own, as media have.
 		ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 32 << 10,

@@ -17,6 +17,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"essaim/internal/places"
 )
 
 // settings are what serve and demo share. Each can be given as a flag, in the environment, or in essaim.yaml, in this
@@ -27,6 +29,7 @@ type settings struct {
 	LogFormat  string   `default:"text" enum:"text,json" env:"ESSAIM_LOG_FORMAT" help:"How log lines are written: text or json."`
 	LogLevel   string   `default:"info" enum:"debug,info,warn,error" env:"ESSAIM_LOG_LEVEL" help:"The least of what is logged: debug, info, warn or error."`
 	Secure     bool     `env:"ESSAIM_SECURE" help:"Visitors come by https, which a proxy ends in front of this server."`
+	Proxies    []string `name:"proxy" env:"ESSAIM_PROXY" placeholder:"ADDRESS" help:"Addresses or prefixes of the proxies in front of this server, whose X-Forwarded-For says where visitors come from. Without it, behind --secure nobody's address is known."`
 	STUN       []string `name:"stun" env:"ESSAIM_STUN" placeholder:"ADDRESS" help:"STUN servers for viewers, for instance stun:stun.example:3478."`
 }
 
@@ -40,8 +43,14 @@ func (s *settings) Validate() error {
 			return fmt.Errorf("--stun %q: want an address such as stun:stun.example:3478", address)
 		}
 	}
+	if _, err := places.ParseProxies(s.Proxies); err != nil {
+		return fmt.Errorf("--proxy %w", err)
+	}
 	return nil
 }
+
+// hidden says that all visitors come from the address of a proxy that does not say whence.
+func (s *settings) hidden() bool { return s.Secure && len(s.Proxies) == 0 }
 
 // logger writes to w as the settings say.
 func (s *settings) logger(w io.Writer) *slog.Logger {

@@ -1,10 +1,13 @@
 // Package stun answers viewers who ask which address they are seen from: the binding requests of RFC 8489, over UDP, and
 // nothing else.
 //
-// It must get right: that it is of little use for sending others what they have not asked for. An answer holds the address
-// and no more, 32 bytes to an IPv4 address and 44 to an IPv6 one, to a request of 20 bytes at least; whoever asks too
-// often, counted by the /24 or /48 that the requests claim to come from, gets none; and what is no well-formed request
-// gets none. It keeps nothing of anybody but counters, and of those a bounded number.
+// It must get right: that it is of no use for sending others what they have not asked for. An answer holds the address
+// and no more, 32 bytes to an IPv4 address and 44 to an IPv6 one; but what browsers and pion ask with are the 20 bytes of a bare
+// header, of which no RFC lets a server demand more. So nobody whose address was not proven is sent more bytes than came in its name:
+// what comes from a prefix (/24 or /48) is saved up, and an answer is paid for out of that. The first bare request is only saved, and
+// the second, which browsers send after a quarter of a second, is answered. Addresses are proven by what only their owners can do, such
+// as opening a connection to the tracker (Proven): they are answered at once. Whoever asks too often gets no answer, and what is no
+// well-formed request gets none. It keeps nothing of anybody but counters, and of those a bounded number.
 package stun
 
 import (
@@ -28,6 +31,8 @@ const (
 	// carrier's router asks ten times a viewer.
 	prefixBurst = 512
 	prefixRate  = 64
+	// savedMax is how many bytes of requests are saved up for a prefix: of two answers, since requests cross.
+	savedMax = 100
 	// prefixesMax bounds how many prefixes are counted. Where there are more, the oldest is forgotten.
 	prefixesMax = 1 << 14
 	// faultsMax is how many reads in a row may fail before the socket is given up.
@@ -40,6 +45,7 @@ type Server struct {
 	clock func() time.Time
 	log   *slog.Logger
 	rates rates
+	known func(netip.Addr) bool
 	in    stun.Message
 	out   stun.Message
 }
@@ -56,6 +62,10 @@ func Listen(addr string, clock func() time.Time, log *slog.Logger) (*Server, err
 	}
 	return &Server{conn: conn, clock: clock, log: log, rates: rates{buckets: map[uint64]*bucket{}}}, nil
 }
+
+// Proven has known asked whether an address is known to belong to who asks from it. It must be called before Serve; known is called for
+// each request, and must be quick.
+func (s *Server) Proven(known func(netip.Addr) bool) { s.known = known }
 
 // Port is where the server listens.
 func (s *Server) Port() int { return s.conn.LocalAddr().(*net.UDPAddr).Port }
@@ -105,9 +115,8 @@ func (s *Server) answer(request []byte, from netip.AddrPort) []byte {
 	if s.in.Contains(stun.AttrFingerprint) && stun.Fingerprint.Check(&s.in) != nil {
 		return nil
 	}
-	if !ip.IsLoopback() && !s.rates.allow(places.Prefix(ip), s.clock()) {
-		return nil
-	}
+	account := s.rates.of(places.Prefix(ip), s.clock())
+	account.saved = min(account.saved+len(request), savedMax)
 	setters := []stun.Setter{stun.NewTransactionIDSetter(s.in.TransactionID), stun.BindingSuccess}
 	if strange := unknown(&s.in); len(strange) > 0 {
 		setters = append(setters[:1], stun.BindingError, stun.ErrorCodeAttribute{Code: stun.CodeUnknownAttribute}, strange)
@@ -117,9 +126,17 @@ func (s *Server) answer(request []byte, from netip.AddrPort) []byte {
 	if s.out.Build(setters...) != nil {
 		return nil
 	}
-	if s.out.Type.Class == stun.ClassErrorResponse && len(s.out.Raw) > len(request) {
-		return nil // a refusal is no reason to send somebody more than was sent in its name
+	n := len(s.out.Raw)
+	if s.out.Type.Class == stun.ClassErrorResponse && n > len(request) {
+		return nil // a refusal is no reason to send anybody more than it sent
 	}
+	if ip.IsLoopback() {
+		return s.out.Raw
+	}
+	if n > account.saved && (s.known == nil || !s.known(ip)) || !account.take() {
+		return nil
+	}
+	account.saved = max(account.saved-n, 0)
 	return s.out.Raw
 }
 
@@ -146,13 +163,24 @@ type rates struct {
 	next    int // the oldest in order, once there are prefixesMax
 }
 
-// bucket holds answers that may still be sent.
+// bucket holds answers that may still be sent, and the bytes of requests that no answer was paid with yet.
 type bucket struct {
-	left int
-	at   time.Time // counted up to then
+	left  int
+	at    time.Time // counted up to then
+	saved int
 }
 
-func (r *rates) allow(prefix uint64, now time.Time) bool {
+// take takes an answer out, if there is one.
+func (b *bucket) take() bool {
+	if b.left == 0 {
+		return false
+	}
+	b.left--
+	return true
+}
+
+// of returns a prefix's bucket, as it is now.
+func (r *rates) of(prefix uint64, now time.Time) *bucket {
 	b := r.buckets[prefix]
 	if b == nil {
 		if len(r.order) < prefixesMax {
@@ -170,9 +198,5 @@ func (r *rates) allow(prefix uint64, now time.Time) bool {
 		b.left = int(min(prefixBurst, time.Duration(b.left)+more))
 		b.at = b.at.Add(more * each)
 	}
-	if b.left == 0 {
-		return false
-	}
-	b.left--
-	return true
+	return b
 }

@@ -2,12 +2,15 @@ package stun
 
 import (
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/pion/stun/v4"
+
+	"essaim/internal/places"
 )
 
 // serve runs a server on loopback, which the test's end closes.
@@ -31,6 +34,7 @@ func serve(t *testing.T, addr string) *Server {
 // silent is a server that nobody runs: its answer is called by hand, at a time that the test sets.
 func silent(now *time.Time) *Server {
 	return &Server{
+		known: func(netip.Addr) bool { return true },
 		clock: func() time.Time { return *now }, log: slog.New(slog.DiscardHandler), rates: rates{buckets: map[uint64]*bucket{}},
 	}
 }
@@ -73,7 +77,54 @@ func TestViewerLearnsWhereItIsSeenFrom(t *testing.T) {
 	}
 }
 
-// TestAnswerHoldsTheAddressAndNothingElse is row 42 of the threats: what a request in a victim's name brings it.
+// TestNobodyIsSentMoreThanWasSentInItsName is row 42 of the threats, whatever is sent and in whatever order.
+func TestNobodyIsSentMoreThanWasSentInItsName(t *testing.T) {
+	now := time.Unix(0, 0)
+	s := silent(&now)
+	s.known = func(netip.Addr) bool { return false }
+	asked, answered := map[uint64]int{}, map[uint64]int{}
+	rng := rand.New(rand.NewPCG(1, 2))
+	kinds := [][]byte{
+		request(), request(stun.Fingerprint), request(stun.NewSoftware("a viewer's browser")),
+		request(stun.RawAttribute{Type: 0x7777}), request(stun.RawAttribute{Type: 0x7777, Value: make([]byte, 40)}),
+	}
+	froms := []netip.AddrPort{viewer4, viewer6, netip.MustParseAddrPort("192.0.2.8:1"), netip.MustParseAddrPort("198.51.100.1:1")}
+	for range 20_000 {
+		now = now.Add(time.Duration(rng.IntN(int(10 * time.Millisecond))))
+		from, data := froms[rng.IntN(len(froms))], kinds[rng.IntN(len(kinds))]
+		prefix := places.Prefix(from.Addr())
+		asked[prefix] += len(data)
+		answered[prefix] += len(s.answer(data, from))
+		if answered[prefix] > asked[prefix] {
+			t.Fatalf("%s was sent %d bytes for %d", from, answered[prefix], asked[prefix])
+		}
+	}
+	for prefix, n := range answered {
+		if n == 0 {
+			t.Errorf("%x got no answer at all", prefix)
+		}
+	}
+}
+
+func TestAStrangersSecondRequestIsAnsweredAndAViewersFirst(t *testing.T) {
+	now := time.Unix(0, 0)
+	s := silent(&now)
+	s.known = func(ip netip.Addr) bool { return ip == viewer6.Addr() }
+	if s.answer(request(), viewer4) != nil {
+		t.Error("a stranger's bare request brings more than it is")
+	}
+	if len(s.answer(request(), viewer4)) != 32 {
+		t.Error("asked again, as clients do, it is not answered")
+	}
+	if len(s.answer(request(stun.NewSoftware("twelve bytes")), netip.MustParseAddrPort("198.51.100.1:1"))) != 32 {
+		t.Error("a request as long as its answer is not answered")
+	}
+	if len(s.answer(request(), viewer6)) != 44 {
+		t.Error("who has proven its address is not answered at once")
+	}
+}
+
+// TestAnswerHoldsTheAddressAndNothingElse: whoever asks, and whatever else it says.
 func TestAnswerHoldsTheAddressAndNothingElse(t *testing.T) {
 	now := time.Unix(0, 0)
 	for from, want := range map[netip.AddrPort]int{viewer4: 32, viewer6: 44, netip.MustParseAddrPort("[::ffff:192.0.2.9]:1"): 32} {
@@ -196,6 +247,11 @@ func FuzzAnswer(f *testing.F) {
 		now := time.Unix(0, 0)
 		if a := silent(&now).answer(data, viewer4); len(a) > 32 && len(a) > len(data) {
 			t.Errorf("%d bytes for %d", len(a), len(data))
+		}
+		s := silent(&now)
+		s.known = nil
+		if a := s.answer(data, viewer4); len(a) > len(data) {
+			t.Errorf("%d bytes for %d of a stranger", len(a), len(data))
 		}
 	})
 }

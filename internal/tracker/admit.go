@@ -119,6 +119,15 @@ func (c *callers) estrange(from address) bool {
 	return true
 }
 
+// Connected says whether somebody at that address has a connection to the tracker, so that the address is known to be its own: nobody
+// can open one in another's name. It says no where addresses are not known, as behind a proxy.
+func (t *Tracker) Connected(ip netip.Addr) bool {
+	at := addressOf(netip.AddrPortFrom(ip, 0).String())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.callers.addresses[at] > 0
+}
+
 // exit gives back what enter and estrange took.
 func (c *callers) exit(from address, stranger bool) {
 	if c.unbounded() {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -416,5 +417,24 @@ func TestSlowReaderIsDropped(t *testing.T) {
 	waitOpen(tr, 0)
 	if n := tr.queued.Load(); n != 0 {
 		t.Errorf("%d bytes are still counted", n)
+	}
+}
+
+func TestAddressIsConnectedWhileASocketIs(t *testing.T) {
+	tr := New(Config{Titles: catalogue{}, Tickets: tickets{}})
+	r := httptest.NewRequest(http.MethodGet, "/tracker", nil)
+	r.RemoteAddr = "[::ffff:8.8.8.8]:1"
+	s, status := tr.enter(r)
+	if status != 0 {
+		t.Fatal(status)
+	}
+	for ip, want := range map[string]bool{"8.8.8.8": true, "8.8.8.9": false, "::1": false} {
+		if tr.Connected(netip.MustParseAddr(ip)) != want {
+			t.Errorf("%s: %v", ip, !want)
+		}
+	}
+	tr.exit(s)
+	if tr.Connected(netip.MustParseAddr("8.8.8.8")) {
+		t.Error("after it has gone")
 	}
 }
