@@ -18,7 +18,10 @@ export interface Service {
   data: string;
   /** An operator's token for this service. */
   token: string;
+  /** Ends it, and removes its data. */
   stop(): Promise<void>;
+  /** Ends it as a failure would (SIGKILL), and leaves its data. */
+  kill(): Promise<void>;
 }
 
 /** Runs the binary to its end and returns what it wrote to standard output; throws on another exit status than 0. */
@@ -83,6 +86,10 @@ async function start(command: "demo" | "serve", data: string, args: string[]): P
       child.kill("SIGTERM");
       await ended;
       rmSync(data, { recursive: true, force: true });
+    },
+    async kill() {
+      child.kill("SIGKILL");
+      await ended;
     },
   };
 }

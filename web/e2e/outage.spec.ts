@@ -1,0 +1,165 @@
+/**
+ * The tracker fails in mid-film: its process is killed under two viewers, whose pages, origin and API are another process's.
+ * They keep their channels, go on handing pieces to each other and play on; when a new process is there in its place they come
+ * back to it each in a time of its own, and it brings newcomers to them.
+ */
+
+import { copyFileSync } from "node:fs";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
+import { type Browser, expect, type Page, test, type WebSocket } from "@playwright/test";
+import type { PlayerStats } from "../src/player";
+import { dataFolder, type Service, startDemo } from "./service";
+
+/** A viewer waits at least so long before it tries a lost tracker again, in ms; and at most so long, at first. */
+const retryFrom = 1_000;
+const retryTo = 15_000;
+
+let site: Service;
+let tracker: Service;
+let front: Server;
+let url: string;
+
+test.describe.configure({ timeout: 300_000 });
+
+const portOf = (service: Service) => Number(new URL(service.url).port);
+
+/** Sends connections that begin with a request for the tracker to its process, and all others to the site. */
+function route(client: Socket): void {
+  client.on("error", () => client.destroy());
+  client.once("data", (head) => {
+    const port = portOf(head.toString("latin1").startsWith("GET /tracker ") ? tracker : site);
+    const server = connect(port, "127.0.0.1");
+    server.on("error", () => client.destroy());
+    server.on("close", () => client.destroy());
+    client.on("close", () => server.destroy());
+    server.write(head);
+    client.pipe(server).pipe(client);
+  });
+}
+
+test.beforeAll(async () => {
+  site = await startDemo();
+  const data = dataFolder();
+  copyFileSync(join(site.data, "ticket-key.pem"), join(data, "ticket-key.pem")); // so that it honours the site's tickets
+  tracker = await startDemo(data);
+  front = createServer(route);
+  await new Promise<void>((listening) => front.listen(0, "127.0.0.1", listening));
+  const address = front.address();
+  url = `http://127.0.0.1:${typeof address === "object" && address ? address.port : 0}`;
+});
+
+test.afterAll(async () => {
+  front.close();
+  await Promise.all([site.stop(), tracker.stop()]);
+});
+
+/** A viewer in a context of its own. */
+class Viewer {
+  /** Its sockets to the tracker, and when each was begun and closed. */
+  readonly sockets: { socket: WebSocket; begun: number; closed: number }[] = [];
+
+  private constructor(readonly page: Page) {
+    page.on("websocket", (socket) => {
+      const entry = { socket, begun: Date.now(), closed: 0 };
+      this.sockets.push(entry);
+      socket.on("close", () => (entry.closed = Date.now()));
+    });
+  }
+
+  static async open(browser: Browser): Promise<Viewer> {
+    const context = await browser.newContext({ viewport: { width: 640, height: 360 } });
+    await context.addInitScript(() => {
+      const made: RTCPeerConnection[] = [];
+      Object.assign(window, { connectionsMade: made });
+      window.RTCPeerConnection = new Proxy(window.RTCPeerConnection, {
+        construct(target, args: [RTCConfiguration?]) {
+          const connection = new target(...args);
+          made.push(connection);
+          return connection;
+        },
+      });
+    });
+    const viewer = new Viewer(await context.newPage());
+    await viewer.page.goto(`${url}/room/viewer?n=1`);
+    return viewer;
+  }
+
+  stats(): Promise<PlayerStats> {
+    return this.page.evaluate(() => window.essaimDebug!.stats());
+  }
+
+  /** The states of all connections that the page has ever made. */
+  connections(): Promise<RTCPeerConnectionState[]> {
+    return this.page.evaluate(() =>
+      (window as unknown as { connectionsMade: RTCPeerConnection[] }).connectionsMade.map((c) => c.connectionState),
+    );
+  }
+
+  async has(peers: number): Promise<void> {
+    await this.page.waitForFunction((n) => window.essaimDebug!.stats().peers >= n, peers, { timeout: 60_000 });
+  }
+
+  async playsPast(second: number): Promise<void> {
+    await this.page.waitForFunction((at) => document.querySelector("video")!.currentTime >= at, second, {
+      timeout: 120_000,
+    });
+  }
+
+  async playsOn(seconds: number): Promise<void> {
+    const at = await this.page.evaluate(() => document.querySelector("video")!.currentTime);
+    await this.playsPast(at + seconds);
+  }
+}
+
+/** How many viewers the tracker's process knows. */
+async function known(): Promise<number> {
+  const state = (await (await fetch(`${tracker.url}/room/api/state`)).json()) as { tracker_peers: number };
+  return state.tracker_peers;
+}
+
+test("a tracker that is killed in mid-film is not missed, and found again when it is back", async ({ browser }) => {
+  const viewers = [await Viewer.open(browser)];
+  await viewers[0].playsPast(4);
+  viewers.push(await Viewer.open(browser));
+  for (const viewer of viewers) {
+    await viewer.has(1);
+    await viewer.page.waitForFunction(() => {
+      const { peerBytes, sentBytes } = window.essaimDebug!.stats();
+      return peerBytes + sentBytes > 0;
+    });
+  }
+  expect(await known()).toBe(2);
+
+  const connections = await Promise.all(viewers.map((viewer) => viewer.connections()));
+  const before = await Promise.all(viewers.map((viewer) => viewer.stats()));
+  const killed = Date.now();
+  await tracker.kill();
+  await Promise.all(viewers.map((viewer) => viewer.playsOn(25)));
+  const after = await Promise.all(viewers.map((viewer) => viewer.stats()));
+  const traded = after.map(({ peerBytes }, i) => peerBytes - before[i].peerBytes);
+  console.log(`while the tracker was away viewers handed each other ${traded.join(" and ")} bytes`);
+  for (const [i, viewer] of viewers.entries()) {
+    expect(after[i], "while the tracker was away").toMatchObject({ peers: 1, stalls: 0, badBlocks: 0, via: "engine" });
+    expect(await viewer.connections(), "the channels stayed, and no others were made").toEqual(connections[i]);
+    const [first, second] = viewer.sockets;
+    expect(first.closed).toBeGreaterThanOrEqual(killed);
+    expect(second, "the tracker was tried again").toBeDefined();
+    const waited = second.begun - first.closed;
+    console.log(`tried again after ${waited} ms`);
+    expect(waited).toBeGreaterThanOrEqual(retryFrom - 50); // two clocks
+    expect(waited).toBeLessThan(2 * retryTo);
+  }
+  expect(viewers[0].sockets[1].begun, "not all at one moment").not.toBe(viewers[1].sockets[1].begun);
+  expect(Math.max(...traded)).toBeGreaterThan(100_000);
+
+  tracker = await startDemo(tracker.data);
+  await expect.poll(known, { timeout: 130_000 }).toBe(2);
+  const newcomer = await Viewer.open(browser);
+  await newcomer.has(2);
+  await newcomer.playsPast(8);
+  for (const viewer of [...viewers, newcomer]) {
+    expect(await viewer.stats()).toMatchObject({ peers: 2, stalls: 0, badBlocks: 0, via: "engine" });
+    await viewer.page.context().close();
+  }
+});
