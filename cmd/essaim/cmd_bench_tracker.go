@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,21 +8,15 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"os/signal"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
-	"essaim/internal/bt"
 	"essaim/internal/bt/announce"
-	"essaim/internal/host/native"
 	"essaim/internal/members"
-	"essaim/internal/vod"
 )
 
 // benchTrackerCmd measures what a tracker bears: announces with offers that are all answered, announces of our own viewers, and
@@ -62,18 +55,6 @@ type TrackerBench struct {
 	Swarm          int        `json:"swarm"`
 	Cores          int        `json:"cores"`
 	TLS            *DoorBench `json:"tls,omitempty"`
-}
-
-// ReturnBench is the outcome of bench tracker --kill. Times count from the tracker's return.
-type ReturnBench struct {
-	Connections int     `json:"connections"`
-	AwaySeconds float64 `json:"away_s"`
-	P50         float64 `json:"back_p50_s"`
-	P95         float64 `json:"back_p95_s"`
-	All         float64 `json:"back_all_s"`
-	Peak        int     `json:"peak_tries_per_s"` // the most tries to connect in any second
-	Swarms      int     `json:"in_swarms"`        // whom the new tracker counts
-	CPUSeconds  float64 `json:"cpu_s"`            // what taking them all back cost it
 }
 
 const benchSocketsMax = 19_000 // of the 20,000 files that a process may have open
@@ -186,130 +167,6 @@ func (c *benchTrackerCmd) door(ctx context.Context, secure bool, idle int) (b Do
 	b.Idle = idle
 	b.RSSPerSocket, err = c.idle(ctx, secure, idle)
 	return b, err
-}
-
-// doorProcess is a server under measurement.
-type doorProcess struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Scanner
-	doorUp
-}
-
-func (c *benchTrackerCmd) start(ctx context.Context, addr string) (*doorProcess, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	p := &doorProcess{cmd: exec.CommandContext(ctx, self, "bench", "door", "--data", c.data, "--addr", addr)}
-	p.cmd.Stderr = os.Stderr
-	if p.in, err = p.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	p.out = bufio.NewScanner(out)
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
-	if !p.out.Scan() {
-		return nil, errors.Join(errors.New("bench: the server does not start"), p.end())
-	}
-	if err := json.Unmarshal(p.out.Bytes(), &p.doorUp); err != nil {
-		return nil, errors.Join(err, p.end())
-	}
-	return p, nil
-}
-
-// end lets the server end, and waits until it has.
-func (p *doorProcess) end() error {
-	_ = p.in.Close()
-	return p.cmd.Wait()
-}
-
-func (p *doorProcess) ask(what string) (s doorState, err error) {
-	if _, err = io.WriteString(p.in, what+"\n"); err != nil {
-		return s, err
-	}
-	if !p.out.Scan() {
-		return s, errors.New("bench: the server has ended")
-	}
-	return s, json.Unmarshal(p.out.Bytes(), &s)
-}
-
-func (p *doorProcess) addr(secure bool) string {
-	if secure {
-		return p.TLS
-	}
-	return p.Plain
-}
-
-// crowd connects callers, sixteen at a time, and has each announce once. Viewers show a ticket each.
-func (c *benchTrackerCmd) crowd(ctx context.Context, addr string, secure, viewers bool, n, want int) (_ []*caller, err error) {
-	tickets, err := members.OpenTickets(c.data, time.Now)
-	if err != nil {
-		return nil, err
-	}
-	offers, answers := new(atomic.Int64), new(atomic.Int64)
-	all := make([]*caller, n)
-	next, failed := atomic.Int64{}, make(chan error, 16)
-	var done sync.WaitGroup
-	for range cap(failed) {
-		done.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				k, err := call(ctx, addr, secure, i)
-				if err != nil {
-					failed <- fmt.Errorf("connection %d: %w", i, err)
-					return
-				}
-				k.hash, k.offers, k.answers = doorHash(i/c.Swarm), offers, answers
-				all[i] = k
-				go k.listen()
-				r, err := c.hello(tickets, viewers, i, want)
-				if err == nil {
-					err = k.send(r)
-				}
-				if err == nil && !k.await(1, 30*time.Second) {
-					err = errors.New("no reply")
-				}
-				if err != nil {
-					failed <- fmt.Errorf("connection %d announces: %w", i, err)
-					return
-				}
-			}
-		})
-	}
-	done.Wait()
-	close(failed)
-	if err := errors.Join(<-failed, ctx.Err()); err != nil {
-		hangUp(all)
-		return nil, err
-	}
-	return all, nil
-}
-
-// hello is the first announce of caller i.
-func (c *benchTrackerCmd) hello(tickets *members.Tickets, viewer bool, i, want int) (*announce.Request, error) {
-	r := &announce.Request{Left: 1, Event: announce.EventStarted, NumWant: want}
-	if !viewer {
-		return r, nil
-	}
-	token, err := tickets.Issue(vod.Ticket{
-		Audience: vod.AudienceSwarm, PlaySession: "session-" + strconv.Itoa(i), Member: "member-" + strconv.Itoa(i),
-		Device: "device-" + strconv.Itoa(i), Title: doorTitle(i / c.Swarm), Version: "v",
-	})
-	r.Viewer = &announce.Viewer{Ticket: token, PositionMs: int64(i), UplinkKbps: 5000}
-	return r, err
-}
-
-func hangUp(all []*caller) {
-	for _, k := range all {
-		if k != nil {
-			_ = k.conn.Close()
-		}
-	}
 }
 
 // benchLoad is what came of one load.
@@ -469,160 +326,4 @@ func (c *benchTrackerCmd) idle(ctx context.Context, secure bool, n int) (_ float
 		return 0, fmt.Errorf("bench: %d of %d sockets are in a swarm", after.Sockets, n)
 	}
 	return float64(after.RSS-before.RSS) / float64(n), nil
-}
-
-// pairs has viewers meet as ours do, and counts what was relayed for each pair that met.
-func (c *benchTrackerCmd) pairs(ctx context.Context) (offers, answers float64, err error) {
-	const viewers, rounds = 50, 5
-	told("%d of our own viewers meet", viewers)
-	p, err := c.start(ctx, "127.0.0.1:0")
-	if err != nil {
-		return 0, 0, err
-	}
-	defer func() { err = errors.Join(err, p.end()) }()
-	all, err := c.crowd(ctx, p.Plain, false, true, viewers, announce.Unknown)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer hangUp(all)
-	tickets, err := members.OpenTickets(c.data, time.Now)
-	if err != nil {
-		return 0, 0, err
-	}
-	type pair [2]bt.PeerID
-	met := map[pair]bool{}
-	for round := range rounds {
-		for i, k := range all {
-			if round > 0 {
-				r, err := c.hello(tickets, true, i, announce.Unknown)
-				if err != nil {
-					return 0, 0, err
-				}
-				r.Event = announce.EventUpdate
-				if err := k.send(r); err != nil || !k.await(1, 10*time.Second) {
-					return 0, 0, errors.Join(err, errors.New("bench: a viewer is not answered"))
-				}
-			}
-			for _, id := range slices.Clone(k.meet) {
-				two := pair{k.id, id}
-				if string(id[:]) < string(k.id[:]) {
-					two = pair{id, k.id}
-				}
-				met[two] = true
-				var offer announce.OfferID
-				copy(offer[:], id[:])
-				if err := k.send(&announce.Request{Kind: announce.KindOffer, To: id, OfferID: offer, SDP: benchSDP}); err != nil || !k.await(1, 10*time.Second) {
-					return 0, 0, errors.Join(err, errors.New("bench: an offer is not answered"))
-				}
-			}
-			k.meet = k.meet[:0]
-		}
-	}
-	if len(met) == 0 {
-		return 0, 0, errors.New("bench: nobody met")
-	}
-	return float64(all[0].offers.Load()) / float64(len(met)), float64(all[0].answers.Load()) / float64(len(met)), nil
-}
-
-// comeBack kills the tracker under its connections.
-func (c *benchTrackerCmd) comeBack(ctx context.Context) (_ *ReturnBench, err error) {
-	p, err := c.start(ctx, "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	told("%d connections", c.Connections)
-	all, err := c.crowd(ctx, p.Plain, false, true, c.Connections, 0)
-	if err != nil {
-		return nil, errors.Join(err, p.end())
-	}
-	addr := p.Plain
-	told("the tracker is killed")
-	_ = p.cmd.Process.Kill()
-	_ = p.end() // says that it was killed
-	var mu sync.Mutex
-	var back []time.Time
-	tries := map[int64]int{}
-	tickets, err := members.OpenTickets(c.data, time.Now)
-	if err != nil {
-		return nil, err
-	}
-	killed := time.Now()
-	var done sync.WaitGroup
-	for i, old := range all {
-		done.Go(func() {
-			<-old.lost
-			_ = old.conn.Close()
-			for n := 0; ; n++ {
-				timer := time.NewTimer(native.TrackerRetry(n, rand.Int64N))
-				select {
-				case <-timer.C:
-				case <-ctx.Done():
-					timer.Stop()
-					return
-				}
-				mu.Lock()
-				tries[int64(time.Since(killed).Seconds())]++
-				mu.Unlock()
-				k, err := call(ctx, addr, false, i)
-				if err != nil {
-					continue
-				}
-				k.hash, k.offers, k.answers = old.hash, old.offers, old.answers
-				go k.listen()
-				r, err := c.hello(tickets, true, i, 0)
-				if err == nil && k.send(r) == nil && k.await(1, 10*time.Second) {
-					mu.Lock()
-					all[i] = k
-					back = append(back, time.Now())
-					mu.Unlock()
-					return
-				}
-				_ = k.conn.Close()
-			}
-		})
-	}
-	select {
-	case <-time.After(c.Away):
-	case <-ctx.Done():
-	}
-	if p, err = c.start(ctx, addr); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, p.end()) }()
-	returned := time.Now()
-	told("it is back")
-	ended := make(chan struct{})
-	go func() { done.Wait(); close(ended) }()
-	for every := time.NewTicker(5 * time.Second); ; {
-		select {
-		case <-every.C:
-			mu.Lock()
-			told("%.0f s: %d are back", time.Since(returned).Seconds(), len(back))
-			mu.Unlock()
-			continue
-		case <-ended:
-			every.Stop()
-		}
-		break
-	}
-	defer hangUp(all)
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	state, err := p.ask("state")
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(back, time.Time.Compare)
-	at := func(q float64) float64 {
-		return max(0, back[int(q*float64(len(back)-1))].Sub(returned).Round(10*time.Millisecond).Seconds())
-	}
-	b := &ReturnBench{
-		Connections: c.Connections, AwaySeconds: c.Away.Seconds(), P50: at(0.5), P95: at(0.95), All: at(1), Swarms: state.Sockets,
-		CPUSeconds: state.CPUSeconds,
-	}
-	for _, n := range tries {
-		b.Peak = max(b.Peak, n)
-	}
-	return b, nil
 }

@@ -12,7 +12,7 @@ import (
 const (
 	// lull is how long a goroutine that has handled messages waits for the next.
 	lull = time.Second
-	// queueMessages bounds the frames that wait for a stream's writer.
+	// queueMessages bounds the frames that wait while a stream's writer writes what came before.
 	queueMessages = 96
 	// sip is the size of the buffer with which an idle stream waits, in bytes.
 	sip = 256
@@ -29,7 +29,8 @@ type stream struct {
 	small  []byte
 
 	// Of the socket's mu.
-	queue   [][]byte      // frames that wait for the writer
+	queue   []byte        // frames that wait for the writer
+	frames  int           // how many
 	bytes   int           // in the queue and in the writer's hands
 	writing chan struct{} // closed when the writer has ended; nil: there is none
 }
@@ -158,15 +159,16 @@ func (c *stream) over() {
 func (c *stream) say(f []byte, _ *turn) bool {
 	c.bytes += len(f)
 	total := c.socket.tracker.queued.Add(int64(len(f)))
-	c.queue = append(c.queue, append([]byte(nil), f...))
+	c.queue = append(c.queue, f...)
+	c.frames++
 	if c.writing == nil {
 		c.writing = make(chan struct{})
 		go c.write(c.writing)
 	}
-	return bounded(c.bytes, total) && len(c.queue) <= queueMessages
+	return bounded(c.bytes, total) && c.frames <= queueMessages
 }
 
-// write sends what is queued, and ends with it.
+// write sends what is queued, all that has come together at once, and ends with it.
 func (c *stream) write(done chan struct{}) {
 	defer close(done)
 	s := c.socket
@@ -177,9 +179,8 @@ func (c *stream) write(done chan struct{}) {
 			s.mu.Unlock()
 			return
 		}
-		f := c.queue[0]
-		c.queue[0] = nil
-		c.queue = c.queue[1:]
+		f := c.queue
+		c.queue, c.frames = nil, 0
 		if !s.closed {
 			_ = c.raw.SetWriteDeadline(time.Now().Add(writeTimeout))
 		}
@@ -203,10 +204,8 @@ func (c *stream) linger(d time.Duration) { _ = c.raw.SetDeadline(time.Now().Add(
 
 // sever implements carrier.
 func (c *stream) sever() {
-	for _, f := range c.queue {
-		c.bytes -= len(f)
-		c.socket.tracker.queued.Add(int64(-len(f)))
-	}
-	c.queue = nil
+	c.bytes -= len(c.queue)
+	c.socket.tracker.queued.Add(int64(-len(c.queue)))
+	c.queue, c.frames = nil, 0
 	_ = c.raw.Close()
 }
