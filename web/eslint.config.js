@@ -38,7 +38,7 @@ export default ts.config(
     languageOptions: { parserOptions: { parser: ts.parser, svelteConfig } },
   },
   {
-    files: ["**/*.js"],
+    files: ["**/*.js", "**/*.mjs"],
     ...ts.configs.disableTypeChecked,
     languageOptions: { parserOptions: { project: null }, globals: globals.node },
   },

@@ -30,9 +30,10 @@ type caller struct {
 	buf   []byte
 	wants chan struct{} // a token for each reply, and for each answer to an offer of ours
 
-	offers, answers *atomic.Int64 // relayed to all
-	meet            []bt.PeerID   // of the last reply; of who waited for it
-	lost            chan struct{} // closed when the connection has ended
+	offers, answers *atomic.Int64   // relayed to all
+	meet            []bt.PeerID     // of the last reply; of who waited for it
+	met             func(bt.PeerID) // called of whom an answer went to or came from; nil: nobody asks
+	lost            chan struct{}   // closed when the connection has ended
 }
 
 // benchSDP is a session description as Chromium writes it, with an address that the tracker passes on.
@@ -151,6 +152,11 @@ func (c *caller) heard(m []byte) {
 	switch {
 	case bytes.Contains(m, []byte(`"answer":{`)):
 		c.answers.Add(1)
+		if c.met != nil {
+			if parsed, err := announce.ParseMessage(m); err == nil && parsed.Relayed != nil {
+				c.met(parsed.Relayed.From)
+			}
+		}
 	case bytes.Contains(m, []byte(`"offer":{`)):
 		c.offers.Add(1)
 		parsed, err := announce.ParseMessage(m)
@@ -158,6 +164,9 @@ func (c *caller) heard(m []byte) {
 			_ = c.send(&announce.Request{
 				Kind: announce.KindAnswer, To: parsed.Relayed.From, OfferID: parsed.Relayed.OfferID, SDP: benchSDP,
 			})
+			if c.met != nil {
+				c.met(parsed.Relayed.From)
+			}
 		}
 		return
 	default:
@@ -173,6 +182,9 @@ func (c *caller) heard(m []byte) {
 	default:
 	}
 }
+
+// introduced is whom the last reply named. The next reply writes over it.
+func (c *caller) introduced() []bt.PeerID { return c.meet }
 
 // await waits for so many replies and answers.
 func (c *caller) await(n int, within time.Duration) bool {

@@ -328,6 +328,9 @@ func (s *node) Close() {
 // drainTime is how long transfers may go on after a stop was asked for: a piece at a slow viewer's rate.
 const drainTime = 5 * time.Second
 
+// trackerDrain is how long the tracker's connections, which it closes a few at a time, may take: 18,000 are closed in 60 s.
+const trackerDrain = 75 * time.Second
+
 // Serve answers on ln until ctx is done; then it lets what runs come to an end, for a moment.
 func (s *node) Serve(ctx context.Context, ln net.Listener) error {
 	server := &http.Server{
@@ -378,7 +381,11 @@ func (s *node) Serve(ctx context.Context, ln net.Listener) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	sockets := make(chan error, 1)
-	go func() { sockets <- s.tracker.Shutdown(drain) }()
+	go func() {
+		apart, cancel := context.WithTimeout(context.WithoutCancel(ctx), trackerDrain)
+		defer cancel()
+		sockets <- s.tracker.Shutdown(apart)
+	}()
 	if err := server.Shutdown(drain); err != nil {
 		server.Close() // who is still served then starts again elsewhere
 	}

@@ -27,6 +27,7 @@ type cli struct {
 		Engine  benchEngineCmd  `cmd:"" help:"What the engine costs."`
 		Seeds   benchSeedsCmd   `cmd:"" hidden:"" help:"The other end of bench engine."`
 		Tracker benchTrackerCmd `cmd:"" help:"What the tracker bears."`
+		Swarm   benchSwarmCmd   `cmd:"" help:"Measure what a steady swarm costs its tracker, ours and WebTorrent's."`
 		Door    benchDoorCmd    `cmd:"" hidden:"" help:"The other end of bench tracker."`
 		Node    benchNodeCmd    `cmd:"" help:"What serving costs a native host, over TCP and over WebRTC."`
 		End     benchEndCmd     `cmd:"" hidden:"" help:"Either end of bench node."`

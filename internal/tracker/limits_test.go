@@ -17,6 +17,7 @@ import (
 
 	"essaim/internal/bt"
 	"essaim/internal/bt/announce"
+	"essaim/internal/swarm"
 
 	"github.com/coder/websocket"
 )
@@ -302,6 +303,52 @@ func TestShutdownClosesAllAndRefusesForGood(t *testing.T) {
 	_, response, err := websocket.Dial(testContext(t), url, nil)
 	if err == nil || response == nil || response.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("after shutdown it answers %v", err)
+	}
+}
+
+func TestShutdownClosesAFewAtATimeAndServesTheOthersMeanwhile(t *testing.T) {
+	tr, url := serve(t, Config{LAN: true})
+	turn, onward := make(chan struct{}), make(chan struct{})
+	tr.pause = func(context.Context, time.Duration) bool {
+		turn <- struct{}{}
+		<-onward
+		return true
+	}
+	const all = 2*drainShare + 5
+	clients := make([]*client, all)
+	for i := range clients {
+		clients[i] = dial(t, url, i)
+		clients[i].reply(ours(""))
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- tr.Shutdown(testContext(t)) }()
+	for left := all - drainShare; left > 0; left -= drainShare {
+		<-turn
+		tr.mu.Lock()
+		still := make(map[bt.PeerID]bool)
+		tr.set.EachPeer(tr.instant(), openHash, func(id bt.PeerID, _ swarm.Kind, _ swarm.Socket) { still[id] = true })
+		tr.mu.Unlock()
+		if len(still) != left {
+			t.Fatalf("%d are in the swarm, want %d", len(still), left)
+		}
+		for _, c := range clients {
+			if still[c.id] {
+				if r := c.reply(ours("")); r.Incomplete != left {
+					t.Errorf("it counts %d, want %d", r.Incomplete, left)
+				}
+				break
+			}
+		}
+		if _, response, err := websocket.Dial(testContext(t), url, nil); err == nil || response.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("meanwhile it answers %v", err)
+		}
+		onward <- struct{}{}
+	}
+	for _, c := range clients {
+		c.closed(websocket.StatusGoingAway)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

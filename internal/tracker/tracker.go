@@ -77,6 +77,7 @@ type Tracker struct {
 	held   atomic.Int64 // bytes of all messages that are not whole
 
 	pollers []*poller
+	pause   func(ctx context.Context, d time.Duration) bool // rest, but in tests
 
 	mu        sync.Mutex
 	set       *swarm.Set // viewers'
@@ -134,6 +135,7 @@ func New(cfg Config) *Tracker {
 		sockets: make(map[swarm.Socket]*socket),
 		callers: newCallers(cfg.SocketsPerAddress),
 		grants:  newGrants(),
+		pause:   rest,
 	}
 	for range max(1, runtime.GOMAXPROCS(0)/2) {
 		t.pollers = append(t.pollers, &poller{tracker: t})
@@ -269,14 +271,27 @@ func (t *Tracker) Swarms() map[bt.InfoHash]int {
 	return swarms
 }
 
-// Shutdown closes every connection (1001), refuses new ones for good, and returns when all have ended, which it
-// forces when ctx does. http.Server.Shutdown does not know these connections: call both.
+// How connections are closed when the server goes away: their clients all come back soon, elsewhere or here, and shall not do so
+// at once. Ten thousand take half a minute, and are served until it is their turn.
+const (
+	drainEvery = 100 * time.Millisecond
+	drainShare = 30 // closed in each
+)
+
+// Shutdown refuses new connections for good, closes those that there are (1001), drainShare every drainEvery, and returns when all
+// have ended. When ctx is done, the rest is closed and ended at once. http.Server.Shutdown does not know these connections: call
+// both.
 func (t *Tracker) Shutdown(ctx context.Context) error {
 	t.mu.Lock()
 	t.closed = true
+	t.mu.Unlock()
+	var all []*socket
+	for t.drain(&all) && t.pause(ctx, drainEvery) {
+	}
+	t.mu.Lock()
 	t.grants.stop()
 	t.mu.Unlock()
-	all := t.closeAll(frame.CodeGoingAway, "server is going away")
+	all = append(all, t.closeAll(goingAway())...)
 	stop := context.AfterFunc(ctx, func() {
 		for _, s := range all {
 			s.sever()
@@ -289,6 +304,39 @@ func (t *Tracker) Shutdown(ctx context.Context) error {
 		t.ended.Wait()
 	}
 	return ctx.Err()
+}
+
+func goingAway() (frame.Code, string) { return frame.CodeGoingAway, "server is going away" }
+
+// drain closes some connections, adds them to all, and says whether there are more.
+func (t *Tracker) drain(all *[]*socket) (more bool) {
+	t.mu.Lock()
+	var some []*socket
+	for _, s := range t.sockets { // in no order
+		if some = append(some, s); len(some) == drainShare {
+			break
+		}
+	}
+	more = len(t.sockets) > len(some)
+	t.mu.Unlock()
+	for _, s := range some {
+		t.forget(s)
+		s.finish(goingAway())
+	}
+	*all = append(*all, some...)
+	return more
+}
+
+// rest waits; false when ctx is done first.
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (t *Tracker) closeAll(code frame.Code, reason string) []*socket {
