@@ -17,32 +17,38 @@ function bytes(length: number, seed: number): Bytes {
 }
 
 test("hashes that came with the session answer every request within them as BEP 52 would, and no other", async () => {
-  for (const pieces of [2, 5, 16, 37]) {
-    for (const firstPieces of [2, 8, 64]) {
-      const film = makeFilm([bytes(pieces * 32768 - 100, pieces)], 32768, firstPieces);
-      const first = film.session.files[0]!.first!;
-      const known = knownHashes(film.session.files, sha);
-      const width = film.files[0]!.tree.width / 2;
-      let answered = 0;
-      for (let length = 2; length <= width; length *= 2) {
-        for (let index = 0; index < width; index += length) {
-          for (let proof = 0; proof < Math.log2(width); proof++) {
-            const got = known(0, 1, index, length, proof);
-            if (index + length > first.length) {
-              expect(got).toBeUndefined();
-            } else if (got) {
-              answered++;
-              expect(await got).toEqual(film.files[0]!.tree.answer({ base: 1, index, length, proof }));
-            }
+  // All of the file's hashes came, or some; a file that fills its tree, or not.
+  for (const [pieces, firstPieces] of [
+    [2, 2],
+    [5, 8],
+    [16, 2],
+    [16, 8],
+    [37, 64],
+  ] as const) {
+    const film = makeFilm([bytes(pieces * 32768 - 100, pieces)], 32768, firstPieces);
+    const first = film.session.files[0]!.first!;
+    const known = knownHashes(film.session.files, sha);
+    const width = film.files[0]!.tree.width / 2;
+    let answered = 0;
+    for (let length = 2; length <= width; length *= 2) {
+      for (let index = 0; index < width; index += length) {
+        for (let proof = 0; proof < Math.log2(width); proof++) {
+          const got = known(0, 1, index, length, proof);
+          if (index + length > first.length) {
+            expect(got).toBeUndefined();
+          } else if (got) {
+            answered++;
+            const want = film.files[0]!.tree.answer({ base: 1, index, length, proof });
+            expect(Buffer.compare(await got, want), `${length} at ${index}, proof ${proof}`).toBe(0);
           }
-          const full = length === width ? 0 : Math.log2(width) - 1;
-          if (index + length <= first.length) expect(known(0, 1, index, length, full)).toBeDefined();
         }
+        const full = length === width ? 0 : Math.log2(width) - 1;
+        if (index + length <= first.length) expect(known(0, 1, index, length, full)).toBeDefined();
       }
-      expect(answered).toBeGreaterThan(0);
-      expect(known(0, 0, 0, 2, 0)).toBeUndefined();
-      expect(known(1, 1, 0, 2, 0)).toBeUndefined();
     }
+    expect(answered).toBeGreaterThan(0);
+    expect(known(0, 0, 0, 2, 0)).toBeUndefined();
+    expect(known(1, 1, 0, 2, 0)).toBeUndefined();
   }
 });
 

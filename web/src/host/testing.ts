@@ -52,10 +52,12 @@ export class Disk implements CacheFolder {
         const others = [...this.files].reduce((sum, [other, d]) => sum + (other === name ? 0 : d.length), 0);
         const size = Math.max(data().length, at + n);
         if (others + size > this.room) throw new DOMException("full", "QuotaExceededError");
-        const grown = new Uint8Array(size);
-        grown.set(data());
-        grown.set(from.subarray(0, n), at);
-        this.files.set(name, grown);
+        if (size > data().length) {
+          const grown = new Uint8Array(size);
+          grown.set(data());
+          this.files.set(name, grown);
+        }
+        data().set(from.subarray(0, n), at);
         if (n < from.length) throw new Error("killed");
         return n;
       },
