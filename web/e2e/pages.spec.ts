@@ -4,6 +4,7 @@
  * test-results/.
  */
 
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { test as base, expect, type Page } from "@playwright/test";
 import type { DeliveredRange, PlayerStats } from "../src/player";
@@ -268,4 +269,9 @@ test("a server that vanishes in mid-play is told in a sentence, and playback goe
   const stuck = await page.evaluate(() => document.querySelector("video")!.currentTime);
   await at(stuck + 12);
   await expect(page.getByRole("status")).toHaveText("");
+});
+
+test("the player's shapes were generated from the API that this service declares", ({ url }) => {
+  const arguments_ = [`${url}/api/openapi.json`, "--output", "src/player/api.gen.ts", "--check"];
+  execFileSync("npx", ["--no-install", "openapi-typescript", ...arguments_], { stdio: "pipe" }); // if it throws: npm run api
 });

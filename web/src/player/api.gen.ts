@@ -56,6 +56,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/operator/revocations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End a member's device sessions, or one play session, with their tickets and peer connections, within five seconds */
+        post: operations["revoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/operator/traffic": {
         parameters: {
             query?: never;
@@ -322,7 +339,7 @@ export interface components {
         PlayNodes: {
             /** @description HTTP addresses (BEP 3) where an open title's peers over TCP are found; only programs speak TCP. */
             announce?: string[] | null;
-            /** @description STUN addresses, possibly none. */
+            /** @description STUN addresses, possibly none. One without a host, stun::3478, is on the host that answered. */
             ice: string[] | null;
             /** @description Prefixes of media/{root} and hashes/{root}. */
             origins: string[] | null;
@@ -406,6 +423,19 @@ export interface components {
              * @description Media bytes, of all its sessions.
              */
             origin_bytes: number;
+        };
+        RevokeInputBody: {
+            /** @description A member's name: all of their device sessions end. */
+            member?: string;
+            /** @description One play session, for instance a stranger's. */
+            session?: string;
+        };
+        RevokeOutputBody: {
+            /**
+             * Format: int64
+             * @description Sessions that ended.
+             */
+            ended: number;
         };
         SignInInputBody: {
             name: string;
@@ -651,6 +681,66 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PolicyBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevokeInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RevokeOutputBody"];
                 };
             };
             /** @description Bad Request */
@@ -1043,8 +1133,10 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Access-Control-Allow-Origin"?: string;
                     "Content-Disposition"?: string;
                     "Content-Type"?: string;
+                    "Cross-Origin-Resource-Policy"?: string;
                     [name: string]: unknown;
                 };
                 content: {
