@@ -88,10 +88,11 @@ func (c *benchDoorCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	secure, err := tls.Listen("tcp", "127.0.0.1:0", config)
+	beneath, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
+	secure := tls.NewListener(tracker.Listen(beneath), config)
 	server := &http.Server{Handler: t, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = server.Serve(plain) }()
 	go func() { _ = server.Serve(secure) }()

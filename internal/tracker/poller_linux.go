@@ -1,8 +1,10 @@
 package tracker
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +53,9 @@ type line struct {
 	turns  int32 // of the slot: an event for one that had it before is none
 	fd     int   // -1: closed. Written with the socket's mu held, by the reader
 
+	secure *tls.Conn // over door; nil: plain TCP
+	door   *door
+
 	// Of the socket's mu.
 	out   *[]byte   // frames that are not written yet; nil: none
 	sent  int       // of out, what is written
@@ -61,8 +66,9 @@ type line struct {
 	aside atomic.Uint32 // whether a goroutine that leads no more is reading it
 
 	// Of the reader alone.
-	fresh bool      // what came with the handshake is not handled yet
-	quiet time.Time // since when nothing has come, nor been said in order to say something
+	fresh  bool      // what came with the handshake is not handled yet
+	ending bool      // the client says no more: what it said is read to its end
+	quiet  time.Time // since when nothing has come, nor been said in order to say something
 }
 
 // What aside says.
@@ -103,6 +109,10 @@ var ping = [2]byte{0x80 | byte(frame.Ping), 0}
 // adopt takes a connection over from the Go runtime; false, and it has not been touched, if that cannot be.
 func (t *Tracker) adopt(s *socket, conn net.Conn) bool {
 	tcp, ok := conn.(*net.TCPConn)
+	secure, beneath := beneath(conn)
+	if beneath != nil {
+		tcp, ok = beneath.TCPConn, true
+	}
 	if !ok {
 		return false
 	}
@@ -118,6 +128,10 @@ func (t *Tracker) adopt(s *socket, conn net.Conn) bool {
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0)
 	p := t.pollers[int(s.id)%len(t.pollers)]
 	l := &line{socket: s, poller: p, fd: fd, fresh: true, quiet: time.Now()}
+	if beneath != nil {
+		beneath.take(fd)
+		l.secure, l.door = secure, beneath
+	}
 	s.attach(l)
 	if err := p.add(l); err != nil {
 		t.cfg.Logger.Warn("tracker cannot watch a connection", "error", err)
@@ -125,7 +139,13 @@ func (t *Tracker) adopt(s *socket, conn net.Conn) bool {
 		l.discard()
 		s.carrier, l.fd = nil, -1
 		s.mu.Unlock()
+		if beneath == nil {
+			_ = unix.Close(fd)
+			return false
+		}
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR) // beneath TLS it cannot be given back
 		_ = unix.Close(fd)
+		beneath.give()
 		return false
 	}
 	_ = tcp.Close() // the runtime's descriptor; the connection has ours
@@ -311,26 +331,30 @@ func (l *line) read(flags uint32) {
 	}
 	if l.fresh {
 		l.fresh = false
+		flags |= unix.EPOLLIN // TLS may have read more than it gave
 		if !s.advance() {
 			l.over()
 			return
 		}
 	}
-	ending := flags&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
-	if flags&unix.EPOLLIN == 0 && !ending {
+	if flags&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		l.ending = true // which is said once
+	}
+	if flags&unix.EPOLLIN == 0 && !l.ending {
 		return
+	}
+	if l.secure != nil {
+		l.door.drained, l.door.ending = false, l.ending
+		defer l.answer()
 	}
 	for range readsMax {
 		space := s.in.room()
-		n, err := unix.Read(l.fd, space)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
+		n, err := l.receive(space)
 		if n <= 0 && s.in.held() == 0 {
 			s.in.drop()
 		}
 		if n <= 0 {
-			if !errors.Is(err, unix.EAGAIN) {
+			if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, os.ErrDeadlineExceeded) {
 				l.over()
 			}
 			return
@@ -345,7 +369,7 @@ func (l *line) read(flags uint32) {
 			s.in.until = l.quiet.Add(messageTimeout)
 		}
 		// A read that does not fill its room has taken all there was (epoll(7)); what comes later is another event.
-		if n < len(space) && !ending {
+		if n < len(space) && !l.ending && l.secure == nil {
 			return
 		}
 	}
@@ -353,6 +377,31 @@ func (l *line) read(flags uint32) {
 		s.turn.more = append(s.turn.more, l)
 	} else {
 		l.aside.Store(awayMore) // it reads on
+	}
+}
+
+// receive reads what has come, without waiting for it.
+func (l *line) receive(b []byte) (int, error) {
+	if l.secure != nil {
+		return l.secure.Read(b)
+	}
+	for {
+		n, err := unix.Read(l.fd, b)
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+// answer writes what TLS itself had to say to what was read.
+func (l *line) answer() {
+	if l.door.waiting() == 0 {
+		return
+	}
+	l.socket.mu.Lock()
+	defer l.socket.mu.Unlock()
+	if !l.dirty {
+		l.flush()
 	}
 }
 
@@ -370,6 +419,10 @@ func (l *line) over() {
 		l.flush()
 	}
 	s.closed = true
+	if l.secure != nil && !l.stuck.Load() {
+		_ = l.secure.CloseWrite()
+		_ = l.door.flush()
+	}
 	l.discard()
 	fd := l.fd
 	l.fd = -1
@@ -431,7 +484,7 @@ func (l *line) say(f []byte, t *turn) bool {
 	}
 	*l.out = append(*l.out, f...)
 	total := l.socket.tracker.queued.Add(int64(len(f)))
-	switch waiting := len(*l.out) - l.sent; {
+	switch waiting := l.waiting(); {
 	case l.stuck.Load():
 	case t == nil || waiting >= flushAt:
 		l.flush()
@@ -439,41 +492,74 @@ func (l *line) say(f []byte, t *turn) bool {
 		l.dirty = true
 		t.dirty = append(t.dirty, l)
 	}
-	return l.out == nil || bounded(len(*l.out)-l.sent, total)
+	return bounded(l.waiting(), total)
+}
+
+// waiting is how many bytes are to be written. Called with the socket's mu held.
+func (l *line) waiting() (n int) {
+	if l.out != nil {
+		n = len(*l.out) - l.sent
+	}
+	if l.secure != nil {
+		n += l.door.waiting()
+	}
+	return n
 }
 
 // flush writes as much as the kernel takes. Called with the socket's mu held.
 func (l *line) flush() {
 	l.dirty = false
-	if l.stuck.Load() || l.out == nil || l.fd < 0 {
+	if l.stuck.Load() || l.fd < 0 {
 		return
 	}
-	before := l.sent
+	var err error
+	if l.secure != nil {
+		if l.out != nil {
+			// All that waits goes into as few records as may be. What of them the kernel does not take is counted no more, but
+			// bounded by what one flush may find.
+			_, _ = l.secure.Write(*l.out)
+			l.discard()
+		}
+		err = l.door.flush()
+	} else {
+		err = l.write()
+	}
+	switch {
+	case err == nil:
+		if !l.socket.closed {
+			l.end = time.Time{}
+		}
+	case errors.Is(err, unix.EAGAIN):
+		l.stuck.Store(true)
+		if l.end.IsZero() {
+			l.end = time.Now().Add(writeTimeout)
+		}
+	default:
+		l.discard() // it has ended; the reader is told so too
+		if l.secure != nil {
+			l.door.discard()
+		}
+	}
+}
+
+// write writes what is queued to a plain connection. Called with the socket's mu held.
+func (l *line) write() error {
+	if l.out == nil {
+		return nil
+	}
 	for l.sent < len(*l.out) {
 		n, err := unix.Write(l.fd, (*l.out)[l.sent:])
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
-		if errors.Is(err, unix.EAGAIN) {
-			l.stuck.Store(true)
-			if l.end.IsZero() {
-				l.end = time.Now().Add(writeTimeout)
-			}
-			break
-		}
 		if err != nil {
-			l.discard() // it has ended; the reader is told so too
-			return
+			return err
 		}
 		l.sent += n
+		l.socket.tracker.queued.Add(int64(-n))
 	}
-	l.socket.tracker.queued.Add(int64(before - l.sent))
-	if l.sent == len(*l.out) {
-		l.discard()
-		if !l.socket.closed {
-			l.end = time.Time{}
-		}
-	}
+	l.discard()
+	return nil
 }
 
 // discard gives the buffer of what was to be written back. Called with the socket's mu held.
@@ -494,6 +580,9 @@ func (l *line) linger(d time.Duration) { l.end = time.Now().Add(d) }
 // sever implements carrier.
 func (l *line) sever() {
 	l.discard()
+	if l.secure != nil {
+		l.door.discard()
+	}
 	if l.fd >= 0 {
 		_ = unix.Shutdown(l.fd, unix.SHUT_RDWR)
 	}

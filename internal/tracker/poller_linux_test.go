@@ -5,13 +5,17 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"essaim/internal/bt"
 	"essaim/internal/bt/announce"
 	"essaim/internal/vod"
+
+	"github.com/coder/websocket"
 )
 
 // slowCatalogue answers for one swarm when it is let, and for all others at once.
@@ -153,4 +157,56 @@ func messages(t *testing.T, r *bufio.Reader, times int) (n int) {
 		}
 	}
 	return n
+}
+
+func TestTLSConnectionsAreReadInTurnsToo(t *testing.T) {
+	tr := New(Config{Titles: catalogue{}, Tickets: tickets{}, LAN: true})
+	server := httptest.NewUnstartedServer(tr)
+	server.Listener = Listen(server.Listener)
+	server.StartTLS()
+	defer server.Close()
+	connect := func(n int) *client {
+		conn, _, err := websocket.Dial(testContext(t), server.URL, &websocket.DialOptions{HTTPClient: server.Client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.CloseNow() })
+		return &client{t: t, conn: conn, id: peerID(n)}
+	}
+	a, b := connect(1), connect(2)
+	a.reply(theirs(0, 0))
+	tr.mu.Lock()
+	for _, s := range tr.sockets {
+		s.mu.Lock()
+		if l, ok := s.carrier.(*line); !ok || l.secure == nil {
+			t.Errorf("a TLS connection is carried by %T", s.carrier)
+		}
+		s.mu.Unlock()
+	}
+	tr.mu.Unlock()
+	// Longer than a TLS record, and then more of them in a row than one turn reads.
+	b.sendText(`{"pad":"` + strings.Repeat("x", announce.MessageMax-10) + `"}`)
+	b.failure("invalid action")
+	offers := theirs(1, 1)
+	offers.InfoHash, offers.PeerID = openHash, b.id
+	for range 3 * readsMax {
+		b.sendText(string(announce.AppendRequest(nil, &offers)))
+		offers.Offers[0].ID[0]++
+	}
+	for range 3 * readsMax {
+		if m := b.receive(); m.Reply == nil {
+			t.Fatalf("got %+v", m)
+		}
+		if m := a.receive(); m.Relayed == nil || m.Relayed.From != b.id {
+			t.Fatalf("got %+v", m)
+		}
+	}
+	_ = b.conn.CloseNow() // without a word
+	waitOpen(tr, 1)
+	var done sync.WaitGroup
+	done.Go(func() { a.closed(websocket.StatusGoingAway) })
+	if err := tr.Shutdown(testContext(t)); err != nil {
+		t.Error(err)
+	}
+	done.Wait()
 }

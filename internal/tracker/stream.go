@@ -19,7 +19,7 @@ const (
 )
 
 // stream is the carrier of any net.Conn: a goroutine and a small buffer wait for what comes, and another goroutine writes while
-// there is something to write. Where connections are left to a poller, streams carry what it cannot, such as TLS.
+// there is something to write. Where there are pollers, streams carry what those cannot.
 type stream struct {
 	socket *socket
 	raw    net.Conn

@@ -6,9 +6,9 @@
 // bad one ends the connection with its reason; that nobody enters or leaves the swarm of a rehearsal without a ticket for
 // it; that what is relayed is an SDP of one data channel with harmless addresses, well formed, from whom it says, to whom
 // the tracker chose; and that no client, however slow, fast or hostile, makes the tracker keep more than a bounded amount
-// for it. On Linux a connection by plain TCP that says nothing holds neither goroutine nor buffer: pollers read what comes, into
-// buffers that all share, and write what one turn says to a client at once. All others are carried by a goroutine each, with a small
-// buffer while they say nothing.
+// for it. On Linux a connection by plain TCP that says nothing holds neither goroutine nor buffer, nor does one by TLS whose
+// listener came from Listen, beside TLS's own: pollers read what comes, into buffers that all share, and write what one turn says to
+// a client at once. All others are carried by a goroutine each, with a small buffer while they say nothing.
 package tracker
 
 import (
