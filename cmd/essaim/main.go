@@ -30,6 +30,7 @@ type cli struct {
 		Swarm   benchSwarmCmd   `cmd:"" help:"Measure what a steady swarm costs its tracker, ours and WebTorrent's."`
 		Door    benchDoorCmd    `cmd:"" hidden:"" help:"The other end of bench tracker."`
 		Node    benchNodeCmd    `cmd:"" help:"What serving costs a native host, over TCP and over WebRTC."`
+		Stage   benchStageCmd   `cmd:"" hidden:"" help:"What scripts/pages.mjs measures browsers on."`
 		End     benchEndCmd     `cmd:"" hidden:"" help:"Either end of bench node."`
 	} `cmd:"" help:"Measure."`
 }

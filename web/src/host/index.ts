@@ -232,8 +232,8 @@ class Host implements EngineBytes {
         this.connections.allow(false, this.lan);
         if (!this.ended) this.onForbidden();
         return;
-      case "note":
-        if (!this.ended) this.onNote(m.note);
+      case "notes":
+        for (const note of m.notes) if (!this.ended) this.onNote(note);
         return;
       case "stats":
         if (!this.ended) this.counts = m.stats;

@@ -36,9 +36,21 @@ export function noteOf(o: Output, idOf: (peer: number) => Uint8Array | undefined
   if (!kind) return undefined;
   const { peer, piece, begin, length, reason } = o;
   const note: EngineNote = { kind, peer, piece, begin, length, reason };
-  const id = o.data.length === 20 ? o.data : idOf(peer);
-  if (id) note.peerId = toHex(id);
+  if (o.data.length === 20) note.peerId = toHex(o.data);
+  else {
+    const id = idOf(peer);
+    if (id) note.peerId = named(id);
+  }
   return note;
+}
+
+// Peer IDs in hexadecimal, by the array that holds them: every block is noted with one.
+const names = new WeakMap<Uint8Array, string>();
+
+function named(id: Uint8Array): string {
+  let name = names.get(id);
+  if (name === undefined) names.set(id, (name = toHex(id)));
+  return name;
 }
 
 /** Lower-case hexadecimal. */

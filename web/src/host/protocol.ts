@@ -59,7 +59,7 @@ export type FromWorker =
   | { type: "closed" }
   | { type: "data"; id: number; data: ArrayBuffer; cached: boolean; timeMs: number; stats: Stats }
   | { type: "refused"; id: number; code: SourceErrorCode; message: string }
-  | { type: "note"; note: EngineNote }
+  | { type: "notes"; notes: EngineNote[] }
   | { type: "stats"; stats: Stats }
   /** The operator forbids peers from now on: all connections are to be closed. */
   | { type: "forbidden" }

@@ -18,7 +18,7 @@ import type { PieceStore } from "./store";
 import { titleOf, type Title } from "./title";
 import { Tracker } from "./tracker";
 import type { PlayPolicy } from "../player/session";
-import type { Stats } from "../player/source";
+import type { EngineNote, Stats } from "../player/source";
 
 // The page's own library is compiled for windows; a dedicated worker's global differs in this.
 const scope = globalThis as unknown as {
@@ -30,6 +30,10 @@ const post = (message: FromWorker, transfer: Transferable[] = []) => scope.postM
 
 /** How often the page is told the counts, in ms. */
 const statsEvery = 250;
+/** How long a note waits for others, in ms: a message for each costs worker and page more than the block that it tells of does. */
+const notesEvery = 40;
+/** How many notes are told at once. */
+const notesMax = 500;
 
 const digest = async (bytes: Bytes): Promise<Bytes> => new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
 
@@ -80,6 +84,8 @@ class Session {
   private swarmTicket: string | undefined;
   private upKbps: number;
   private lastStats = "";
+  private notes: EngineNote[] = [];
+  private notesTimer: ReturnType<typeof setTimeout> | undefined;
 
   static async open(m: OpenMessage): Promise<Session> {
     const title = titleOf(m.session);
@@ -111,7 +117,7 @@ class Session {
       origins: m.origins,
       ticket: m.session.tickets.media,
       known: knownHashes(m.session.files, digest),
-      onNote: (note) => post({ type: "note", note }),
+      onNote: (note) => this.noted(note),
       onFailed: (error) => fail(error),
     });
     const size = title.files.reduce((sum, f) => sum + f.size, 0);
@@ -197,6 +203,7 @@ class Session {
 
   /** Ends all of it. */
   close(): void {
+    this.tellNotes();
     clearInterval(this.statsTimer);
     this.tracker.close();
     this.core.close();
@@ -221,6 +228,20 @@ class Session {
         post({ type: "refused", id, code, message });
       })
       .finally(() => this.reads.delete(id));
+  }
+
+  private noted(note: EngineNote): void {
+    this.notes.push(note);
+    if (this.notes.length >= notesMax) this.tellNotes();
+    else this.notesTimer ??= setTimeout(() => this.tellNotes(), notesEvery);
+  }
+
+  private tellNotes(): void {
+    clearTimeout(this.notesTimer);
+    this.notesTimer = undefined;
+    if (this.notes.length === 0) return;
+    post({ type: "notes", notes: this.notes });
+    this.notes = [];
   }
 
   private tellStats(): void {
