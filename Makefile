@@ -96,6 +96,10 @@ test-browser: bin/essaim ## browser tests in a real headless Chromium
 measure: bin/essaim ## time to the first frame, with and without the engine
 	@web/e2e/netns.sh node scripts/first-frame.mjs
 
+.PHONY: measure-pages
+measure-pages: bin/essaim ## Chromium's processor time per GB passed from page to page, beside a bare data channel
+	@web/e2e/netns.sh node scripts/pages.mjs --json
+
 .PHONY: film
 film: ## draw and package the demo film anew (needs ffmpeg)
 	@$(GO) generate ./internal/demo/film
