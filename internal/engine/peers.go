@@ -5,6 +5,10 @@ import (
 	"essaim/internal/engine/ledger"
 )
 
+// PeersMax is how many peers one engine keeps up with: as many as a viewer's uplink is good for, with each of whom it reckons in every
+// decision. Who has more to give opens several engines of one title.
+const PeersMax = peersMax
+
 // The limits of what one engine keeps up with.
 const (
 	peersMax        = 24

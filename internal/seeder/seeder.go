@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"sync"
@@ -27,8 +28,10 @@ import (
 )
 
 const (
-	// seatsMax bounds the titles that are seeded at once. One takes some 100 kB, and its metainfo.
+	// seatsMax bounds the seats of all titles. One takes some 100 kB, and its metainfo.
 	seatsMax = 256
+	// seatsPerTitle bounds those of one title: 192 peers, who have one another besides.
+	seatsPerTitle = 8
 	// checkEvery is how soon a title that was withdrawn, or is no longer open, loses its peers.
 	checkEvery = 5 * time.Second
 	// idleAfter is how long a title without peers stays open.
@@ -58,13 +61,22 @@ type Seeder struct {
 	c    Config
 	log  *slog.Logger
 	port atomic.Uint32 // 0: nobody listens
+	// after is time.After; tests have their own.
+	after func(time.Duration) <-chan time.Time
 
 	mu     sync.Mutex
-	seats  map[vod.TitleID]*seat
+	seats  map[place]*seat
 	closed bool
 }
 
-// seat is one title that is seeded.
+// place is where a seat is: one of a title's. A seat's engine takes engine.PeersMax peers, which is right for a viewer; a seed has more
+// to give, so that a title gets another seat when all that it has are taken.
+type place struct {
+	title vod.TitleID
+	n     int // from 0 to below seatsPerTitle
+}
+
+// seat is one title that is seeded, to so many peers.
 type seat struct {
 	ready   chan struct{} // closed when host or err is set
 	host    *native.Host
@@ -79,14 +91,14 @@ func New(c Config) *Seeder {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	return &Seeder{c: c, log: c.Log, seats: map[vod.TitleID]*seat{}}
+	return &Seeder{c: c, log: c.Log, after: time.After, seats: map[place]*seat{}}
 }
 
 // Serve waits until there is an open title, opens its port then with listen, and seeds until ctx ends.
 func (s *Seeder) Serve(ctx context.Context, listen func() (net.Listener, error)) error {
 	for !s.anyOpen(ctx) {
 		select {
-		case <-time.After(lookEvery):
+		case <-s.after(lookEvery):
 		case <-ctx.Done():
 			return nil
 		}
@@ -151,34 +163,40 @@ func (s *Seeder) find(ctx context.Context, h bt.InfoHash) *native.Host {
 	if !t.Open {
 		return nil
 	}
-	x := s.sit(ctx, &t)
-	if x == nil {
-		return nil
+	for n := range seatsPerTitle {
+		x := s.sit(ctx, &t, n)
+		if x == nil {
+			return nil
+		}
+		select {
+		case <-x.ready:
+		case <-ctx.Done():
+			return nil
+		}
+		if x.host == nil || x.host.Refused() != nil {
+			return nil
+		}
+		if !x.host.Full() {
+			return x.host
+		}
 	}
-	select {
-	case <-x.ready:
-	case <-ctx.Done():
-		return nil
-	}
-	if x.host == nil || x.host.Refused() != nil {
-		return nil
-	}
-	return x.host
+	return nil // who comes now finds peers enough at the tracker
 }
 
-// sit returns the title's seat, and begins to open it where it is new; nil where there is no room.
-func (s *Seeder) sit(ctx context.Context, t *vod.Title) *seat {
+// sit returns the title's n-th seat, and begins to open it where it is new; nil where there is no room.
+func (s *Seeder) sit(ctx context.Context, t *vod.Title, n int) *seat {
+	at := place{t.ID, n}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if x := s.seats[t.ID]; x != nil && x.version == t.Version.ID {
+	if x := s.seats[at]; x != nil && x.version == t.Version.ID {
 		x.busy = time.Now()
 		return x
 	}
-	if s.closed || s.seats[t.ID] != nil || len(s.seats) >= seatsMax { // of another version: check will close it
+	if s.closed || s.seats[at] != nil || len(s.seats) >= seatsMax { // of another version: check will close it
 		return nil
 	}
 	x := &seat{ready: make(chan struct{}), version: t.Version.ID, busy: time.Now()}
-	s.seats[t.ID] = x
+	s.seats[at] = x
 	title := *t
 	ctx = context.WithoutCancel(ctx) // others may wait for it too
 	go func() {
@@ -273,12 +291,10 @@ func (s *Seeder) check(ctx context.Context) {
 
 func (s *Seeder) sweep(ctx context.Context) {
 	s.mu.Lock()
-	seats := make(map[vod.TitleID]*seat, len(s.seats))
-	for id, x := range s.seats {
-		seats[id] = x
-	}
+	seats := maps.Clone(s.seats)
 	s.mu.Unlock()
-	for id, x := range seats {
+	for at, x := range seats {
+		id := at.title
 		select {
 		case <-x.ready:
 		default:
@@ -296,7 +312,7 @@ func (s *Seeder) sweep(ctx context.Context) {
 		}
 		gone = gone || x.host == nil || time.Since(x.busy) > idleAfter
 		if gone {
-			delete(s.seats, id)
+			delete(s.seats, at)
 		}
 		s.mu.Unlock()
 		if gone {
@@ -331,7 +347,7 @@ func (s *Seeder) closeAll() {
 	s.mu.Lock()
 	s.closed = true
 	seats := s.seats
-	s.seats = map[vod.TitleID]*seat{}
+	s.seats = map[place]*seat{}
 	s.mu.Unlock()
 	for _, x := range seats {
 		s.end(x)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"essaim/internal/bt"
 	"essaim/internal/bt/metainfo"
 	"essaim/internal/bt/wire"
+	"essaim/internal/engine"
 	"essaim/internal/library"
 	"essaim/internal/sqlstore"
 	"essaim/internal/vod"
@@ -107,8 +109,13 @@ func (x *town) publishAs(id vod.TitleID, open bool, edit func(m *metainfo.Torren
 
 // comes says a handshake, and reads until the seeder has answered with one and with what it has.
 func (x *town) comes(at string, h bt.InfoHash) (net.Conn, error) {
+	return x.comesFrom("127.0.0.1", at, h)
+}
+
+func (x *town) comesFrom(from, at string, h bt.InfoHash) (net.Conn, error) {
 	x.t.Helper()
-	c, err := net.Dial("tcp", at)
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := d.Dial("tcp", at)
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -217,24 +224,78 @@ func TestATorrentAtOddsWithItselfIsQuarantined(t *testing.T) {
 	}
 }
 
+func TestATitleHasRoomForMorePeersThanOneEngine(t *testing.T) {
+	x := newTown(t)
+	open := x.publish("open", true)
+	at := x.serve()
+	const more = engine.PeersMax + 6
+	for n := range more { // of five households: eight of one are let in
+		if _, err := x.comesFrom(fmt.Sprintf("127.0.0.%d", 2+n%5), at, open.Version.InfoHashV1); err != nil {
+			t.Fatalf("peer %d: %v", n, err)
+		}
+	}
+	if n := len(x.seeder.seats); n != 2 {
+		t.Errorf("%d seats", n)
+	}
+	if err := x.titles.Withdraw(t.Context(), "open"); err != nil {
+		t.Fatal(err)
+	}
+	x.seeder.sweep(t.Context())
+	if n := len(x.seeder.seats); n != 0 {
+		t.Errorf("%d seats of what is withdrawn", n)
+	}
+}
+
+// TestWithoutAnOpenTitleNobodyListens looks for an open title several times, by a clock of the test's own, before one is published.
 func TestWithoutAnOpenTitleNobodyListens(t *testing.T) {
 	x := newTown(t)
 	x.publish("shut", false)
+	looks := &counted{Library: x.titles, lists: make(chan struct{})}
+	x.seeder.c.Titles = looks
+	tick := make(chan time.Time)
+	x.seeder.after = func(time.Duration) <-chan time.Time { return tick }
 	ctx, cancel := context.WithCancel(t.Context())
+	opened := make(chan struct{})
 	ended := make(chan error, 1)
 	go func() {
 		ended <- x.seeder.Serve(ctx, func() (net.Listener, error) {
-			t.Error("a port is opened")
-			return nil, io.EOF
+			close(opened)
+			return net.Listen("tcp", "127.0.0.1:0")
 		})
 	}()
-	if _, ok := x.seeder.Peer(netip.MustParseAddr("192.0.2.1")); ok {
-		t.Error("an address is told")
+	local := netip.MustParseAddr("192.0.2.1")
+	for range 3 {
+		<-looks.lists // it has looked
+		select {
+		case <-opened:
+			t.Fatal("a port is opened")
+		case tick <- time.Time{}: // and waits to look again
+		}
+		if _, ok := x.seeder.Peer(local); ok {
+			t.Error("an address is told")
+		}
 	}
+	<-looks.lists
+	x.publish("open", true)
+	tick <- time.Time{}
+	<-looks.lists
+	<-opened // so that what came before shows something
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// counted is a library that tells whenever all open titles were asked for.
+type counted struct {
+	*library.Library
+	lists chan struct{}
+}
+
+func (c *counted) List(ctx context.Context, open bool) ([]vod.Title, error) {
+	list, err := c.Library.List(ctx, open)
+	c.lists <- struct{}{}
+	return list, err
 }
 
 func TestTheAddressToldIsTheOneSetOrTheOneReached(t *testing.T) {

@@ -384,6 +384,14 @@ func (h *Host) setPolicy(p Policy) {
 	h.core.step(p.input())
 }
 
+// Full reports whether the engine has as many peers as it takes, those counted that have not said their handshake yet. It is true after
+// the host has ended.
+func (h *Host) Full() bool {
+	full := true
+	h.do(func() { full = len(h.core.peers) >= engine.PeersMax })
+	return full
+}
+
 // Stats returns the counts of the moment. After Close they are the last ones.
 func (h *Host) Stats() (s Stats) {
 	if !h.do(func() { s = h.core.stats.taken() }) {
