@@ -30,6 +30,7 @@ type watchCmd struct {
 	Speed      float64       `help:"Watch in real time (1), or at so many times real time; as fast as it comes if absent."`
 	Share      bool          `default:"true" negatable:"" help:"Exchange pieces with other viewers while this runs; --no-share takes all from the server."`
 	BitTorrent string        `name:"bittorrent" default:":0" placeholder:"ADDRESS:PORT" help:"Where BitTorrent clients reach this viewer over TCP while it shares an open title (any free port); off is nowhere."`
+	Cache      byteSize      `default:"10G" placeholder:"BYTES" help:"The most that the folder FILE.pieces may hold beside the file: 10G, 800M; 0 is no bound (${default})."`
 	Seed       time.Duration `help:"Go on serving other viewers for so long when done, for instance 10m."`
 	JSON       bool          `name:"json" help:"Print one JSON object when done."`
 }
@@ -37,9 +38,12 @@ type watchCmd struct {
 // Help says what the files hold.
 func (c *watchCmd) Help() string {
 	return `Every byte is verified against the title's hashes before it is written. When it is stopped, the same command goes on
-where it was: what had come is in the folder FILE.pieces, which is removed at the end. To join the two files:
+where it was: what had come is in the folder FILE.pieces, as much of it as --cache allows, which is removed at the end. To join the two files:
 ffmpeg -i film.mp4 -i film.audio.mp4 -c copy joined.mp4`
 }
+
+// cacheMin is what a viewer needs to be ahead of its reader.
+const cacheMin = 64_000_000
 
 // speedMax is faster than any service is.
 const speedMax = 10_000
@@ -48,6 +52,9 @@ const speedMax = 10_000
 func (c *watchCmd) Run() error {
 	if c.Height < 0 || c.Seed < 0 {
 		return errors.New("--height and --seed must not be negative")
+	}
+	if c.Cache > 0 && c.Cache < cacheMin {
+		return fmt.Errorf("--cache must be at least %dM, or 0 for no bound", cacheMin/1_000_000)
 	}
 	if !(c.Speed >= 0 && c.Speed <= speedMax) { // so that NaN is refused too
 		return fmt.Errorf("--speed must be between 0 and %d", speedMax)
@@ -70,7 +77,7 @@ func (c *watchCmd) Run() error {
 	show, done := watchProgress(os.Stderr)
 	res, err := watch.Run(ctx, watch.Options{
 		Server: c.Server, Name: c.User, Password: password, Title: vod.TitleID(c.Title), To: c.To, Height: c.Height,
-		Speed: c.Speed, Share: c.Share, Listen: peers, Seed: c.Seed, Progress: show,
+		Speed: c.Speed, Share: c.Share, Cache: int64(c.Cache), Listen: peers, Seed: c.Seed, Progress: show,
 	})
 	done()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

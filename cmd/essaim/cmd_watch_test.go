@@ -43,9 +43,13 @@ type service struct {
 	data    map[string][]byte // by path
 	db      *sqlstore.Store
 	tickets *members.Tickets
+	slower  uint32 // how many times longer the same bytes play; 0: once
 }
 
-func newService(t *testing.T) *service {
+func newService(t *testing.T) *service { return newServiceOf(t, 1) }
+
+// newServiceOf is newService of a film that lasts so many times a minute.
+func newServiceOf(t *testing.T, minutes uint32) *service {
 	t.Helper()
 	ctx, dir := t.Context(), t.TempDir()
 	db, err := sqlstore.Open(ctx, filepath.Join(dir, "essaim.db"))
@@ -58,7 +62,7 @@ func newService(t *testing.T) *service {
 		t.Fatal(err)
 	}
 	titles, blobs := library.New(db, time.Now), mem.New()
-	s := &service{data: map[string][]byte{}, db: db, tickets: tickets}
+	s := &service{data: map[string][]byte{}, db: db, tickets: tickets, slower: minutes}
 	s.publish(t, titles, blobs)
 	s.origin = origin.New(origin.Config{Titles: titles, Tickets: tickets, Blobs: blobs, Clock: time.Now})
 	s.tracker = tracker.New(tracker.Config{Titles: titles, Tickets: tickets, LAN: true})
@@ -84,6 +88,7 @@ func newService(t *testing.T) *service {
 // publish makes a film of noise: 60 s, one rendition, one audio track.
 func (s *service) publish(t *testing.T, titles vod.Publisher, blobs blob.Store) {
 	t.Helper()
+	slower := max(s.slower, 1)
 	ctx := t.Context()
 	const seconds = 60
 	var sources []metainfo.Source
@@ -103,7 +108,7 @@ func (s *service) publish(t *testing.T, titles vod.Publisher, blobs blob.Store) 
 			if k == seconds/2-1 {
 				to = f.Size
 			}
-			f.Index = append(f.Index, index.Segment{From: uint64(head + k*n), To: uint64(to), StartMs: uint32(k * 2000), DurationMs: 2000})
+			f.Index = append(f.Index, index.Segment{From: uint64(head + k*n), To: uint64(to), StartMs: uint32(k*2000) * slower, DurationMs: 2000 * slower})
 		}
 		s.title.Version.Files = append(s.title.Version.Files, f)
 		sources = append(sources, metainfo.Source{Path: f.Path, Size: f.Size, Open: func() (io.ReadCloser, error) {
@@ -117,7 +122,7 @@ func (s *service) publish(t *testing.T, titles vod.Publisher, blobs blob.Store) 
 	s.title.ID, s.title.Name, s.title.Open = "noise", "Noise", true
 	v := &s.title.Version
 	v.ID, v.InfoHashV1, v.InfoHashV2 = m.InfoHashV2.String(), m.InfoHash, m.InfoHashV2
-	v.PieceLength, v.DurationMs, v.Manifest = m.PieceLength, seconds*1000, "<MPD/>"
+	v.PieceLength, v.DurationMs, v.Manifest = m.PieceLength, seconds*1000*slower, "<MPD/>"
 	slices.SortFunc(v.Files, func(a, b vod.File) int { return cmp.Compare(a.Path, b.Path) }) // BEP 52's order
 	for i := range v.Files {
 		f, from := &v.Files[i], &m.Files[i]
@@ -244,6 +249,40 @@ func TestWatchAtASpeedTakesTheFilmsTime(t *testing.T) {
 	_, result := s.start(t, watch.Options{Speed: 20})
 	if r, ok := <-result; ok && (r.Seconds < 3 || r.OriginBytes != s.size()) { // 60 s of film at 20 times its speed
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestWatchKeepsNoMoreThanItsQuota(t *testing.T) {
+	s := newServiceOf(t, 20) // of which the minute around the reader is kept in any case
+	const quota = 2_000_000
+	to := filepath.Join(t.TempDir(), "film.mp4")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var most int64
+	r, err := watch.Run(ctx, watch.Options{
+		Server: s.url, Title: "noise", To: to, Share: true, Cache: quota, Seed: time.Hour,
+		Progress: func(p watch.Progress) {
+			var size int64
+			files, _ := filepath.Glob(filepath.Join(to+".pieces", "*.pieces"))
+			for _, name := range files {
+				if st, err := os.Stat(name); err == nil {
+					size += st.Size()
+				}
+			}
+			if most = max(most, size); p.Phase == watch.Seeding {
+				cancel()
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.same(&r); err != nil {
+		t.Error(err)
+	}
+	const around = 20*32<<10 + 2*8192 // free slots and what is being written, and the tables, of both files
+	if most == 0 || most > quota+around {
+		t.Errorf("%d bytes were kept, of a title of %d", most, s.size())
 	}
 }
 

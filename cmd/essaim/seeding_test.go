@@ -13,7 +13,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"essaim/internal/watch"
 )
@@ -194,6 +196,59 @@ func TestLibtorrentDownloadsFromServeAndSeedsToOurViewer(t *testing.T) {
 		if b, err := os.ReadFile(o.File); err != nil || sha256.Sum256(b) != sha256.Sum256(s.data[o.Path]) {
 			t.Errorf("%s: %v", o.Path, err)
 		}
+	}
+}
+
+// TestWhatLibtorrentSeedsReachesAViewerOverWebRTC: the native viewer speaks both, and hands on what it takes over TCP to one that speaks
+// WebRTC alone, as browsers do. The origin is so slow that the film cannot come from there.
+func TestWhatLibtorrentSeedsReachesAViewerOverWebRTC(t *testing.T) {
+	python(t)
+	s := newSeeded(t)
+	file := filepath.Join(t.TempDir(), "noise.torrent")
+	if err := os.WriteFile(file, s.get(t, "/api/v1/titles/noise/torrent"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	theirs := newLibtorrent(t, file)
+	theirs.has(s)
+	s.stop()
+	s.origin.SetRate(s.size() / 200)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	seeding, bridged := make(chan struct{}), make(chan watch.Result, 1)
+	var once sync.Once
+	go func() {
+		defer close(bridged)
+		defer once.Do(func() { close(seeding) })
+		r, err := watch.Run(ctx, watch.Options{
+			Server: s.url, Title: "noise", To: filepath.Join(t.TempDir(), "bridge.mp4"), Share: true, Listen: "127.0.0.1:0", Seed: time.Hour,
+			Progress: func(p watch.Progress) {
+				if p.Phase == watch.Seeding {
+					once.Do(func() { close(seeding) })
+				}
+			},
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		bridged <- r
+	}()
+	defer cancel()
+	<-seeding
+	last, err := watch.Run(t.Context(), watch.Options{
+		Server: s.url, Title: "noise", To: filepath.Join(t.TempDir(), "film.mp4"), Share: true, // it listens nowhere: no TCP
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.same(&last); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	bridge := <-bridged
+	t.Logf("of %d bytes the bridge took %d from libtorrent and sent %d; the last viewer got %d from it, and %d from the origin",
+		s.size(), bridge.PeerBytes, bridge.SentBytes, last.PeerBytes, last.OriginBytes)
+	if bridge.PeerBytes < s.size()/2 || last.PeerBytes < s.size()/2 || bridge.SentBytes < last.PeerBytes {
+		t.Errorf("bridge %+v, last %+v", bridge, last)
 	}
 }
 

@@ -70,7 +70,17 @@ type bitRate int64
 
 // UnmarshalText reads "4M", "1.5M", "800k" or "250000".
 func (r *bitRate) UnmarshalText(text []byte) error {
-	number, scale := string(text), 1.0
+	n, ok := scaled(string(text))
+	if !ok {
+		return fmt.Errorf("%q is no rate: want bits per second, for instance 4M, 800k or 0 for none", text)
+	}
+	*r = bitRate(n)
+	return nil
+}
+
+// scaled reads a number with the suffixes k, M and G, or none; false for what is none, negative, or above 10^15.
+func scaled(number string) (int64, bool) {
+	scale := 1.0
 	for suffix, by := range map[string]float64{"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9} {
 		if rest, ok := strings.CutSuffix(number, suffix); ok {
 			number, scale = rest, by
@@ -79,9 +89,21 @@ func (r *bitRate) UnmarshalText(text []byte) error {
 	}
 	n, err := strconv.ParseFloat(number, 64)
 	if err != nil || n < 0 || n*scale > 1e15 || math.IsNaN(n) {
-		return fmt.Errorf("%q is no rate: want bits per second, for instance 4M, 800k or 0 for none", text)
+		return 0, false
 	}
-	*r = bitRate(n * scale)
+	return int64(n * scale), true
+}
+
+// byteSize is a number of bytes, written with the suffixes k, M and G for thousands, millions and milliards.
+type byteSize int64
+
+// UnmarshalText reads "10G", "1.5G", "800M" or "250000".
+func (b *byteSize) UnmarshalText(text []byte) error {
+	n, ok := scaled(string(text))
+	if !ok {
+		return fmt.Errorf("%q is no size: want bytes, for instance 10G, 800M or 0 for no bound", text)
+	}
+	*b = byteSize(n)
 	return nil
 }
 

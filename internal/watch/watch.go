@@ -39,6 +39,7 @@ type Options struct {
 	// Listen is where BitTorrent clients reach this viewer over TCP, of open titles that it shares: ADDRESS:PORT, port 0 for any.
 	// Empty: nowhere, and it looks for none.
 	Listen string
+	Cache  int64         // bytes that To + ".pieces" may hold; what is played goes first. 0: no bound
 	Seed   time.Duration // goes on serving for so long when done
 	// Progress is called now and then, from one goroutine at a time. nil: nobody looks.
 	Progress func(Progress)
@@ -130,7 +131,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		}
 	}
 	pieces := o.To + ".pieces"
-	store, err := native.NewDisk(pieces, &title, 0)
+	store, err := native.NewDisk(pieces, &title, o.Cache)
 	if err != nil {
 		return Result{}, err
 	}

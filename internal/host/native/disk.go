@@ -124,9 +124,10 @@ func readCacheHead(name string) (h cacheHead, size int64, ok bool) {
 // Pieces implements Store: the cache vouches for nothing.
 func (d *disk) Pieces() []uint32 { return nil }
 
+// Room leaves a quarter of a bounded cache for what lies behind the play head.
 func (d *disk) Room() (limit, ahead int64) {
 	if d.spare == nil {
-		return d.limit, 0
+		return d.limit, d.limit / 4 * 3
 	}
 	limit, ahead = d.spare.Room()
 	if limit += d.used; d.limit > 0 {
