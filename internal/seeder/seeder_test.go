@@ -61,11 +61,18 @@ func (x *town) serve() string {
 		if err := <-ended; err != nil {
 			x.t.Error(err)
 		}
-		if n := len(x.seeder.seats); n != 0 {
+		if n := x.open(); n != 0 {
 			x.t.Errorf("%d titles are still open", n)
 		}
 	})
 	return (<-x.at).String()
+}
+
+// open is how many seats there are.
+func (x *town) open() int {
+	x.seeder.mu.Lock()
+	defer x.seeder.mu.Unlock()
+	return len(x.seeder.seats)
 }
 
 // publish makes a title of one file and puts it before the public.
@@ -144,7 +151,7 @@ func TestOpenTitlesAreSeededByEitherHashAndOthersAreNotThere(t *testing.T) {
 			t.Errorf("%s: %v", h, err)
 		}
 	}
-	if n := len(x.seeder.seats); n != 1 {
+	if n := x.open(); n != 1 {
 		t.Errorf("%d titles are open", n)
 	}
 }
@@ -219,7 +226,7 @@ func TestATorrentAtOddsWithItselfIsQuarantined(t *testing.T) {
 	}
 	x.publish("bad", true) // ingested anew
 	x.seeder.sweep(t.Context())
-	if n := len(x.seeder.seats); n != 1 {
+	if n := x.open(); n != 1 {
 		t.Errorf("%d seats", n)
 	}
 }
@@ -234,14 +241,14 @@ func TestATitleHasRoomForMorePeersThanOneEngine(t *testing.T) {
 			t.Fatalf("peer %d: %v", n, err)
 		}
 	}
-	if n := len(x.seeder.seats); n != 2 {
+	if n := x.open(); n != 2 {
 		t.Errorf("%d seats", n)
 	}
 	if err := x.titles.Withdraw(t.Context(), "open"); err != nil {
 		t.Fatal(err)
 	}
 	x.seeder.sweep(t.Context())
-	if n := len(x.seeder.seats); n != 0 {
+	if n := x.open(); n != 0 {
 		t.Errorf("%d seats of what is withdrawn", n)
 	}
 }
