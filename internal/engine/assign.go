@@ -10,6 +10,12 @@ const hedgeUrgent = 500_000
 // coveredFor is how far ahead, in microseconds, what a fetch will bring is not asked of peers as well.
 const coveredFor = 1_000_000
 
+// How much may be on its way from peers at once where nothing is pressing: so much film, in milliseconds, and so many bytes at least.
+const (
+	leisureMs    = 600
+	leisureLeast = 128 << 10
+)
+
 // What it counts, in microseconds per millisecond of film, that a peer's play head is ahead of ours; and up to where.
 const (
 	afarCost = 20
@@ -75,6 +81,34 @@ func (e *Engine) lineUp() {
 	}
 }
 
+// stands: the player stands still for what the origin, which is known to be quick enough, will send. It comes soonest if peers send nothing
+// meanwhile.
+func (e *Engine) stands() bool {
+	if len(e.wants) == 0 || !e.standsFor(&e.wants[0]) || e.short() || e.pace.Rate(int64(e.now), e.fetches.Waiting()) == 0 {
+		return false
+	}
+	for _, f := range e.fetches.All() {
+		if int64(e.now)-f.Moved > hedgeUrgent {
+			return false
+		}
+	}
+	_, resting := e.origin.Resting(int64(e.now))
+	return !resting
+}
+
+// leisure is for how many more blocks peers may be asked together. Where nothing is pressing they are few, so that a seek finds the link free:
+// what is on its way can no longer be stopped.
+func (e *Engine) leisure() int {
+	if len(e.wants) == 0 || e.wants[0].Class < picker.Window {
+		return peersMax * pipelineMax
+	}
+	n := int(max(e.picker.BytesPerSecond()*leisureMs/1000, leisureLeast)/int64(e.unit)) + 1
+	for _, p := range e.peers {
+		n -= p.owedLive
+	}
+	return n
+}
+
 // horizonMs is how far ahead of the play head peers are asked, and timers may run out. It grows by half of the time since neighbours met:
 // a crowd that filled its windows at once would leave no uplink for what spreads new pieces.
 func (e *Engine) horizonMs() int64 {
@@ -97,13 +131,21 @@ func (e *Engine) assign() {
 	for _, p := range e.peers {
 		room += p.room(e.now)
 	}
+	room = min(room, e.leisure())
 	for i := range e.wants {
 		if f, n := e.locate(e.wants[i].Piece); !f.knows(n) {
 			e.askLayer(e.wants[i].File, n)
 		}
 	}
+	stands := e.stands()
+	if stands {
+		e.askOrigin()
+	}
 	for i := 0; room > 0 && i < len(e.line); i++ {
 		w := &e.wants[e.line[i]]
+		if stands && w.AheadMs > 0 {
+			break
+		}
 		if e.stock.holders[w.Piece] == 0 {
 			continue
 		}
@@ -116,9 +158,12 @@ func (e *Engine) assign() {
 
 // refill asks one peer for as much as it has room for: a block came from it, or it has something new.
 func (e *Engine) refill(p *peer) {
-	room := p.room(e.now)
+	room, stands := min(p.room(e.now), e.leisure()), e.stands()
 	for i := 0; room > 0 && i < len(e.line); i++ {
 		w := &e.wants[e.line[i]]
+		if stands && w.AheadMs > 0 {
+			break
+		}
 		if !p.has(w.Piece) {
 			continue
 		}

@@ -264,6 +264,9 @@ func (a *audit) after(now engine.Instant, in *engine.Input, out []engine.Output)
 	}
 	w.most.outputs = max(w.most.outputs, len(out)*100/a.bound)
 	a.settled(in, out)
+	if err := a.h.engine.Recount(); err != nil {
+		a.fail("%v", err)
+	}
 	at, ok := a.h.engine.Deadline()
 	if a.opened && (!ok || at <= a.latest) {
 		a.fail("the deadline is %d µs after the latest step's time", at-a.latest)

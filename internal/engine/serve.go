@@ -93,7 +93,7 @@ func (e *Engine) rechoke() {
 	var serve [peersMax]bool
 	n := len(e.peers)
 	for i, p := range e.peers {
-		candidates[i] = choker.Peer{Interested: p.ready && p.peerInterest, Unchoked: !p.amChoking, Since: int64(p.chokeChanged)}
+		candidates[i] = choker.Peer{Interested: p.ready && p.peerInterest, Unchoked: !p.amChoking, Since: int64(p.chokeChanged), Last: p.unhelpful()}
 	}
 	choker.Choose(int64(e.now), candidates[:n], e.slots(), serve[:n])
 	for i, p := range e.peers[:n] {

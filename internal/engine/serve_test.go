@@ -419,3 +419,50 @@ func TestSlowReceiverTakesNoRoomFromTheOthers(t *testing.T) {
 		t.Errorf("%d bytes per second over an uplink of 500000 though one of four takes nothing", mean)
 	}
 }
+
+// quiet makes a peer one that took requests and never answered.
+func (s *server) quiet(ref PeerRef) { s.e.peer(ref).snubs = 1 }
+
+func TestWhoNeverAnswersIsServedLast(t *testing.T) {
+	s := newServer(t, 1000)
+	s.join(1)
+	s.join(2)
+	s.plays(1, 18_000)
+	s.plays(2, 0)
+	s.quiet(1)
+	s.ask(2, 5, 1) // spends the burst
+	s.blocks()
+	s.ask(1, 10, 2) // needed in 2 s
+	s.ask(2, 10, 2) // needed in 20 s
+	s.pass(s.now + 1_500_000)
+	var order []PeerRef
+	for _, o := range s.blocks() {
+		order = append(order, o.Peer)
+	}
+	if want := []PeerRef{2, 2, 1, 1}; !slices.Equal(order, want) {
+		t.Errorf("served %v, want %v", order, want)
+	}
+}
+
+func TestWhoNeverAnswersGetsASlotOnlyWhereNobodyElseWantsIt(t *testing.T) {
+	s := newServer(t, 0)
+	for ref := range PeerRef(12) {
+		s.join(1 + ref)
+	}
+	for ref := PeerRef(1); ref <= 8; ref++ {
+		s.quiet(ref)
+	}
+	s.pass(s.now + 25_000_000)
+	served := 0
+	for _, p := range s.e.peers {
+		if !p.amChoking {
+			served++
+		}
+		if p.ref > 8 && p.amChoking {
+			t.Errorf("peer %d waits for those who never answer", p.ref)
+		}
+	}
+	if served != 8 {
+		t.Errorf("%d slots are used, want 8: what is left over is theirs", served)
+	}
+}

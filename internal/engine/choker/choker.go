@@ -27,10 +27,12 @@ type Peer struct {
 	Interested bool
 	Unchoked   bool  // as things stand
 	Since      int64 // when it was last unchoked or choked, in microseconds
+	Last       bool  // it gets what nobody else wants
 }
 
 // Choose marks in serve (as long as peers) who shall be unchoked, at most slots of them, in order of merit: those
-// already served for less than a round, then those who have waited longest. Ties fall to the lower index.
+// already served for less than a round, then those who have waited longest; those who come last after all others. Ties fall to the lower
+// index.
 func Choose(now int64, peers []Peer, slots int, serve []bool) {
 	for i := range serve {
 		serve[i] = false
@@ -60,6 +62,8 @@ func before(now int64, a, b *Peer) bool {
 // rank: fresh slots are kept; then come those who wait; then those whose round is over.
 func rank(now int64, p *Peer) int {
 	switch {
+	case p.Last:
+		return 3
 	case p.Unchoked && now-p.Since < Round:
 		return 0
 	case !p.Unchoked:

@@ -26,6 +26,10 @@ func TestChoose(t *testing.T) {
 		"with room for all nobody is choked": {
 			[]Peer{{Interested: true, Unchoked: true, Since: old}, {Interested: true, Since: fresh}}, 8, []bool{true, true},
 		},
+		"who comes last waits for all others": {
+			[]Peer{{Interested: true, Unchoked: true, Since: fresh, Last: true}, {Interested: true, Unchoked: true, Since: old}}, 1, []bool{false, true},
+		},
+		"who comes last gets what is left": {[]Peer{{Interested: true, Since: old, Last: true}, {Interested: true, Since: fresh}}, 2, []bool{true, true}},
 		"no slots serve nobody": {[]Peer{{Interested: true, Unchoked: true, Since: fresh}}, 0, []bool{false}},
 	}
 	for name, tt := range tests {
