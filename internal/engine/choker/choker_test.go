@@ -30,7 +30,7 @@ func TestChoose(t *testing.T) {
 			[]Peer{{Interested: true, Unchoked: true, Since: fresh, Last: true}, {Interested: true, Unchoked: true, Since: old}}, 1, []bool{false, true},
 		},
 		"who comes last gets what is left": {[]Peer{{Interested: true, Since: old, Last: true}, {Interested: true, Since: fresh}}, 2, []bool{true, true}},
-		"no slots serve nobody": {[]Peer{{Interested: true, Unchoked: true, Since: fresh}}, 0, []bool{false}},
+		"no slots serve nobody":            {[]Peer{{Interested: true, Unchoked: true, Since: fresh}}, 0, []bool{false}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
