@@ -19,8 +19,8 @@ const (
 	eventsMax = 256
 	// readsMax is how often one connection is read in a turn, so that who floods keeps nobody waiting.
 	readsMax = 4
-	// gather is how far apart turns begin at least: under load, what comes meanwhile is read, and answered, together. A call of the
-	// kernel costs more than all else about a message, and waking somebody up more than ten messages.
+	// gather is how far apart turns that follow one another soon begin at least: under load, what comes meanwhile is read, and
+	// answered, together. A call of the kernel costs more than all else about a message, and waking somebody up more than ten messages.
 	gather = 2 * time.Millisecond
 	// tickEvery is how often time-outs are looked at.
 	tickEvery = time.Second
@@ -90,7 +90,8 @@ type turn struct {
 	next   int
 	more   []*line // read as often as a turn allows, and not to the end
 	ticked time.Time
-	at     time.Time
+	at     time.Time // when it began
+	busy   bool      // soon after the one before
 }
 
 // visit is one connection's share of a turn.
@@ -267,7 +268,8 @@ func (p *poller) wait(t *turn) bool {
 	if len(t.more) == 0 {
 		rest = int(max(0, tickEvery-time.Since(t.ticked)).Milliseconds()) + 1
 	}
-	if left := gather - time.Since(t.at); left > 0 && len(t.more) == 0 {
+	began := time.Now()
+	if left := gather - began.Sub(t.at); left > 0 && t.busy && len(t.more) == 0 {
 		time.Sleep(left)
 	}
 	n, err := unix.EpollWait(p.epoll, t.events, rest)
@@ -276,6 +278,7 @@ func (p *poller) wait(t *turn) bool {
 		time.Sleep(tickEvery) // nothing that ought to happen; not to happen at full speed
 	}
 	t.at = time.Now()
+	t.busy = t.at.Sub(began) < 2*gather
 	if t.at.Sub(t.ticked) >= tickEvery {
 		t.ticked = t.at
 		p.tick(t.at)

@@ -38,7 +38,7 @@ type door struct {
 
 	mu     sync.Mutex
 	taken  bool
-	cipher []byte // what is to be written, from sent on
+	cipher *[]byte // what is to be written, from sent on; nil: nothing
 	sent   int
 }
 
@@ -77,7 +77,8 @@ func (d *door) take(fd int) {
 func (d *door) give() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.taken, d.cipher = false, nil
+	d.taken = false
+	d.drop()
 }
 
 // Read implements net.Conn.
@@ -114,7 +115,11 @@ func (d *door) Write(b []byte) (int, error) {
 		return d.TCPConn.Write(b)
 	}
 	defer d.mu.Unlock()
-	d.cipher = append(d.cipher, b...)
+	if d.cipher == nil {
+		d.cipher = outs.Get().(*[]byte)
+		*d.cipher, d.sent = (*d.cipher)[:0], 0
+	}
+	*d.cipher = append(*d.cipher, b...)
 	return len(b), nil
 }
 
@@ -122,15 +127,18 @@ func (d *door) Write(b []byte) (int, error) {
 func (d *door) waiting() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.cipher) - d.sent
+	if d.cipher == nil {
+		return 0
+	}
+	return len(*d.cipher) - d.sent
 }
 
 // flush writes as much as the kernel takes; unix.EAGAIN says that it takes no more.
 func (d *door) flush() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for d.sent < len(d.cipher) {
-		n, err := unix.Write(d.fd, d.cipher[d.sent:])
+	for d.cipher != nil && d.sent < len(*d.cipher) {
+		n, err := unix.Write(d.fd, (*d.cipher)[d.sent:])
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -139,7 +147,7 @@ func (d *door) flush() error {
 		}
 		d.sent += n
 	}
-	d.cipher, d.sent = nil, 0
+	d.drop()
 	return nil
 }
 
@@ -147,5 +155,13 @@ func (d *door) flush() error {
 func (d *door) discard() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.drop()
+}
+
+// drop gives the buffer back. Called with mu held.
+func (d *door) drop() {
+	if d.cipher != nil && cap(*d.cipher) <= outMax {
+		outs.Put(d.cipher)
+	}
 	d.cipher, d.sent = nil, 0
 }
