@@ -156,7 +156,8 @@ func (e *Engine) assign() {
 	e.askOrigin()
 }
 
-// refill asks one peer for as much as it has room for: a block came from it, or it has something new.
+// refill asks one peer for as much as it has room for: a block came from it, or it has something new. Where nothing presses others may have
+// room as well, and what came is made up for by whoever is best.
 func (e *Engine) refill(p *peer) {
 	room, stands := min(p.room(e.now), e.leisure()), e.stands()
 	for i := 0; room > 0 && i < len(e.line); i++ {
@@ -176,10 +177,14 @@ func (e *Engine) refill(p *peer) {
 			if a != nil && (a.blocks[b].state != blockLacked || a.blocks[b].asked > 0) || e.covered(w.File, f.blockAt(n, b)) {
 				continue
 			}
-			if w.Class != picker.Urgent && e.bestPeer(w.Piece, uint32(b)) != p {
+			to := p
+			if w.Class != picker.Urgent {
+				to = e.bestPeer(w.Piece, uint32(b))
+			}
+			if to == nil || to != p && e.wants[0].Class < picker.Window {
 				break
 			}
-			a = e.request(p, w, a, uint32(b), f.blockLength(n, b))
+			a = e.request(to, w, a, uint32(b), f.blockLength(n, b))
 			room--
 		}
 	}

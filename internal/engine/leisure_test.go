@@ -130,3 +130,54 @@ func TestAsksInTimeThoughOnlyItsOwnDeadlineWakesIt(t *testing.T) {
 		t.Errorf("woken by its own deadline alone it asks %d ms later", late/1000)
 	}
 }
+
+func TestWhatCameIsMadeUpForWhereNothingPresses(t *testing.T) {
+	s := newFed(t)
+	s.line("moved 0s buffered=20s")
+	s.line("choose 0")
+	for n, r := range s.asked() {
+		s.line(fmt.Sprintf("say %d piece %d %d %d", 1+n%8, r.Piece, r.Begin, r.Length))
+		if n == 0 {
+			if more := len(s.asked()); more != 1 {
+				t.Errorf("%d blocks were asked for when one had come", more)
+			}
+			return
+		}
+	}
+	t.Error("nothing was asked for")
+}
+
+// TestTheNextFetchWaitsWhileThePlayerStandsStill: both would share the link, and the film would begin later than without us. Nor is the
+// link left idle: it goes out a round trip before the first one ends.
+func TestTheNextFetchWaitsWhileThePlayerStandsStill(t *testing.T) {
+	s := newStepper(t, "film 60s 250000 piece=32768", "want 1 file=0 0-500000", "choose 0")
+	var first engine.Output
+	others := func() (n int) {
+		for _, o := range s.out {
+			if o.Kind == engine.FetchRange && o.File == 0 {
+				if first.Ref == 0 {
+					first = o
+				} else if o.From >= first.To {
+					n++
+				}
+			}
+		}
+		s.out = nil
+		return n
+	}
+	others()
+	size := first.To - first.From
+	s.now += 20_000 // to the first byte
+	begun := int64(0)
+	for got := int64(16 << 10); got < size; got += 16 << 10 { // at 3.2 MB/s
+		s.line(fmt.Sprintf("progress %d %d", first.Ref, got))
+		s.now += 5_000
+		s.line("tick")
+		if others() > 0 && begun == 0 {
+			begun = got
+		}
+	}
+	if begun == 0 || begun < size*3/4 {
+		t.Errorf("the next fetch began when %d of %d bytes had come", begun, size)
+	}
+}

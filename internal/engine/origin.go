@@ -56,6 +56,7 @@ type survey struct {
 	eta     int64           // when peers will have brought the piece looked at, in ms
 	moved   int64           // ms of film since the plan
 	slack   int64           // for so long, in ms, nothing more will be late
+	stands  bool            // the player stands still for an earlier piece
 	skip    int             // wants to leave to others whose turn is before ours; -1: not known yet
 }
 
@@ -71,10 +72,9 @@ func (e *Engine) askOrigin() {
 		s.rate = rateGuess
 	}
 	s.moved, s.slack = e.picker.PositionMs(now)-e.plannedMs, lateNever
-	stands := false
 	for i := range e.wants {
 		w := &e.wants[i]
-		stands = stands || w.AheadMs <= 0 && e.standsFor(w)
+		s.stands = s.stands || w.AheadMs <= 0 && e.standsFor(w)
 		a := e.findActive(w.Piece)
 		if !e.toCome(w, a) {
 			continue
@@ -96,10 +96,10 @@ func (e *Engine) askOrigin() {
 			}
 			continue
 		}
-		if s.short && stands && w.AheadMs > 0 && e.mates(w, picker.WindowMs) == 0 {
+		if s.short && s.stands && w.AheadMs > 0 && e.mates(w, picker.WindowMs) == 0 {
 			break // it would only slow down what the player waits for
 		}
-		if v == late && e.pipeHasRoom(&s) || !e.inLine(w) {
+		if v == late && e.pipeHasRoom(&s, w) || !e.inLine(&s, w) {
 			e.fetch(&s, i, v)
 		}
 	}
@@ -340,14 +340,15 @@ func (e *Engine) expecting() bool {
 
 // inLine: a fetch under way has yet to bring earlier bytes of the file, or what is wanted more badly, and longer to do so than
 // a round trip. Where the source's rate is short, another would only take from it what the player needs sooner.
-func (e *Engine) inLine(w *picker.Want) bool {
+func (e *Engine) inLine(s *survey, w *picker.Want) bool {
 	f, n := e.locate(w.Piece)
 	at := f.blockAt(n, 0)
 	all := e.fetches.All()
+	overlap := e.overlap(s, w)
 	for i := range all {
 		ft := &all[i]
 		left, age := ft.To-ft.From-ft.Got, int64(e.now)-ft.Began
-		if ft.Got > 0 && left*age <= ft.Got*fetchOverlap {
+		if ft.Got > 0 && left*age <= ft.Got*overlap {
 			continue
 		}
 		if silent := int64(e.now) - ft.Moved; silent >= fetchQuiet && (e.pace.Last() > ft.Moved || silent >= fetchStuck) {
@@ -363,13 +364,22 @@ func (e *Engine) inLine(w *picker.Want) bool {
 	return false
 }
 
+// overlap is how long before the end of a fetch the next may begin, in microseconds: where the player waits for the one a round trip, for both
+// would share the link.
+func (e *Engine) overlap(s *survey, w *picker.Want) int64 {
+	if s.stands && w.AheadMs > 0 {
+		return min(fetchOverlap, e.pace.LatencyMs()*1000)
+	}
+	return fetchOverlap
+}
+
 // pipeHasRoom: what fetches under way have yet to bring is so little that another request would not wait for it.
-func (e *Engine) pipeHasRoom(s *survey) bool {
+func (e *Engine) pipeHasRoom(s *survey, w *picker.Want) bool {
 	all, left := e.fetches.All(), int64(0)
 	for i := range all {
 		left += all[i].To - all[i].From - all[i].Got
 	}
-	return left*1_000_000 <= s.rate*fetchOverlap/4
+	return left*1_000_000 <= s.rate*min(e.overlap(s, w), fetchOverlap/4)
 }
 
 // overdue: peers had their chance with a piece that was asked of them.
