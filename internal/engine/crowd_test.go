@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"testing"
 
 	"essaim/internal/bt/wire"
@@ -11,7 +12,12 @@ import (
 // lies beyond, which is not late yet. It is given as a function that says an ExtEssaim message and one that lets time pass and returns the
 // pieces that the origin was asked for meanwhile; before its first call nothing is wanted.
 func newCrowd(t *testing.T) (s *stepper, say func(wire.Essaim), fetched func(d engine.Instant) map[uint32]bool) {
-	s = newStepper(t, "film 60s 20000 piece=32768", "policy peers upload", "moved 0s buffered=8s", "at 3s", "connect 1 alice", "say 1 handshake alice", "say 1 have-none")
+	return newCrowdWith(t, "alice")
+}
+
+// newCrowdWith is newCrowd with a neighbour of that name, which decides whose turn comes first.
+func newCrowdWith(t *testing.T, name string) (s *stepper, say func(wire.Essaim), fetched func(d engine.Instant) map[uint32]bool) {
+	s = newStepper(t, "film 60s 20000 piece=32768", "policy peers upload", "moved 0s buffered=8s", "at 3s", "connect 1 "+name, "say 1 handshake "+name, "say 1 have-none")
 	step := func(in engine.Input) {
 		s.out = append(s.out, s.engine.Step(s.now, in, nil)...)
 	}
@@ -144,5 +150,23 @@ func TestOfManyInStepOnlyTheChosenFetches(t *testing.T) {
 		if got := fetched(1_000_000); got[7] != want || len(got) > 1 {
 			t.Errorf("place %d fetched %v", place, got)
 		}
+	}
+}
+
+// TestWhoIsAMomentBehindTakesItsTurn: of two viewers a second and a half apart both must count two, or the one ahead fetches all that comes
+// into its floor, and the other its share of it again.
+func TestWhoIsAMomentBehindTakesItsTurn(t *testing.T) {
+	ours := 0
+	const neighbours = 8
+	for n := range neighbours {
+		s, say, fetched := newCrowdWith(t, fmt.Sprint("n", n))
+		say(wire.Essaim{Kind: wire.EssaimPlaying})
+		s.out = append(s.out, s.engine.Step(s.now, engine.Input{Kind: engine.PlaybackMoved, From: 1_500, To: 9_500, Length: 1000, Flags: engine.FlagPaused}, nil)...)
+		if fetched(1_000_000)[floorLast+2] { // 14 s into the film, and to the neighbour not yet of its floor
+			ours++
+		}
+	}
+	if ours == 0 || ours == neighbours {
+		t.Errorf("with %d of %d neighbours it was our turn", ours, neighbours)
 	}
 }

@@ -27,6 +27,7 @@ const (
 	leadMs        = 3_000  // and whoever is so far ahead of others
 	heldMs        = 8_000  // what neighbours have and do not give is waited for until it is so near
 	aloneMs       = 500    // a fetch that takes longer brings nothing of a later time: another file may need the source first
+	stepMs        = 2_000  // of few, who is so far behind takes its turn as well: all must count the same
 	peersMs       = 300    // how long before its time peers must have brought a piece
 	reserveMs     = 3_500  // what a viewer fetches by itself at the start before it waits for the few neighbours there are
 	crowdMs       = 20_000 // of film ahead of where neighbours met, for which there are no timers
@@ -261,6 +262,9 @@ func (e *Engine) takeTurn(s *survey, w *picker.Want) verdict {
 		return leave // others are about to join; all must see the same neighbours to share the work
 	}
 	if !s.short {
+		if s.few {
+			within += stepMs
+		}
 		if e.massed() && e.chosen(w) || !e.massed() && e.ours(w, within) || e.overlooked(w) {
 			return ahead
 		}
