@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -204,9 +205,11 @@ func nodeRun(ctx context.Context, dir, over, profile string, end func(context.Co
 	}
 	defer func() { err = errors.Join(err, seed.end()) }()
 	if seed.first.Address != "" {
-		if place.seed, err = netip.ParseAddrPort(seed.first.Address); err != nil {
+		at, err := netip.ParseAddrPort(seed.first.Address)
+		if err != nil {
 			return 0, t, err
 		}
+		place.seed.Store(&at)
 	}
 	leech, err := begin("leech", "--over", over, "--take")
 	if err != nil {
@@ -233,7 +236,7 @@ func nodeRun(ctx context.Context, dir, over, profile string, end func(context.Co
 // nodePlace is what both ends find at an address: the trackers of both kinds, and the hashes.
 type nodePlace struct {
 	url  string
-	seed netip.AddrPort // whom HTTP announces are told of
+	seed atomic.Pointer[netip.AddrPort] // whom HTTP announces are told of, once it is known
 }
 
 func openNodePlace(dir string) (p *nodePlace, closing func() error, err error) {
@@ -251,7 +254,12 @@ func openNodePlace(dir string) (p *nodePlace, closing func() error, err error) {
 	mux := http.NewServeMux()
 	mux.Handle("/tracker", door)
 	mux.Handle("/announce", tracker.NewAnnouncer(tracker.HTTPConfig{
-		Titles: benchTitles{film: film}, Own: func(netip.Addr) (netip.AddrPort, bool) { return p.seed, p.seed.IsValid() },
+		Titles: benchTitles{film: film}, Own: func(netip.Addr) (netip.AddrPort, bool) {
+			if at := p.seed.Load(); at != nil {
+				return *at, true
+			}
+			return netip.AddrPort{}, false
+		},
 	}))
 	mux.HandleFunc("GET /hashes/{root}", film.serveHashes)
 	mux.HandleFunc("GET /media/{root}", func(w http.ResponseWriter, _ *http.Request) { // so that all comes from the peer

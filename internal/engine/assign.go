@@ -12,8 +12,8 @@ const coveredFor = 1_000_000
 
 // How much may be on its way from peers at once where nothing is pressing: so much film, in milliseconds, and so many bytes at least.
 const (
-	leisureMs    = 600
-	leisureLeast = 128 << 10
+	leisureMs    = 400
+	leisureLeast = 96 << 10
 )
 
 // What it counts, in microseconds per millisecond of film, that a peer's play head is ahead of ours; and up to where.
@@ -84,7 +84,11 @@ func (e *Engine) lineUp() {
 // stands: the player stands still for what the origin, which is known to be quick enough, will send. It comes soonest if peers send nothing
 // meanwhile.
 func (e *Engine) stands() bool {
-	if len(e.wants) == 0 || !e.standsFor(&e.wants[0]) || e.short() || e.pace.Rate(int64(e.now), e.fetches.Waiting()) == 0 {
+	first := 0
+	for first < len(e.wants) && e.wants[first].AheadMs <= 0 && !e.standsFor(&e.wants[first]) {
+		first++ // it has come since the plan was made
+	}
+	if first == len(e.wants) || !e.standsFor(&e.wants[first]) || e.short() || e.pace.Rate(int64(e.now), e.fetches.Waiting()) == 0 {
 		return false
 	}
 	for _, f := range e.fetches.All() {
