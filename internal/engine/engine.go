@@ -121,7 +121,7 @@ func (e *Engine) Step(now Instant, in Input, out []Output) []Output {
 const (
 	paceBusy    = 200_000   // something is under way or a reader waits
 	pacePlaying = 500_000   // the play head moves
-	paceLate    = 10_000    // something will be late unless the origin is asked
+	paceLate    = 20_000    // something will be late unless the origin is asked
 	paceIdle    = 5_000_000 // only keepalives and announces
 )
 
