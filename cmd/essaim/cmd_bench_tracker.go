@@ -6,17 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
-
-	"essaim/internal/bt/announce"
-	"essaim/internal/members"
 )
 
 // benchTrackerCmd measures what a tracker bears: announces with offers that are all answered, announces of our own viewers, and
@@ -30,16 +26,18 @@ type benchTrackerCmd struct {
 	Kill        bool          `help:"Instead: kill the tracker under its connections, start it again, and tell how they come back."`
 	Away        time.Duration `default:"2s" help:"With --kill: how long it is away."`
 	SkipTLS     bool          `name:"skip-tls" help:"Plain connections only."`
+	Profile     string        `type:"path" placeholder:"FOLDER" help:"Write a processor profile of the tracker under each load there, for go tool pprof."`
 	JSON        bool          `name:"json" help:"Print one JSON object."`
 	data        string
 }
 
 // DoorBench is what was measured over one kind of connection.
 type DoorBench struct {
-	AnnouncesPerCPU float64 `json:"announces_per_cpu_s"` // with offers, all answered, per second of the server's processor time
-	RelayedPerCPU   float64 `json:"relayed_per_cpu_s"`   // offers and answers of these
-	RenewalsPerCPU  float64 `json:"renewals_per_cpu_s"`  // announces of our own viewers, which make no offers
-	P50Ms           float64 `json:"p50_ms"`              // from an announce with offers to its reply, under full load
+	AnnouncesPerCPU float64 `json:"announces_per_cpu_s"`        // with offers, all answered, per second of the server's processor time
+	RelayedPerCPU   float64 `json:"relayed_per_cpu_s"`          // offers and answers of these
+	ViewersPerCPU   float64 `json:"viewer_announces_per_cpu_s"` // announces of our own viewers, who make no offers, all answered
+	RenewalsPerCPU  float64 `json:"renewals_per_cpu_s"`         // of our own viewers who are still there; one in sixteen in full, and answered
+	P50Ms           float64 `json:"p50_ms"`                     // from an announce with offers to its reply, under full load
 	P99Ms           float64 `json:"p99_ms"`
 	RSSPerSocket    float64 `json:"rss_bytes_per_connection"` // idle, after its announce
 	Idle            int     `json:"idle_connections"`         // of which that is the mean
@@ -89,6 +87,11 @@ func (c *benchTrackerCmd) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(c.data)) }()
 	raiseFiles()
+	if c.Profile != "" {
+		if err := os.MkdirAll(c.Profile, 0o755); err != nil {
+			return err
+		}
+	}
 	var result any
 	if c.Kill {
 		result, err = c.comeBack(ctx)
@@ -145,7 +148,7 @@ func (c *benchTrackerCmd) door(ctx context.Context, secure bool, idle int) (b Do
 		kind = "TLS"
 	}
 	told("%s: %d connections announce with %d offers each, all answered", kind, c.Connections, c.Offers)
-	err = c.load(ctx, secure, false, func(w *benchLoad) {
+	err = c.load(ctx, secure, saysOffers, func(w *benchLoad) {
 		b.AnnouncesPerCPU = float64(w.done) / w.cpu
 		b.RelayedPerCPU = float64(w.offers+w.answers) / w.cpu
 		b.P50Ms, b.P99Ms = w.quantile(0.5), w.quantile(0.99)
@@ -155,10 +158,18 @@ func (c *benchTrackerCmd) door(ctx context.Context, secure bool, idle int) (b Do
 	if err != nil {
 		return b, err
 	}
+	told("%s: %d of our own viewers announce", kind, c.Connections)
+	err = c.load(ctx, secure, saysAll, func(w *benchLoad) {
+		b.ViewersPerCPU = float64(w.done) / w.cpu
+		told("%s: %d announces of viewers, %.2f s of the server's processor, %d unanswered", kind, w.done, w.cpu, w.failed)
+	})
+	if err != nil {
+		return b, err
+	}
 	told("%s: %d of our own viewers renew", kind, c.Connections)
-	err = c.load(ctx, secure, true, func(w *benchLoad) {
+	err = c.load(ctx, secure, saysRenewals, func(w *benchLoad) {
 		b.RenewalsPerCPU = float64(w.done) / w.cpu
-		told("%s: %d renewals, %.2f s of the server's processor, %d unanswered", kind, w.done, w.cpu, w.failed)
+		told("%s: %d renewals, %.2f s of the server's processor, %d refused or unanswered", kind, w.done, w.cpu, w.failed)
 	})
 	if err != nil || idle == 0 {
 		return b, err
@@ -185,95 +196,16 @@ func (w *benchLoad) quantile(q float64) float64 {
 	return float64(w.latencies[int(q*float64(len(w.latencies)-1))].Microseconds()) / 1000
 }
 
-// benchBusy is how many callers have an announce under way at a time: enough that the server never waits for the load.
-const benchBusy = 64
-
-func (c *benchTrackerCmd) load(ctx context.Context, secure, viewers bool, report func(*benchLoad)) (err error) {
-	p, err := c.start(ctx, "127.0.0.1:0")
-	if err != nil {
-		return err
+// profile is the server's argument that has it write a profile of one load, if that is wanted.
+func (c *benchTrackerCmd) profile(secure bool, kind benchKind) []string {
+	if c.Profile == "" {
+		return nil
 	}
-	defer func() { err = errors.Join(err, p.end()) }()
-	all, err := c.crowd(ctx, p.addr(secure), secure, viewers, c.Connections, 0)
-	if err != nil {
-		return err
+	name := "plain-"
+	if secure {
+		name = "tls-"
 	}
-	defer hangUp(all)
-	tickets, err := members.OpenTickets(c.data, time.Now)
-	if err != nil {
-		return err
-	}
-	renewals := make([]*announce.Request, len(all))
-	for i := range all {
-		if viewers {
-			// What it said at first, ticket and all: as a viewer says it every half minute.
-			if renewals[i], err = c.hello(tickets, true, i, 0); err != nil {
-				return err
-			}
-			renewals[i].Event = announce.EventUpdate
-		}
-	}
-	run := func(span time.Duration) *benchLoad {
-		w := &benchLoad{}
-		var mu sync.Mutex
-		var done sync.WaitGroup
-		end := time.Now().Add(span)
-		for lane := range min(benchBusy, len(all)) {
-			done.Go(func() {
-				rng := rand.New(rand.NewPCG(uint64(lane), 1))
-				// Each lane has callers of its own: nobody has two announces under way.
-				for i := lane; time.Now().Before(end) && ctx.Err() == nil; i += benchBusy {
-					if i >= len(all) {
-						i = lane
-					}
-					k, began := all[i], time.Now()
-					r, expect := renewals[i], 1
-					if !viewers {
-						r = &announce.Request{Left: 1, NumWant: c.Offers}
-						for range c.Offers {
-							var id announce.OfferID
-							for b := range id {
-								id[b] = byte(rng.Uint32())
-							}
-							r.Offers = append(r.Offers, announce.Offer{ID: id, SDP: benchSDP})
-						}
-						expect += c.Offers
-					}
-					ok := k.send(r) == nil && k.await(1, 10*time.Second)
-					took := time.Since(began)
-					ok = ok && k.await(expect-1, 10*time.Second)
-					mu.Lock()
-					if ok {
-						w.done++
-						w.latencies = append(w.latencies, took)
-					} else {
-						w.failed++
-					}
-					mu.Unlock()
-				}
-			})
-		}
-		done.Wait()
-		return w
-	}
-	run(time.Second) // warm
-	offers, answers := all[0].offers.Load(), all[0].answers.Load()
-	before, err := p.ask("state")
-	if err != nil {
-		return err
-	}
-	w := run(time.Duration(c.Seconds) * time.Second)
-	after, err := p.ask("state")
-	if err != nil {
-		return err
-	}
-	w.cpu = after.CPUSeconds - before.CPUSeconds
-	w.offers, w.answers = all[0].offers.Load()-offers, all[0].answers.Load()-answers
-	if w.done == 0 || w.cpu <= 0 {
-		return errors.Join(ctx.Err(), errors.New("bench: the server answered nothing"))
-	}
-	report(w)
-	return ctx.Err()
+	return []string{"--profile", filepath.Join(c.Profile, name+profiles[kind]+".pprof")}
 }
 
 // idle is the memory of a socket that has announced and says nothing, in bytes.

@@ -27,12 +27,14 @@ type doorProcess struct {
 	doorUp
 }
 
-func (c *benchTrackerCmd) start(ctx context.Context, addr string) (*doorProcess, error) {
+// start starts a server, with more arguments of its own.
+func (c *benchTrackerCmd) start(ctx context.Context, addr string, more ...string) (*doorProcess, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	p := &doorProcess{cmd: exec.CommandContext(ctx, self, "bench", "door", "--data", c.data, "--addr", addr)}
+	args := append([]string{"bench", "door", "--data", c.data, "--addr", addr}, more...)
+	p := &doorProcess{cmd: exec.CommandContext(ctx, self, args...)}
 	p.cmd.Stderr = os.Stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -83,7 +85,7 @@ func (c *benchTrackerCmd) crowd(ctx context.Context, addr string, secure, viewer
 	if err != nil {
 		return nil, err
 	}
-	offers, answers := new(atomic.Int64), new(atomic.Int64)
+	offers, answers, refused := new(atomic.Int64), new(atomic.Int64), new(atomic.Int64)
 	all := make([]*caller, n)
 	next, failed := atomic.Int64{}, make(chan error, 16)
 	var done sync.WaitGroup
@@ -95,7 +97,7 @@ func (c *benchTrackerCmd) crowd(ctx context.Context, addr string, secure, viewer
 					failed <- fmt.Errorf("connection %d: %w", i, err)
 					return
 				}
-				k.hash, k.offers, k.answers = doorHash(i/c.Swarm), offers, answers
+				k.hash, k.offers, k.answers, k.refused = doorHash(i/c.Swarm), offers, answers, refused
 				all[i] = k
 				go k.listen()
 				r, err := c.hello(tickets, viewers, i, want)

@@ -31,6 +31,7 @@ type caller struct {
 	wants chan struct{} // a token for each reply, and for each answer to an offer of ours
 
 	offers, answers *atomic.Int64   // relayed to all
+	refused         *atomic.Int64   // messages of all; nil: nobody asks
 	meet            []bt.PeerID     // of the last reply; of who waited for it
 	met             func(bt.PeerID) // called of whom an answer went to or came from; nil: nobody asks
 	lost            chan struct{}   // closed when the connection has ended
@@ -170,7 +171,11 @@ func (c *caller) heard(m []byte) {
 		}
 		return
 	default:
-		if parsed, err := announce.ParseMessage(m); err == nil && parsed.Reply != nil && parsed.Reply.Viewer != nil {
+		parsed, err := announce.ParseMessage(m)
+		if err == nil && parsed.Failure != nil && c.refused != nil {
+			c.refused.Add(1)
+		}
+		if err == nil && parsed.Reply != nil && parsed.Reply.Viewer != nil {
 			c.meet = c.meet[:0]
 			for _, one := range parsed.Reply.Viewer.Meet {
 				c.meet = append(c.meet, one.PeerID)
@@ -185,6 +190,13 @@ func (c *caller) heard(m []byte) {
 
 // introduced is whom the last reply named. The next reply writes over it.
 func (c *caller) introduced() []bt.PeerID { return c.meet }
+
+// settle forgets the replies that nobody waits for, such as what the tracker says by itself.
+func (c *caller) settle() {
+	for len(c.wants) > 0 {
+		<-c.wants
+	}
+}
 
 // await waits for so many replies and answers.
 func (c *caller) await(n int, within time.Duration) bool {

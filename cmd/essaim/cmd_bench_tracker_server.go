@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,8 +33,9 @@ import (
 // benchDoorCmd is the tracker that bench tracker measures, in a process of its own. It obeys lines on standard input, and ends
 // with it.
 type benchDoorCmd struct {
-	Data string `required:"" type:"path" help:"Folder with the key of the tickets."`
-	Addr string `default:"127.0.0.1:0" help:"Where to listen."`
+	Data    string `required:"" type:"path" help:"Folder with the key of the tickets."`
+	Addr    string `default:"127.0.0.1:0" help:"Where to listen."`
+	Profile string `type:"path" help:"Write a processor profile there, from the first line on standard input on."`
 }
 
 // doorUp is what it prints first.
@@ -100,7 +102,20 @@ func (c *benchDoorCmd) Run() error {
 	if err := out.Encode(doorUp{plain.Addr().String(), secure.Addr().String()}); err != nil {
 		return err
 	}
+	profiling := false
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		if c.Profile != "" && !profiling {
+			profiling = true
+			f, err := os.Create(c.Profile)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			if err := pprof.StartCPUProfile(f); err != nil {
+				return err
+			}
+			defer pprof.StopCPUProfile()
+		}
 		if in.Text() == "settle" {
 			// What handshakes left behind goes at the next collection; an idle server has one every two minutes.
 			debug.FreeOSMemory()

@@ -262,12 +262,7 @@ func (s *Set) Announce(now Instant, a *Announce) (*Result, error) {
 	m.prune(now)
 	m.shelve()
 
-	r := &s.result
-	r.Counts, r.Meet, r.Relay = m.swarm.counts, r.Meet[:0], r.Relay[:0]
-	r.Cohort = Cohort{}
-	if a.Kind == Viewer && !a.Seed {
-		r.Cohort = s.count(m)
-	}
+	r := s.stand(m)
 	if a.Kind == Viewer {
 		s.meet(now, m, a.Want)
 	} else {
@@ -275,6 +270,38 @@ func (s *Set) Announce(now Instant, a *Announce) (*Result, error) {
 	}
 	r.Spent = m.payer.exhausted(now, s.meetEvery, s.limits.MeetPerHour/2)
 	return r, nil
+}
+
+// Renew keeps a peer for another Lifetime, as it last announced itself: its play head has moved with the clock. The Result tells
+// how the swarm stands, introduces nobody, and holds until the next Announce. Error: ErrNotMember.
+func (s *Set) Renew(now Instant, h bt.InfoHash, id bt.PeerID, socket Socket) (*Result, error) {
+	s.Expire(now)
+	m := s.find(h, id)
+	if m == nil || m.socket != socket {
+		return nil, ErrNotMember
+	}
+	s.touch(m, now)
+	return s.stand(m), nil
+}
+
+// EachOf calls f for each viewer that the socket is in a swarm as, with how that swarm stands. f must not call the Set.
+func (s *Set) EachOf(now Instant, socket Socket, f func(h bt.InfoHash, r *Result)) {
+	s.Expire(now)
+	for _, m := range s.sockets[socket] {
+		if m.kind == Viewer {
+			f(m.swarm.hash, s.stand(m))
+		}
+	}
+}
+
+// stand is the Result for a member that meets nobody.
+func (s *Set) stand(m *member) *Result {
+	r := &s.result
+	*r = Result{Counts: m.swarm.counts, Meet: r.Meet[:0], Relay: r.Relay[:0]}
+	if m.kind == Viewer && !m.seed {
+		r.Cohort = s.count(m)
+	}
+	return r
 }
 
 // payer is whom introductions are counted against, nil for nobody.

@@ -478,6 +478,38 @@ func BenchmarkAnnounceAmongTenThousand(b *testing.B) {
 	}
 }
 
+func TestWhoRenewsStaysAsItAnnouncedItself(t *testing.T) {
+	s := newSet()
+	first := announce(t, s, 0, viewer(1)).Cohort
+	announce(t, s, 0, torrent(2, 0))
+	if _, err := s.Renew(Lifetime-1, film, peer(1), 9); !errors.Is(err, ErrNotMember) {
+		t.Errorf("another connection renews: %v", err)
+	}
+	r, err := s.Renew(Lifetime-1, film, peer(1), 1)
+	if err != nil || r.Incomplete != 2 || r.Cohort != first || len(r.Meet) != 0 {
+		t.Errorf("told %+v, %v", r, err)
+	}
+	if c := s.Counts(2*Lifetime-2, film); c.Incomplete != 1 {
+		t.Errorf("%+v in the swarm, want who renewed", c)
+	}
+	late := viewer(3) // who is where the first must be by now
+	late.PositionMs = int64((2*Lifetime - 2) / millisecond)
+	if c := announce(t, s, 2*Lifetime-2, late).Cohort; c.ID != first.ID {
+		t.Error("a play head has not moved with the clock")
+	}
+	told := 0
+	s.EachOf(2*Lifetime-2, 1, func(h bt.InfoHash, r *Result) {
+		if told++; h != film || r.Incomplete != 2 || r.Cohort.ID != first.ID || r.Cohort.Size != 2 {
+			t.Errorf("told %+v of %v", r, h)
+		}
+	})
+	if told != 1 {
+		t.Errorf("told %d times", told)
+	}
+	_, err = s.Renew(2*Lifetime-1, film, peer(1), 1)
+	wantError(t, err, ErrNotMember)
+}
+
 func TestThoseInStepAreCountedIntoOneCohort(t *testing.T) {
 	s := newSet()
 	first := announce(t, s, 0, viewer(1)).Cohort

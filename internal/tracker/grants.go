@@ -33,6 +33,8 @@ const (
 	reasonReplay  = "ticket is in use by another peer"
 	reasonMember  = "ticket is another member's"
 	reasonSockets = "too many connections of one member"
+	reasonUnknown = "unknown swarm"
+	reasonLookUp  = "swarm cannot be looked up now, try again"
 )
 
 // shown is a ticket that was checked, and the digest of its text: a renewing announce shows it again, and a signature costs

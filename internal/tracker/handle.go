@@ -41,16 +41,19 @@ func (s *socket) handle(data []byte) {
 	case announce.KindOffer, announce.KindAnswer:
 		s.directed(req)
 		return
-	case announce.KindScrape, announce.KindAnnounce:
+	case announce.KindScrape, announce.KindAnnounce, announce.KindStill:
 	}
 	if paced && !s.announces.allow(now) {
 		s.fail(req, "too many announces")
 		s.finish(frame.CodePolicy, "too many announces")
 		return
 	}
-	if req.Kind == announce.KindScrape {
+	switch req.Kind {
+	case announce.KindScrape:
 		s.scrape(req)
-	} else {
+	case announce.KindStill:
+		s.still(req, now)
+	default:
 		s.announce(req)
 	}
 }
@@ -78,7 +81,7 @@ func (s *socket) announce(req *announce.Request) {
 	missing := errors.Is(err, vod.ErrNotFound)
 	if err != nil && !missing {
 		t.cfg.Logger.Warn("tracker cannot look up a swarm", "info_hash", req.InfoHash.String(), "error", err)
-		s.fail(req, "swarm cannot be looked up now, try again")
+		s.fail(req, reasonLookUp)
 		return
 	}
 	var ticket *shown
@@ -92,7 +95,7 @@ func (s *socket) announce(req *announce.Request) {
 		label = ticket.ticket.Rehearsal
 	} else if missing || !title.open {
 		t.leaveSwarm(s, req.InfoHash)
-		s.fault(req, "unknown swarm")
+		s.fault(req, reasonUnknown)
 		return
 	}
 	if !s.settle(req, label) || ticket == nil && !s.admitted(req) {
@@ -152,7 +155,7 @@ func (s *socket) ticket(req *announce.Request, title titleEntry) (*shown, bool) 
 		}
 		w = &shown{digest: maphash.Bytes(digests, text), ticket: ticket}
 	}
-	if title.id == "" || w.ticket.Title != title.id || w.ticket.Version != "" && w.ticket.Version != title.version {
+	if !title.opensTo(&w.ticket) {
 		s.refuse(req.InfoHash, StatusTicket, reasonTicket)
 		return nil, false
 	}
@@ -316,6 +319,7 @@ func (s *socket) join(req *announce.Request, ticket *shown, clean *cleanedOffers
 	if reply.Viewer != nil {
 		reply.Viewer.Cohort = announce.Cohort(result.Cohort)
 	}
+	s.told = t.cfg.Clock()
 	for _, id := range result.Meet {
 		reply.Viewer.Meet = append(reply.Viewer.Meet, announce.Meet{PeerID: id, Offer: true})
 	}
@@ -339,6 +343,9 @@ func (t *Tracker) reply(req *announce.Request, c swarm.Counts) *announce.Reply {
 	if req.Viewer != nil {
 		r.Interval = t.viewerInterval()
 		r.Viewer = &announce.Introductions{}
+		if !t.peersOff && req.Event != announce.EventStopped {
+			r.Viewer.Still = t.promise()
+		}
 	} else {
 		r.Interval = t.interval()
 	}

@@ -469,10 +469,10 @@ func (l *line) tick(now time.Time) {
 		s.finish(frame.CodePolicy, "message takes too long")
 	case now.Sub(s.heard) >= s.patience():
 		s.finish(frame.CodeGoingAway, "silent for too long")
-	case now.Sub(l.quiet) >= pingInterval:
+	case now.Sub(l.quiet) >= s.tracker.keepalive:
 		// Whether a pong comes does not matter: silence is noticed.
 		l.quiet = now
-		s.deliver(ping[:], nil)
+		s.nudge()
 	}
 }
 

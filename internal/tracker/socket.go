@@ -32,8 +32,8 @@ const (
 	closeTimeout = 5 * time.Second
 	// greetTimeout is how long a connection may take to say something that can be read: clients announce at once.
 	greetTimeout = 30 * time.Second
-	// pingInterval keeps network address translators and proxies from forgetting the connection.
-	pingInterval = 50 * time.Second
+	// keepaliveEvery keeps network address translators and proxies from forgetting the connection.
+	keepaliveEvery = 50 * time.Second
 )
 
 // hijack takes the connection over from net/http, with what has come behind the request.
@@ -72,6 +72,8 @@ type socket struct {
 	announces bucket
 	pings     bucket
 	faults    int
+	renews    bool      // a viewer's that has renewed its announce without wanting an answer
+	told      time.Time // when a viewer's was last answered
 	warned    time.Time // not again before, that introductions are used up
 	in        intake
 	decoder   frame.Decoder

@@ -83,7 +83,7 @@ func (c *stream) wait() error {
 	now := time.Now()
 	end := now.Add(lull)
 	if c.lulled {
-		end = now.Add(pingInterval)
+		end = now.Add(s.tracker.keepalive)
 		if limit := s.heard.Add(s.patience()); limit.Before(end) {
 			end = limit
 		}
@@ -134,7 +134,7 @@ func (c *stream) silent(err error) bool {
 		return true
 	}
 	// Whether a pong comes does not matter: silence is noticed.
-	s.deliver(ping[:], nil)
+	s.nudge()
 	return true
 }
 

@@ -6,7 +6,15 @@
 // bad one ends the connection with its reason; that nobody enters or leaves the swarm of a rehearsal without a ticket for
 // it; that what is relayed is an SDP of one data channel with harmless addresses, well formed, from whom it says, to whom
 // the tracker chose; and that no client, however slow, fast or hostile, makes the tracker keep more than a bounded amount
-// for it. On Linux a connection by plain TCP that says nothing holds neither goroutine nor buffer, nor does one by TLS whose
+// for it.
+//
+// Our own viewers announce every ViewerInterval, and sooner when they want to meet somebody, have something to tell, or do not play what
+// and where they said. When nothing of that is so, they renew: they say that they are still there (announce.KindStill), if a reply has
+// allowed it on that connection, and are not answered, for that would cost more than all else about it. The tracker says how the swarm
+// stands every now and then instead, as the reply promised, so that a viewer tells a quiet tracker from a dead one. Other clients, and
+// viewers of a former version, never say so, and are answered each time.
+//
+// On Linux a connection by plain TCP that says nothing holds neither goroutine nor buffer, nor does one by TLS whose
 // listener came from Listen, beside TLS's own: pollers read what comes, into buffers that all share, and write what one turn says to
 // a client at once. All others are carried by a goroutine each, with a small buffer while they say nothing.
 package tracker
@@ -51,7 +59,7 @@ type Config struct {
 	// there may use tickets.
 	Hosts          []string
 	Interval       time.Duration // between announces, ±10 %; 0: 120 s
-	ViewerInterval time.Duration // between announces of our own viewers; 0: 30 s
+	ViewerInterval time.Duration // between announces of our own viewers who ask for nothing; 0: 120 s
 	IdleTimeout    time.Duration // without a whole message; 0: 240 s
 	SocketsMax     int           // 0: 18,000
 	// SocketsPerAddress bounds connections from one IPv4 address or IPv6 /64; 0: 64. A quarter of them may announce without
@@ -76,8 +84,9 @@ type Tracker struct {
 	queued atomic.Int64 // bytes in all write queues
 	held   atomic.Int64 // bytes of all messages that are not whole
 
-	pollers []*poller
-	pause   func(ctx context.Context, d time.Duration) bool // rest, but in tests
+	pollers   []*poller
+	keepalive time.Duration                                   // keepaliveEvery, but in tests
+	pause     func(ctx context.Context, d time.Duration) bool // rest, but in tests
 
 	mu        sync.Mutex
 	set       *swarm.Set // viewers'
@@ -116,7 +125,7 @@ func New(cfg Config) *Tracker {
 		}
 	}
 	or(&cfg.Interval, 120*time.Second)
-	or(&cfg.ViewerInterval, 30*time.Second)
+	or(&cfg.ViewerInterval, 120*time.Second)
 	or(&cfg.IdleTimeout, 240*time.Second)
 	if cfg.SocketsMax == 0 {
 		cfg.SocketsMax = 18_000
@@ -135,7 +144,7 @@ func New(cfg Config) *Tracker {
 		sockets: make(map[swarm.Socket]*socket),
 		callers: newCallers(cfg.SocketsPerAddress),
 		grants:  newGrants(),
-		pause:   rest,
+		pause:   rest, keepalive: keepaliveEvery,
 	}
 	for range max(1, runtime.GOMAXPROCS(0)/2) {
 		t.pollers = append(t.pollers, &poller{tracker: t})

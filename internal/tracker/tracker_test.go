@@ -261,7 +261,7 @@ func TestTwoViewersMeetByOneOfferAndOneAnswer(t *testing.T) {
 	_, url := serve(t, Config{LAN: true})
 	a, b := dial(t, url, 1), dial(t, url, 2)
 	r := a.reply(ours(goodTicket))
-	if r.InfoHash != openHash || r.Interval != 30 || r.Incomplete != 1 || r.Viewer == nil || len(r.Viewer.Meet) != 0 {
+	if r.InfoHash != openHash || r.Interval != 120 || r.Incomplete != 1 || r.Viewer == nil || len(r.Viewer.Meet) != 0 {
 		t.Errorf("the first viewer is told %+v", r)
 	}
 	r = b.reply(ours(session("s2")))

@@ -68,6 +68,9 @@ const (
 	KindAnswer
 	// KindScrape: InfoHashes, and no PeerID.
 	KindScrape
+	// KindStill, our own viewers' form, where Introductions.Still allows it: nothing but that the peer is still there, and all else as
+	// it said and would be by now: its play head has moved with the clock. It is answered if it is refused, and else need not be.
+	KindStill
 )
 
 // Request is a message from a client to a tracker.
@@ -115,6 +118,8 @@ type Viewer struct {
 	UplinkKbps int    // what it can upload, kbit/s; 0: unknown
 	// Outcomes are what became of introductions, those not told before.
 	Outcomes []Outcome
+
+	still bool // the message is of KindStill
 }
 
 // Outcome says what became of a connection to a peer that the tracker introduced.
@@ -178,6 +183,9 @@ type Introductions struct {
 	// PeersOff: the operator forbids peers from now on. All are to be dropped, and none to be met.
 	PeersOff bool
 	Cohort   Cohort
+	// Still, if it is not 0, lets the viewer renew its announce on this connection by a message of KindStill. The tracker says
+	// something at least every so many seconds then, so that a viewer who hears nothing knows it for dead.
+	Still int
 }
 
 // Cohort is the viewer's place among those who are in step with it.

@@ -281,6 +281,19 @@ func TestRequestsAndMessagesSurviveTheRoundTrip(t *testing.T) {
 	}
 }
 
+// A message of KindStill says nothing else, whatever it brings along; one of another version is an announce like any other.
+func TestWhoIsStillThereSaysNothingElse(t *testing.T) {
+	r := mustRequest(t, request(`,"left":0,"event":"completed","numwant":3,"essaim":{"v":1,"ticket":"t","still":true,"pos_ms":7}`))
+	if want := (Request{Kind: KindStill, InfoHash: r.InfoHash, PeerID: r.PeerID, Left: Unknown, NumWant: Unknown, HasInfoHash: true}); !reflect.DeepEqual(r, want) {
+		t.Errorf("got %+v, want %+v", r, want)
+	}
+	for _, extension := range []string{`{"v":1,"still":false}`, `{"v":2,"still":true}`, `{"v":1,"still":1}`} {
+		if r := mustRequest(t, request(`,"essaim":`+extension)); r.Kind != KindAnnounce {
+			t.Errorf("%s is taken for %d", extension, r.Kind)
+		}
+	}
+}
+
 func TestParseMessageReadsTheReferenceTracker(t *testing.T) {
 	m, err := ParseMessage([]byte(`{"complete":1,"incomplete":2,"action":"announce","interval":120,"info_hash":"aaaabbbbccccddddeeee","tracker id":"x","min interval":null}`))
 	if err != nil || m.Reply == nil || m.Reply.Interval != 120 || m.Reply.Complete != 1 || m.Reply.Incomplete != 2 || m.Reply.Viewer != nil {
@@ -328,6 +341,7 @@ func sampleRequests() []Request {
 		},
 		{Kind: KindOffer, InfoHash: hash, PeerID: peer, To: to, OfferID: id, SDP: sdp, Left: Unknown, NumWant: Unknown, HasInfoHash: true},
 		{Kind: KindAnswer, InfoHash: hash, PeerID: peer, To: to, OfferID: id, SDP: sdp, Left: Unknown, NumWant: Unknown, HasInfoHash: true},
+		{Kind: KindStill, InfoHash: hash, PeerID: peer, Left: Unknown, NumWant: Unknown, HasInfoHash: true},
 		{Kind: KindScrape, InfoHashes: []bt.InfoHash{hash, bt.InfoHash(peer)}, Left: Unknown, NumWant: Unknown},
 	}
 }
@@ -339,7 +353,7 @@ func sampleMessages() []Message {
 		{Reply: &Reply{InfoHash: hash, Interval: 30, Viewer: &Introductions{}}},
 		{Reply: &Reply{InfoHash: hash, Interval: 30, Viewer: &Introductions{
 			Meet: []Meet{{PeerID: peer, Offer: true}, {PeerID: bt.PeerID(hash)}}, Revoked: []bt.PeerID{peer, bt.PeerID(hash)},
-			PeersOff: true,
+			PeersOff: true, Still: 100,
 		}}},
 		{Relayed: &Relayed{InfoHash: hash, From: peer, OfferID: OfferID(hash), SDP: "v=0\r\n"}},
 		{Relayed: &Relayed{InfoHash: hash, From: peer, OfferID: OfferID(hash), SDP: "v=0\r\n", Answer: true}},

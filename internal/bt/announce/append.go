@@ -28,6 +28,8 @@ func AppendRequest(dst []byte, r *Request) []byte {
 	case KindAnswer:
 		dst = appendTo(dst, r)
 		dst = appendSDP(dst, "answer", r.SDP)
+	case KindStill:
+		dst = append(dst, `,"essaim":{"v":1,"still":true}`...)
 	default:
 		dst = appendAnnounce(dst, r)
 	}
@@ -136,6 +138,9 @@ func AppendReply(dst []byte, r *Reply) []byte {
 			dst = appendInt(append(dst, `,"place":`...), int64(c.Place))
 			dst = appendInt(append(dst, `,"size":`...), int64(c.Size))
 			dst = append(dst, '}')
+		}
+		if n := r.Viewer.Still; n != 0 {
+			dst = appendInt(append(dst, `,"still":`...), int64(n))
 		}
 		if r.Viewer.PeersOff {
 			dst = append(dst, `,"p2p":false`...)

@@ -130,6 +130,10 @@ func (s *scanner) introductions() (*Introductions, error) {
 			})
 		case "cohort":
 			return s.cohort(&in.Cohort)
+		case "still":
+			n, err := s.small()
+			in.Still = n
+			return err
 		case "p2p":
 			in.PeersOff = s.peek() == 'f'
 		}

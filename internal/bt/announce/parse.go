@@ -330,6 +330,12 @@ func (r *Request) classify(seen once, act action, hashes []bt.InfoHash) error {
 		if seen&hasTo != 0 {
 			return ErrIncomplete
 		}
+		if r.Viewer != nil && r.Viewer.still {
+			*r = Request{
+				Kind: KindStill, InfoHash: r.InfoHash, HasInfoHash: r.HasInfoHash, PeerID: r.PeerID, Left: Unknown, NumWant: Unknown,
+				Offers: r.Offers[:0], viewer: r.viewer,
+			}
+		}
 		return nil
 	case seen&hasTo == 0:
 		return ErrToPeerID
@@ -460,6 +466,9 @@ func (s *scanner) viewer(v *Viewer) (*Viewer, error) {
 			v.UplinkKbps = int(n)
 		case "met":
 			v.Outcomes, err = s.outcomes()
+		case "still":
+			v.still = s.peek() == 't'
+			err = s.skip()
 		default:
 			err = s.skip()
 		}
