@@ -150,13 +150,16 @@ func (p *pairs) add(a, b bt.PeerID) bool {
 	return fresh
 }
 
-// The pace and the wants of our viewers' announces are the engine's (engine.announce): every 10 s until somebody is met, three
-// times at most, then every 30 s, for what is missing to ten neighbours.
+// The pace and the wants of our viewers' announces are the engine's (engine.announce), every 10 s until somebody is met, three
+// times at most, then every 30 s, for what is missing to ten neighbours; and the hosts', who say no more than that they are still
+// there, every two minutes, while there is nothing to ask for or to tell (internal/host/native/renewal.go).
 const (
-	viewerFirst  = 10 * time.Second
-	viewerSteady = 30 * time.Second
-	viewerGoal   = 10
-	viewerJoins  = 200 * time.Millisecond // between one and the next
+	viewerFirst   = 10 * time.Second
+	viewerSteady  = 30 * time.Second
+	viewerRenews  = 120 * time.Second
+	viewerTickets = 5 * time.Minute // the life of a ticket's first half
+	viewerGoal    = 10
+	viewerJoins   = 200 * time.Millisecond // between one and the next
 )
 
 // viewers holds a swarm of our own: each watches from the beginning, and tells what became of whom it was told to meet.
@@ -208,20 +211,46 @@ func holdViewer(ctx context.Context, crowd *benchTrackerCmd, tickets *members.Ti
 	}
 	go k.listen()
 	began := time.Now()
+	var said, issued time.Time
+	var hello *announce.Request
 	for n := 0; ; n++ {
-		mu.Lock()
-		r, err := crowd.hello(tickets, true, i, max(viewerGoal-neighbours, 0))
-		if err != nil {
-			mu.Unlock()
-			return err
+		fresh := hello == nil || time.Since(issued) >= viewerTickets
+		if fresh {
+			var err error
+			if hello, err = crowd.hello(tickets, true, i, 0); err != nil {
+				return err
+			}
+			issued = time.Now()
 		}
-		r.Viewer.PositionMs, r.Viewer.Outcomes, outcomes = time.Since(began).Milliseconds(), outcomes, nil
+		mu.Lock()
+		want := max(viewerGoal-neighbours, 0)
+		quiet := !fresh && want == 0 && len(outcomes) == 0
 		alone := neighbours == 0
+		r, v := *hello, *hello.Viewer
+		r.NumWant, r.Viewer = want, &v
+		v.PositionMs = time.Since(began).Milliseconds()
+		if !quiet {
+			v.Outcomes, outcomes = outcomes, nil
+		}
 		mu.Unlock()
+		if quiet {
+			if time.Since(said) >= viewerRenews-viewerSteady/2 {
+				if err := k.send(&announce.Request{Kind: announce.KindStill}); err != nil {
+					return err
+				}
+				said = time.Now()
+			}
+			if !sleep(ctx, viewerSteady) {
+				return nil
+			}
+			continue
+		}
 		if n > 0 {
 			r.Event = announce.EventUpdate
 		}
-		if err := k.send(r); err != nil {
+		k.settle()
+		said = time.Now()
+		if err := k.send(&r); err != nil {
 			return err
 		}
 		if !k.await(1, 15*time.Second) {

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"essaim/internal/bt"
 	"essaim/internal/bt/announce"
 	"essaim/internal/engine"
@@ -16,14 +14,14 @@ import (
 
 // Bounds of talking to trackers.
 const (
-	intervalFirst = 30 * time.Second // between announces, until the tracker says
-	intervalMin   = 10 * time.Second
-	intervalMax   = 30 * time.Minute
 	answerTimeout = 15 * time.Second // a socket that leaves two announces unanswered this long is dead
 	writeTimeout  = 10 * time.Second
 	leaveTimeout  = time.Second
 	outMax        = 64 // messages that wait for the socket
 )
+
+// closedRevoked is the code with which the tracker closes once it was told that our ticket is revoked (tracker.StatusRevoked).
+const closedRevoked = 4403
 
 var errNoTracker = errors.New("no tracker")
 
@@ -37,9 +35,18 @@ type tracker struct {
 	last     announce.Request
 	offers   map[announce.OfferID]pendingOffer
 	outcomes []announce.Outcome // of introductions, not told yet
+	renewal  renewal            // of the socket at hand
+	shown    string             // the swarm ticket that was announced last
+	barred   string             // the one that was revoked: it is not shown again
 	stop     context.CancelFunc // of the goroutine that keeps the socket
-	out      chan []byte        // to that goroutine
+	out      chan outgoing      // to that goroutine
 	left     chan struct{}      // closed when it has ended
+}
+
+// outgoing is a message for the socket.
+type outgoing struct {
+	text []byte // nil: none, and the socket is to be closed
+	asks bool   // an answer must come
 }
 
 type pendingOffer struct {
@@ -83,7 +90,28 @@ func (t *tracker) announce(positionMs int64, rendition, want uint32, flags engin
 		t.start()
 		return // the first thing said on a new socket is this announce
 	}
-	t.push(t.message(t.last.Event))
+	switch t.renewal.next(t.now(), t.self(), t.last.Event != announce.EventUpdate || want > 0 || len(t.outcomes) > 0) {
+	case sayNothing:
+	case sayStill:
+		t.renewal.tell(t.now(), sayStill, t.self())
+		t.push(outgoing{text: announce.AppendRequest(nil, &announce.Request{
+			Kind: announce.KindStill, InfoHash: title.InfoHash, PeerID: title.PeerID,
+		})})
+	case sayAll:
+		t.push(outgoing{t.message(t.last.Event), true})
+	}
+}
+
+// now is the host's time, for renewals.
+func (t *tracker) now() time.Duration { return time.Since(t.host.epoch) }
+
+// self is what the last announce says of us, with the ticket of the moment.
+func (t *tracker) self() selfie {
+	v := t.last.Viewer
+	return selfie{
+		position: time.Duration(v.PositionMs) * time.Millisecond, rendition: v.Rendition, uplink: v.UplinkKbps,
+		ticket: t.host.cfg.Tickets().Swarm, seed: t.last.Left == 0,
+	}
 }
 
 // message is the last announce once more, with the ticket of the moment.
@@ -93,8 +121,11 @@ func (t *tracker) message(event announce.Event) []byte {
 	if event == announce.EventStopped {
 		r.NumWant = 0 // also where it is not the engine that leaves
 	}
+	self := t.self()
+	t.renewal.tell(t.now(), sayAll, self)
+	t.shown = self.ticket
 	v := *r.Viewer
-	v.Ticket = t.host.cfg.Tickets().Swarm
+	v.Ticket = self.ticket
 	v.Outcomes = t.outcomes
 	r.Viewer = &v
 	m := announce.AppendRequest(nil, &r)
@@ -112,7 +143,7 @@ func (t *tracker) tell(peer bt.PeerID, f announce.Fate) {
 }
 
 // push queues a message for the socket; when it is stuck, the message is lost, as messages to trackers may be.
-func (t *tracker) push(m []byte) {
+func (t *tracker) push(m outgoing) {
 	if t.stop == nil {
 		return
 	}
@@ -126,9 +157,12 @@ func (t *tracker) start() {
 	if t.stop != nil || !t.allowed || !t.wanted || len(t.host.cfg.Trackers) == 0 {
 		return
 	}
+	if t.barred != "" && t.barred == t.host.cfg.Tickets().Swarm {
+		return // it would be refused again
+	}
 	var ctx context.Context
 	ctx, t.stop = context.WithCancel(t.host.ctx)
-	t.out, t.left = make(chan []byte, outMax), make(chan struct{})
+	t.out, t.left = make(chan outgoing, outMax), make(chan struct{})
 	s := &trackerSocket{tracker: t, host: t.host, out: t.out}
 	t.host.workers.Add(1)
 	go func(left chan struct{}) {
@@ -143,11 +177,22 @@ func (t *tracker) leave() {
 	if t.stop == nil {
 		return
 	}
-	t.push(t.message(announce.EventStopped))
-	t.push(nil) // and close
+	t.push(outgoing{text: t.message(announce.EventStopped)})
+	t.push(outgoing{}) // and close
 	stop := t.stop
 	time.AfterFunc(leaveTimeout, stop)
 	t.stop = nil
+}
+
+// revoked is called when the tracker has closed the socket that out leads to because of the ticket that was shown on it. As the browser's host does, we
+// are out: without peers until policy allows them again, and without a tracker until there is another ticket.
+func (t *tracker) revoked(out <-chan outgoing) {
+	if t.stop == nil || (<-chan outgoing)(t.out) != out {
+		return // we have left that socket
+	}
+	t.stop()
+	t.stop, t.barred = nil, t.shown
+	t.host.setPolicy(Policy{UplinkKbps: t.uplink})
 }
 
 // wait returns when a socket that was left is closed. It may be called from any goroutine, after leave.
@@ -167,9 +212,9 @@ func (t *tracker) offer(ctx context.Context, to bt.PeerID, id announce.OfferID, 
 		if sent = t.stop != nil; sent {
 			t.offers[id] = pendingOffer{to, answer}
 			title := &t.host.cfg.Title
-			t.push(announce.AppendRequest(nil, &announce.Request{
+			t.push(outgoing{text: announce.AppendRequest(nil, &announce.Request{
 				Kind: announce.KindOffer, InfoHash: title.InfoHash, PeerID: title.PeerID, To: to, OfferID: id, SDP: sdp,
-			}))
+			})})
 		}
 	})
 	if !sent {
@@ -188,16 +233,29 @@ func (t *tracker) offer(ctx context.Context, to bt.PeerID, id announce.OfferID, 
 func (t *tracker) answer(to bt.PeerID, id announce.OfferID, sdp string) {
 	t.host.do(func() {
 		title := &t.host.cfg.Title
-		t.push(announce.AppendRequest(nil, &announce.Request{
+		t.push(outgoing{text: announce.AppendRequest(nil, &announce.Request{
 			Kind: announce.KindAnswer, InfoHash: title.InfoHash, PeerID: title.PeerID, To: to, OfferID: id, SDP: sdp,
-		}))
+		})})
 	})
 }
 
-// heard takes what the tracker says, on the host's goroutine. It returns the interval that it asks for, if it does.
-func (t *tracker) heard(m *announce.Message) time.Duration {
+// heard takes what the tracker says, on the host's goroutine.
+func (t *tracker) heard(m *announce.Message) (n news) {
 	title := &t.host.cfg.Title
 	ours := func(h bt.InfoHash) bool { return h == title.InfoHash || h == title.InfoHashV2 }
+	switch {
+	case m.Reply != nil && ours(m.Reply.InfoHash):
+		still := 0
+		if m.Reply.Viewer != nil {
+			still = m.Reply.Viewer.Still
+		}
+		t.renewal.answered(m.Reply.Interval, still)
+		n.answered, n.served = true, true
+	case m.Failure != nil && (!m.Failure.HasInfoHash || ours(m.Failure.InfoHash)):
+		t.renewal.refused()
+		n.answered = true
+	}
+	n.patience = t.renewal.patience()
 	switch {
 	case !t.allowed:
 	case m.Reply != nil && ours(m.Reply.InfoHash):
@@ -209,7 +267,7 @@ func (t *tracker) heard(m *announce.Message) time.Duration {
 		if v := m.Reply.Viewer; v != nil {
 			if v.PeersOff {
 				t.host.setPolicy(Policy{UplinkKbps: t.uplink})
-				return 0
+				return n
 			}
 			if len(v.Revoked) > 0 {
 				var ids []byte
@@ -224,7 +282,6 @@ func (t *tracker) heard(m *announce.Message) time.Duration {
 				}
 			}
 		}
-		return time.Duration(m.Reply.Interval) * time.Second
 	case m.Relayed != nil && ours(m.Relayed.InfoHash):
 		r := m.Relayed
 		if !r.Answer {
@@ -234,151 +291,12 @@ func (t *tracker) heard(m *announce.Message) time.Duration {
 			p.answer <- r.SDP // has room for one
 		}
 	}
-	return 0
+	return n
 }
 
-// trackerSocket keeps one socket open, on its own goroutine.
-type trackerSocket struct {
-	tracker *tracker
-	host    *Host
-	out     <-chan []byte
-}
-
-// keep connects, again and again, until ctx ends or a goodbye was sent.
-func (s *trackerSocket) keep(ctx context.Context) {
-	urls := s.host.cfg.Trackers
-	failures := 0
-	for i := 0; ; i++ {
-		lasted, bye := s.session(ctx, urls[i%len(urls)])
-		if bye || ctx.Err() != nil {
-			return
-		}
-		if lasted {
-			failures = 0
-			i-- // the same one first
-		}
-		if !s.pause(ctx, TrackerRetry(failures, s.tracker.host.cfg.Jitter)) {
-			return
-		}
-		failures++
-	}
-}
-
-// session holds one connection. lasted: the tracker answered an announce; bye: we left.
-func (s *trackerSocket) session(ctx context.Context, url string) (lasted, bye bool) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	dialing, done := context.WithTimeout(ctx, connectTimeout)
-	c, _, err := websocket.Dial(dialing, url, &websocket.DialOptions{CompressionMode: websocket.CompressionDisabled})
-	done()
-	if err != nil {
-		return false, s.drain()
-	}
-	defer c.CloseNow()
-	c.SetReadLimit(announce.MessageMax)
-	s.drain() // what was meant for the socket before
-	replies := make(chan time.Duration, 1)
-	var first []byte
-	s.host.do(func() { first = s.tracker.message(announce.EventStarted) })
-	if first == nil || !s.write(ctx, c, first) {
-		return false, false
-	}
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		s.read(ctx, c, replies)
-	}()
-	defer func() { cancel(); c.CloseNow(); <-gone }()
-
-	interval := intervalFirst
-	unanswered := 1
-	again := time.NewTimer(answerTimeout)
-	defer again.Stop()
-	for {
-		select {
-		case m := <-s.out:
-			if m == nil {
-				_ = c.Close(websocket.StatusNormalClosure, "")
-				return lasted, true
-			}
-			if !s.write(ctx, c, m) {
-				return lasted, false
-			}
-		case d := <-replies:
-			lasted, unanswered = true, 0
-			if d > 0 {
-				interval = max(intervalMin, min(d, intervalMax))
-			}
-			again.Reset(interval - time.Duration(s.tracker.host.cfg.Jitter(int64(interval/10))))
-		case <-again.C:
-			var m []byte
-			s.host.do(func() { m = s.tracker.message(announce.EventUpdate) })
-			if unanswered++; unanswered > 2 || m == nil || !s.write(ctx, c, m) {
-				return lasted, false
-			}
-			again.Reset(answerTimeout)
-		case <-gone:
-			return lasted, false
-		case <-ctx.Done():
-			return lasted, false
-		}
-	}
-}
-
-// pause waits before the next try, and reports whether there shall be one.
-func (s *trackerSocket) pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	for {
-		select {
-		case <-timer.C:
-			return true
-		case m := <-s.out: // nobody to send it to
-			if m == nil {
-				return false
-			}
-		case <-ctx.Done():
-			return false
-		}
-	}
-}
-
-// drain throws queued messages away and reports whether a goodbye was among them.
-func (s *trackerSocket) drain() (bye bool) {
-	for {
-		select {
-		case m := <-s.out:
-			bye = bye || m == nil
-		default:
-			return bye
-		}
-	}
-}
-
-func (s *trackerSocket) write(ctx context.Context, c *websocket.Conn, m []byte) bool {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	return c.Write(ctx, websocket.MessageText, m) == nil
-}
-
-// read gives what the tracker says to the host. Messages that cannot be read are passed over.
-func (s *trackerSocket) read(ctx context.Context, c *websocket.Conn, replies chan<- time.Duration) {
-	for {
-		_, b, err := c.Read(ctx)
-		if err != nil {
-			return
-		}
-		m, err := announce.ParseMessage(b)
-		if err != nil {
-			continue
-		}
-		var interval time.Duration
-		s.host.do(func() { interval = s.tracker.heard(&m) })
-		if m.Reply != nil {
-			select {
-			case replies <- interval:
-			default:
-			}
-		}
-	}
+// news is what something that the tracker said means for the socket.
+type news struct {
+	answered bool          // what we asked
+	served   bool          // and we are in the swarm
+	patience time.Duration // how long it may say nothing now; 0: for good
 }

@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { beforeEach, expect, test } from "vitest";
 import type { Bytes } from "./record";
 import { fromLatin1, toLatin1 } from "./title";
@@ -27,11 +28,14 @@ const all = Uint8Array.from({ length: 20 }, (_, i) => 236 + i); // bytes above 0
 const me = fromLatin1("-ES0001-abcdefghijkl");
 const them = "-ES0001-zyxwvutsrqpo";
 const offerId = toLatin1(all);
+const head = { action: "announce", info_hash: toLatin1(all), peer_id: toLatin1(me) };
 
 let sockets: FakeSocket[];
 let timers: { ms: number; due: () => void }[];
 let heard: unknown[];
 let drawn: number; // by chance
+let now: number;
+let ticket: string;
 let tracker: Tracker;
 
 beforeEach(() => {
@@ -39,6 +43,8 @@ beforeEach(() => {
   timers = [];
   heard = [];
   drawn = 0.5;
+  now = 0;
+  ticket = "jwt";
   const bytes = (b: Bytes) => toLatin1(b);
   tracker = new Tracker(
     {
@@ -55,9 +61,10 @@ beforeEach(() => {
         timers.push(t);
         return () => void timers.splice(timers.indexOf(t), 1);
       },
+      now: () => now,
       random: () => drawn,
       forbidden: () => heard.push(["forbidden"]),
-      self: () => ({ ticket: "jwt", upKbps: 8000, uploaded: 1, downloaded: 2, left: 3 }),
+      self: () => ({ ticket, upKbps: 8000, uploaded: 1, downloaded: 2, left: 3 }),
     },
     {
       meet: (id) => heard.push(["meet", bytes(id)]),
@@ -228,7 +235,7 @@ test("two unanswered announces of fifteen seconds each give the tracker up", () 
   expect(timers.map((t) => t.ms)).toEqual([15000]);
   timers.pop()!.due();
   expect(socket.closed).toBe(false);
-  tracker.announce({ positionMs: 1, rendition: 0, want: 0 });
+  expect(socket.sent).toHaveLength(2); // it asks once more at once
   timers.pop()!.due();
   expect(socket.closed).toBe(true);
   expect(timers.map((t) => t.ms)).toEqual([8000]);
@@ -261,4 +268,59 @@ test("what became of introductions goes along with the next announce, once, and 
   const last = (socket.sent.at(-1)!.essaim as { met: { fate: string }[] }).met;
   expect(last).toHaveLength(64);
   expect(last.filter((o) => o.fate === "answer")).toHaveLength(10); // the oldest are forgotten
+});
+
+type Step = {
+  at_ms: number;
+  announce?: { position_ms: number; rendition?: number; want: number; event?: "started" };
+  ticket?: string;
+  outcome?: boolean;
+  says?: "nothing" | "still" | "all";
+  reply?: { interval?: number; still?: number };
+  failure?: string;
+};
+const folder = new URL("../../../internal/host/hosttest/renewals/", import.meta.url);
+for (const file of readdirSync(folder)) {
+  const script = JSON.parse(readFileSync(new URL(file, folder), "utf8")) as { claim: string; steps: Step[] };
+  test(`renewals: ${script.claim}`, () => {
+    for (const step of script.steps) {
+      now = step.at_ms;
+      if (step.ticket) ticket = step.ticket;
+      if (step.outcome) tracker.tell(fromLatin1(them), "ice");
+      const before = sockets.at(-1)?.sent.length ?? 0;
+      if (step.announce) {
+        const { position_ms, rendition = 0, want, event } = step.announce;
+        tracker.announce({ positionMs: position_ms, rendition, want, ...(event && { event }) });
+        if (before === 0) sockets.at(-1)!.onopen!({} as Event);
+        const said = sockets.at(-1)!.sent.slice(before);
+        const word = said.length === 0 ? "nothing" : (said[0]!.essaim as { still?: true }).still ? "still" : "all";
+        expect([step.at_ms, said.length, word]).toEqual([step.at_ms, step.says === "nothing" ? 0 : 1, step.says]);
+        if (word === "still") expect(said[0]).toEqual({ ...head, essaim: { v: 1, still: true } });
+      } else {
+        const { interval, still } = step.reply ?? {};
+        sockets.at(-1)!.says({
+          action: "announce",
+          info_hash: toLatin1(all),
+          ...(interval && { interval }),
+          essaim: { meet: [], revoked: [], ...(still && { still }) },
+          ...(step.failure && { "failure reason": step.failure }),
+        });
+      }
+    }
+  });
+}
+
+test("a tracker that breaks its promise to say something is given up, and one that made none is not", () => {
+  const socket = open();
+  socket.says(reply());
+  expect(timers).toEqual([]);
+  socket.says(reply({ meet: [], revoked: [], still: 100 }));
+  expect(timers.map((t) => t.ms)).toEqual([150_000]);
+  const first = timers[0];
+  socket.says(reply({ meet: [], revoked: [], still: 100 }));
+  expect(timers).toHaveLength(1);
+  expect(timers[0]).not.toBe(first);
+  timers[0]!.due();
+  expect(socket.closed).toBe(true);
+  expect(timers.at(-1)!.ms).toBe(8000); // until the next try
 });

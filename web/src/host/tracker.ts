@@ -6,6 +6,7 @@
 
 import type { Announce, Cohort } from "./surroundings";
 import type { Bytes } from "./record";
+import { Renewal, type Self } from "./renewal";
 import { fromLatin1, toLatin1 } from "./title";
 
 /** The part of a WebSocket that is used. */
@@ -44,6 +45,8 @@ export interface TrackerOptions {
   connect(url: string): Socket;
   /** Calls `due` after so many ms; returns what prevents it. */
   after(ms: number, due: () => void): () => void;
+  /** ms on a clock that never falls. */
+  now(): number;
   /** From 0 to 1. */
   random(): number;
   /** The operator forbids peers from now on, or has revoked our ticket; a heartbeat may allow them again. */
@@ -80,7 +83,9 @@ export class Tracker {
   private outcomes: { peer_id: string; fate: Fate }[] = []; // not told yet
   private failures = 0;
   private unanswered = 0;
-  private stopWaiting: (() => void) | undefined;
+  private renewal = new Renewal();
+  private stopWaiting: (() => void) | undefined; // for the socket to open, or for an answer
+  private stopPatience: (() => void) | undefined; // with a tracker that need not answer
   private stopRetry: (() => void) | undefined;
 
   constructor(options: TrackerOptions, events: TrackerEvents) {
@@ -90,7 +95,10 @@ export class Tracker {
     this.peerId = toLatin1(options.peerId);
   }
 
-  /** Announces, or as soon as there is a socket. `stopped` leaves the swarm and closes it. */
+  /**
+   * Announces, or as soon as there is a socket; where the tracker knows all of it, says no more than that we are still there, or nothing.
+   * `stopped` leaves the swarm and closes it.
+   */
   announce(a: Announce): void {
     if (a.event === "stopped") {
       this.last = undefined;
@@ -99,8 +107,19 @@ export class Tracker {
       return;
     }
     this.last = { positionMs: a.positionMs, rendition: a.rendition, want: a.want };
-    if (this.open) this.sendAnnounce(a);
-    else this.connect();
+    if (!this.open) {
+      this.connect();
+      return;
+    }
+    const now = this.options.now();
+    const self = this.self(a);
+    const word = this.renewal.next(now, self, a.event !== undefined || a.want > 0 || this.outcomes.length > 0);
+    if (word === "all") {
+      this.sendAnnounce(a);
+    } else if (word === "still") {
+      this.renewal.tell(now, word, self);
+      this.say({ ...this.head(), essaim: { v: 1, still: true } });
+    }
   }
 
   /** Sends an offer to a peer; false when there is no tracker to send it through. */
@@ -149,6 +168,7 @@ export class Tracker {
     socket.onopen = () => {
       if (this.socket !== socket || !this.last) return;
       this.open = true;
+      this.renewal = new Renewal();
       this.sendAnnounce({ ...this.last, event: "started" });
     };
     socket.onmessage = (event) => {
@@ -168,6 +188,8 @@ export class Tracker {
     this.unanswered = 0;
     this.stopWaiting?.();
     this.stopWaiting = undefined;
+    this.stopPatience?.();
+    this.stopPatience = undefined;
     this.stopRetry?.();
     this.stopRetry = undefined;
     socket?.close();
@@ -194,12 +216,19 @@ export class Tracker {
   }
 
   private sendAnnounce(a: Announce): void {
+    this.renewal.tell(this.options.now(), "all", this.self(a));
     this.say(this.announcement(a));
     this.stopWaiting?.();
     this.stopWaiting = this.options.after(answerWithin, () => {
       this.stopWaiting = undefined;
-      if (++this.unanswered >= 2) this.lost();
+      if (++this.unanswered >= 2 || !this.last) this.lost();
+      else this.sendAnnounce(this.last);
     });
+  }
+
+  private self(a: Announce): Self {
+    const { ticket, upKbps } = this.options.self();
+    return { positionMs: a.positionMs, rendition: a.rendition, upKbps, ...(ticket !== undefined && { ticket }) };
   }
 
   private head() {
@@ -248,10 +277,28 @@ export class Tracker {
     this.stopWaiting?.();
     this.stopWaiting = undefined;
     this.unanswered = 0;
-    if (m["failure reason"] !== undefined) return;
+    if (m["failure reason"] !== undefined) {
+      this.renewal.refused();
+      this.bear();
+      return;
+    }
     this.failures = 0;
+    this.renewal.answered(countOf(m.interval), countOf((m.essaim as { still?: unknown } | undefined)?.still));
+    this.bear();
     this.events.counted(countOf(m.complete), countOf(m.incomplete), cohortOf(m.essaim));
     this.introductions(m.essaim);
+  }
+
+  // Begins anew to wait for the next word of a tracker that promised one.
+  private bear(): void {
+    this.stopPatience?.();
+    const { patience } = this.renewal;
+    this.stopPatience = undefined;
+    if (patience <= 0) return;
+    this.stopPatience = this.options.after(patience, () => {
+      this.stopPatience = undefined;
+      this.lost();
+    });
   }
 
   private relayed(m: Record<string, unknown>): void {
