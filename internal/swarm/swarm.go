@@ -284,6 +284,12 @@ func (s *Set) Renew(now Instant, h bt.InfoHash, id bt.PeerID, socket Socket) (*R
 	return s.stand(m), nil
 }
 
+// Has says whether a peer is in a swarm.
+func (s *Set) Has(now Instant, h bt.InfoHash, id bt.PeerID) bool {
+	s.Expire(now)
+	return s.find(h, id) != nil
+}
+
 // EachOf calls f for each viewer that the socket is in a swarm as, with how that swarm stands. f must not call the Set.
 func (s *Set) EachOf(now Instant, socket Socket, f func(h bt.InfoHash, r *Result)) {
 	s.Expire(now)

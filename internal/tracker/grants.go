@@ -60,6 +60,7 @@ type grant struct {
 	socket *socket     // nil: it has left
 	peers  []bt.PeerID // those it has had; the last is the one that it has
 	left   time.Time
+	heard  []hearsay // by time
 }
 
 // leaver is a grant in the order of leaving. It counts no more if the grant's time is another.
@@ -222,6 +223,7 @@ func (t *Tracker) sweepAgain() {
 // sweep ends the places of those whose tickets have expired, and closes their sockets.
 func (t *Tracker) sweep() {
 	var expired []*grant
+	news := map[*socket][]byte{}
 	t.mu.Lock()
 	now := t.cfg.Clock()
 	t.forgetLeavers(now)
@@ -231,10 +233,16 @@ func (t *Tracker) sweep() {
 			g.socket.set().LeaveSwarm(g.swarm, g.socket.id)
 			t.release(g, g.socket, now)
 		}
+		if gone := t.absent(g, now); len(gone) > 0 {
+			news[g.socket] = t.appendRevoked(g.socket.set(), g.swarm, gone)
+		}
 	}
 	t.mu.Unlock()
 	for _, g := range expired {
 		g.socket.refuse(g.swarm, StatusTicket, reasonExpired)
+	}
+	for s, m := range news {
+		s.send(m)
 	}
 }
 
@@ -301,16 +309,21 @@ func (t *Tracker) tellRevoked(key company, ids []bt.PeerID, messages map[*socket
 			to = append(to, s)
 		}
 	})
-	c := set.Counts(t.instant(), key.swarm)
 	for some := range slices.Chunk(ids, announce.MeetMax) {
-		m := announce.AppendReply(nil, &announce.Reply{
-			InfoHash: key.swarm, Interval: t.viewerInterval(), Complete: c.Complete, Incomplete: c.Incomplete,
-			Viewer: &announce.Introductions{Revoked: some},
-		})
+		m := t.appendRevoked(set, key.swarm, some)
 		for _, s := range to {
 			messages[s] = append(messages[s], m)
 		}
 	}
+}
+
+// appendRevoked is the message that tells of at most MeetMax peers to drop. Called with mu held.
+func (t *Tracker) appendRevoked(set *swarm.Set, h bt.InfoHash, ids []bt.PeerID) []byte {
+	c := set.Counts(t.instant(), h)
+	return announce.AppendReply(nil, &announce.Reply{
+		InfoHash: h, Interval: t.viewerInterval(), Complete: c.Complete, Incomplete: c.Incomplete,
+		Viewer: &announce.Introductions{Revoked: ids},
+	})
 }
 
 // SetPeers implements vod.SwarmNews. Without peers every swarm is empty; whoever announces is told so again.

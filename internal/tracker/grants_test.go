@@ -83,6 +83,22 @@ func TestTicketIsOnePeersOnly(t *testing.T) {
 	owner.quiet()
 }
 
+// A ticket is its first shower's, and after a restart nobody has shown any. Who stole one keeps its owner out until it expires.
+func TestStolenTicketKeepsItsOwnerOutNoLongerThanItLasts(t *testing.T) {
+	clock := &moving{}
+	tr, url := serve(t, Config{LAN: true, Clock: clock.now})
+	thief, owner := dial(t, url, 2), dial(t, url, 1)
+	thief.reply(ours(goodTicket))
+	owner.send(ours(goodTicket))
+	owner.failure(reasonReplay)
+	owner.closed(StatusTicket)
+	clock.over.Store(true)
+	tr.sweep()
+	thief.failure(reasonExpired)
+	thief.closed(StatusTicket)
+	dial(t, url, 1).reply(ours(goodTicket)) // the session's next, as far as the tracker can tell
+}
+
 func TestViewerWhoSharesAgainHasAnotherPeerID(t *testing.T) {
 	tr, url := serve(t, Config{LAN: true})
 	for n := range grantPeersMax {
@@ -155,6 +171,74 @@ func TestRevocationReachesThoseWhomAViewerMetBeforeItLeft(t *testing.T) {
 	tr.Revoke([]vod.Revocation{{Device: "d1"}})
 	if m := friend.receive(); m.Reply == nil || !slices.Equal(m.Reply.Viewer.Revoked, []bt.PeerID{gone.id}) {
 		t.Errorf("its neighbour is told %+v", m.Reply)
+	}
+}
+
+// After a restart the tracker knows nobody's peer ID. Those to whom others say that they are connected have five minutes to come back
+// with a ticket; who does not, and had its own revoked meanwhile, is dropped.
+func TestWhoDoesNotComeBackAfterARestartIsDropped(t *testing.T) {
+	clock := &moving{}
+	tr, url := serve(t, Config{LAN: true, Clock: clock.now})
+	tr.Revoke([]vod.Revocation{{Device: "d9"}}) // as at every start
+	friend, honest := dial(t, url, 1), dial(t, url, 2)
+	evil, elsewhere := peerID(9), peerID(8)
+	connected := func(r announce.Request, to ...bt.PeerID) announce.Request {
+		for _, id := range to {
+			r.Viewer.Outcomes = append(r.Viewer.Outcomes, announce.Outcome{PeerID: id, Fate: announce.FateConnected})
+		}
+		return r
+	}
+	friend.reply(connected(inside(membersTicket("s1", "ada", "d1")), honest.id, evil))
+	clock.advance(time.Minute)
+	honest.reply(connected(inside(membersTicket("s2", "bob", "d2")), friend.id))
+	// Of an open title anybody may be in the swarm, and of another than the tracker's.
+	open := dial(t, url, 3)
+	open.reply(connected(ours(session("s3")), elsewhere))
+
+	clock.advance(2 * time.Minute)
+	for _, c := range []*client{friend, honest} { // they renew
+		r := renewal()
+		r.InfoHash = closedHash
+		c.send(r)
+		if m := c.receive(); m.Reply == nil {
+			t.Fatalf("a renewal is answered %+v", m.Failure)
+		}
+	}
+	clock.advance(hearsayLife - 3*time.Minute - 1)
+	tr.sweep()
+	scrape := announce.Request{Kind: announce.KindScrape, InfoHashes: []bt.InfoHash{closedHash}}
+	friend.send(scrape)
+	if m := friend.receive(); m.Scrape == nil {
+		t.Fatalf("before its time is told %+v", m.Reply)
+	}
+	clock.advance(time.Minute)
+	tr.sweep()
+	if m := friend.receive(); m.Reply == nil || m.Reply.Viewer == nil || !slices.Equal(m.Reply.Viewer.Revoked, []bt.PeerID{evil}) {
+		t.Errorf("is told %+v", m.Reply)
+	}
+	for _, c := range []*client{friend, honest, open} { // once, and nobody else
+		tr.sweep()
+		c.send(scrape)
+		if m := c.receive(); m.Scrape == nil {
+			t.Errorf("is told %+v", m.Reply)
+		}
+	}
+}
+
+func TestOneViewerNamesABoundedNumberOfPeers(t *testing.T) {
+	tr, url := serve(t, Config{LAN: true})
+	c := dial(t, url, 1)
+	for n := range 3 {
+		r := inside(membersTicket("s1", "ada", "d1"))
+		for i := range announce.OutcomesMax {
+			r.Viewer.Outcomes = append(r.Viewer.Outcomes, announce.Outcome{PeerID: peerID(100 + n*1000 + i)})
+		}
+		c.reply(r)
+	}
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if heard := tr.grants.bySession["s1"].heard; len(heard) != hearsayMax || heard[0].peer != peerID(2100) {
+		t.Errorf("%d are remembered, from %v on", len(heard), heard[0].peer)
 	}
 }
 

@@ -114,7 +114,7 @@ func (s *socket) announce(req *announce.Request) {
 			return
 		}
 	}
-	s.join(req, ticket, clean)
+	s.join(req, ticket, clean, !title.open)
 }
 
 // lookUp is how long the catalogue may take.
@@ -255,8 +255,8 @@ type relayed struct {
 	offer int
 }
 
-// join puts the peer into the swarm, answers it and passes on its offers.
-func (s *socket) join(req *announce.Request, ticket *shown, clean *cleanedOffers) {
+// join puts the peer into the swarm, answers it and passes on its offers. Into that of a title that is closed, only tickets lead.
+func (s *socket) join(req *announce.Request, ticket *shown, clean *cleanedOffers, closed bool) {
 	t := s.tracker
 	a := swarm.Announce{
 		Swarm: req.InfoHash, Peer: req.PeerID, Socket: s.id, Want: req.NumWant,
@@ -313,6 +313,9 @@ func (s *socket) join(req *announce.Request, ticket *shown, clean *cleanedOffers
 		t.mu.Unlock()
 		s.fault(req, err.Error())
 		return
+	}
+	if closed && req.Viewer != nil {
+		t.hear(s, req)
 	}
 	spent := result.Spent
 	reply := t.reply(req, result.Counts)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -239,6 +240,13 @@ func TestChannelsOutliveTheTracker(t *testing.T) {
 				t.Errorf("who comes back announces %v", r.Event)
 			}
 			back[r.PeerID] = true
+			other := announce.Outcome{PeerID: a.PeerID(), Fate: announce.FateConnected}
+			if r.PeerID == a.PeerID() {
+				other.PeerID = b.PeerID()
+			}
+			if r.Viewer == nil || !slices.Contains(r.Viewer.Outcomes, other) {
+				t.Errorf("who comes back does not say to whom it is connected: %+v", r.Viewer)
+			}
 		case <-ctx.Done():
 			t.Fatalf("%d came back", len(back))
 		}

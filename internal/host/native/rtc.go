@@ -56,6 +56,7 @@ type link struct {
 	ctx       context.Context
 	cancel    context.CancelFunc
 	told      bool        // the engine knows of it: host's goroutine
+	open      bool        // its channel is: host's goroutine
 	failed    atomic.Bool // pion gave the connection up, not we
 	low       chan struct{}
 	measure   chan struct{} // the engine wants to know what a round trip takes
@@ -391,7 +392,7 @@ func (l *link) serve(pc *webrtc.PeerConnection, ch *rtcChannel) <-chan struct{} 
 	})
 	if !h.do(func() {
 		if l.ctx.Err() == nil {
-			l.told = true
+			l.told, l.open = true, true
 			h.core.connected(l.ref, ch, l.id[:], l.initiator)
 		}
 	}) {

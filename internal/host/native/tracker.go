@@ -142,6 +142,16 @@ func (t *tracker) tell(peer bt.PeerID, f announce.Fate) {
 	t.outcomes = append(t.outcomes, announce.Outcome{PeerID: peer, Fate: f})
 }
 
+// recall notes all those to whom we are connected: a tracker that does not know us may not know them either, and is to find out who of
+// them does not come back to it.
+func (t *tracker) recall() {
+	for _, l := range t.host.rtc.links {
+		if l.open && !slices.ContainsFunc(t.outcomes, func(o announce.Outcome) bool { return o.PeerID == l.id }) {
+			t.tell(l.id, announce.FateConnected)
+		}
+	}
+}
+
 // push queues a message for the socket; when it is stuck, the message is lost, as messages to trackers may be.
 func (t *tracker) push(m outgoing) {
 	if t.stop == nil {

@@ -63,6 +63,7 @@ func (s *trackerSocket) session(ctx context.Context, url string) (e end) {
 	var first []byte
 	s.host.do(func() {
 		s.tracker.renewal = renewal{}
+		s.tracker.recall()
 		first = s.tracker.message(announce.EventStarted)
 	})
 	if first == nil || !s.write(ctx, c, first) {

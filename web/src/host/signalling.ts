@@ -89,6 +89,11 @@ export class Signalling implements Net, TrackerEvents {
     if (!on) for (const ref of [...this.peers.keys()]) this.lost(ref, true);
   }
 
+  /** IDs of those whose channels are open. */
+  connected(): Bytes[] {
+    return [...this.peers.values()].filter((p) => p.state === "open").map((p) => p.id);
+  }
+
   // Net
 
   send(ref: number, bytes: Bytes): void {

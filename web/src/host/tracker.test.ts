@@ -36,6 +36,7 @@ let heard: unknown[];
 let drawn: number; // by chance
 let now: number;
 let ticket: string;
+let connected: Bytes[];
 let tracker: Tracker;
 
 beforeEach(() => {
@@ -45,6 +46,7 @@ beforeEach(() => {
   drawn = 0.5;
   now = 0;
   ticket = "jwt";
+  connected = [];
   const bytes = (b: Bytes) => toLatin1(b);
   tracker = new Tracker(
     {
@@ -62,6 +64,7 @@ beforeEach(() => {
         return () => void timers.splice(timers.indexOf(t), 1);
       },
       now: () => now,
+      connected: () => connected,
       random: () => drawn,
       forbidden: () => heard.push(["forbidden"]),
       self: () => ({ ticket, upKbps: 8000, uploaded: 1, downloaded: 2, left: 3 }),
@@ -268,6 +271,19 @@ test("what became of introductions goes along with the next announce, once, and 
   const last = (socket.sent.at(-1)!.essaim as { met: { fate: string }[] }).met;
   expect(last).toHaveLength(64);
   expect(last.filter((o) => o.fate === "answer")).toHaveLength(10); // the oldest are forgotten
+});
+
+test("who comes back tells to whom it is connected", () => {
+  open().says(reply());
+  tracker.tell(all, "ice");
+  connected = [fromLatin1(them), all];
+  sockets[0]!.onclose!({} as CloseEvent);
+  timers.pop()!.due();
+  sockets[1]!.onopen!({} as Event);
+  expect((sockets[1]!.sent[0]!.essaim as { met: object[] }).met).toEqual([
+    { peer_id: toLatin1(all), fate: "ice" },
+    { peer_id: them, fate: "connected" },
+  ]);
 });
 
 type Step = {

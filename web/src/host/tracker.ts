@@ -51,6 +51,8 @@ export interface TrackerOptions {
   random(): number;
   /** The operator forbids peers from now on, or has revoked our ticket; a heartbeat may allow them again. */
   forbidden(): void;
+  /** IDs of those to whom we are connected. */
+  connected(): Bytes[];
   /** What an announce says of us, at the moment when it is sent. */
   self(): { ticket?: string; upKbps: number; uploaded: number; downloaded: number; left: number };
 }
@@ -169,6 +171,7 @@ export class Tracker {
       if (this.socket !== socket || !this.last) return;
       this.open = true;
       this.renewal = new Renewal();
+      this.recall();
       this.sendAnnounce({ ...this.last, event: "started" });
     };
     socket.onmessage = (event) => {
@@ -287,6 +290,15 @@ export class Tracker {
     this.bear();
     this.events.counted(countOf(m.complete), countOf(m.incomplete), cohortOf(m.essaim));
     this.introductions(m.essaim);
+  }
+
+  // A tracker that does not know us may not know those to whom we are connected either, and is to find out who of them does not come
+  // back to it.
+  private recall(): void {
+    for (const id of this.options.connected()) {
+      const name = toLatin1(id);
+      if (!this.outcomes.some((o) => o.peer_id === name)) this.tell(id, "connected");
+    }
   }
 
   // Begins anew to wait for the next word of a tracker that promised one.

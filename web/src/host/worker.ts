@@ -129,6 +129,7 @@ class Session {
         connect: (url) => new WebSocket(url),
         after: (ms, due) => clock.after(ms * 1000, due),
         now: () => clock.now() / 1000,
+        connected: () => this.signalling.connected(),
         random: Math.random,
         forbidden: () => {
           this.core.policy({ ...m.session.policy, p2p: false, upload: false, uplink_kbps: this.upKbps });
