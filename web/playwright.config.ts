@@ -16,7 +16,8 @@ export default defineConfig({
   reporter: [["list"]],
   use: {
     locale: "en-GB",
-    trace: "retain-on-failure",
+    // No pictures: to draw them takes a quarter of the machine from the viewers under test.
+    trace: { mode: "retain-on-failure", screenshots: false, sources: true, snapshots: true },
     launchOptions: {
       executablePath: process.env.ESSAIM_CHROMIUM ?? "/usr/bin/chromium",
       args: [

@@ -5,8 +5,6 @@
  * cache. What the origin sent is the origin's own count.
  */
 
-import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import {
   closeSync,
   mkdtempSync,
@@ -23,9 +21,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BrowserContext, chromium, expect, type Page, test } from "@playwright/test";
-import type { DeliveredRange, PlayerStats } from "../src/player";
-import type { PlaySession } from "../src/player/session";
-import { dataFolder, filmFolder, run, type Service, startDemo, traffic } from "./service";
+import * as film from "./film";
+import { byTheEngine, filmBytes, leapsTo, playsPast, playsToTheEnd, session, stats } from "./film";
+import { dataFolder, type Service, startDemo, traffic } from "./service";
 
 const seconds = 64;
 const title = "cache";
@@ -37,10 +35,7 @@ test.describe.configure({ mode: "serial", timeout: 240_000 });
 
 test.beforeAll(async () => {
   const data = dataFolder();
-  const clip = join(data, "clip.mp4");
-  const inputs = ["video-720p.mp4", "audio.mp4"].flatMap((name) => ["-i", join(filmFolder, name)]);
-  execFileSync("ffmpeg", ["-v", "error", "-y", ...inputs, "-t", String(seconds), "-c", "copy", clip]);
-  run(["ingest", clip, "--title", "Cache", "--id", title, "--open", "--data", data, "--json"]);
+  film.addClip(data, { id: title, title: "Cache", seconds, size: "720p", open: true });
   service = await startDemo(data);
 });
 
@@ -66,44 +61,18 @@ async function openViewer(context: BrowserContext, n = 1, more = ""): Promise<Pa
   return page;
 }
 
-const stats = (page: Page): Promise<PlayerStats> => page.evaluate(() => window.essaimDebug!.stats());
-const sessionOf = (page: Page): Promise<PlaySession> => page.evaluate(() => window.essaimDebug!.session()!);
-
-async function byTheEngine(page: Page): Promise<void> {
-  await page.waitForFunction(() => window.essaimDebug?.stats().via === "engine", undefined, { timeout: 30_000 });
-}
-
-/** Plays on at four times the film's rate. */
-async function hurry(page: Page): Promise<void> {
+/** Goes through the film to its end in leaps, by the engine. */
+async function goesThrough(page: Page): Promise<void> {
   await byTheEngine(page);
-  await page.evaluate(() => (document.querySelector("video")!.playbackRate = 4));
+  await leapsTo(page, seconds - 2);
+  await playsToTheEnd(page);
 }
 
-async function playsPast(page: Page, second: number): Promise<void> {
-  await page.waitForFunction((at) => document.querySelector("video")!.currentTime >= at, second, { timeout: 120_000 });
-}
-
-async function playsToTheEnd(page: Page): Promise<void> {
-  await page.waitForFunction(() => document.querySelector("video")!.ended, undefined, { timeout: 120_000 });
-}
-
-/** Every range that the player was given is the film's own. */
-async function sawTheFilm(page: Page): Promise<void> {
-  const session = await sessionOf(page);
-  await page.waitForFunction(() => window.essaimDebug!.delivered().every((range) => range.sha256 !== ""));
-  const delivered: DeliveredRange[] = await page.evaluate(() => window.essaimDebug!.delivered());
-  expect(delivered.length).toBeGreaterThan(4);
-  for (const { file, from, to, sha256 } of delivered) {
-    const bytes = readFileSync(join(service.data, "objects", "objects", "media~", session.files[file]!.root));
-    expect(createHash("sha256").update(bytes.subarray(from, to)).digest("hex")).toBe(sha256);
-  }
-}
-
-const filmBytes = (session: PlaySession) => session.files.reduce((sum, file) => sum + file.size, 0);
+const sawTheFilm = (page: Page) => film.sawTheFilm(page, service.data);
 
 async function fromOrigin(page: Page): Promise<number> {
-  const session = await sessionOf(page);
-  return ((await traffic(service)).sessions[session.id] ?? 0) / filmBytes(session);
+  const played = await session(page);
+  return ((await traffic(service)).sessions[played.id] ?? 0) / filmBytes(played);
 }
 
 /** The processes that have the profile open: the browser is the one whose lock the profile holds. */
@@ -122,17 +91,15 @@ function cacheFiles(folder = profile): string[] {
 test("the second visit plays from what the first one left, and asks nothing", async () => {
   const context = await browse();
   const page = await openViewer(context);
-  await hurry(page);
-  await playsToTheEnd(page);
+  await goesThrough(page);
   await sawTheFilm(page);
   const first = await fromOrigin(page);
   await page.reload();
-  await hurry(page);
-  await playsToTheEnd(page);
+  await goesThrough(page);
   await sawTheFilm(page);
   const second = await fromOrigin(page);
   const { cachedBytes, stalls } = await stats(page);
-  const share = cachedBytes / filmBytes(await sessionOf(page));
+  const share = cachedBytes / filmBytes(await session(page));
   console.log(
     `from the origin: ${(100 * first).toFixed(1)} % of the film on the first visit, ${(100 * second).toFixed(1)} % on the second, ` +
       `which had ${(100 * share).toFixed(1)} % in its cache`,
@@ -149,8 +116,8 @@ test("the second visit plays from what the first one left, and asks nothing", as
 test("a browser that is killed while it writes, and whose cache is spoilt, delivers nothing wrong", async () => {
   const context = await browse();
   const page = await openViewer(context);
-  await hurry(page);
-  await playsPast(page, 30);
+  await byTheEngine(page);
+  await leapsTo(page, 30);
   const gone = new Promise((resolve) => context.once("close", resolve));
   process.kill(browserPid(), "SIGKILL");
   await gone;
@@ -164,8 +131,7 @@ test("a browser that is killed while it writes, and whose cache is spoilt, deliv
 
   const again = await browse();
   const later = await openViewer(again);
-  await hurry(later);
-  await playsToTheEnd(later);
+  await goesThrough(later);
   await sawTheFilm(later);
   const { cachedBytes, badBlocks, via } = await stats(later);
   console.log(
@@ -195,14 +161,13 @@ function spoil(): void {
 test("what is spoilt under an open page reaches neither its player nor a peer", async () => {
   const context = await browse();
   const page = await openViewer(context);
-  await hurry(page);
-  await playsToTheEnd(page);
+  await goesThrough(page);
   const before = await fromOrigin(page);
   spoil();
 
   const neighbour = await openViewer(context, 2);
   await neighbour.waitForFunction(() => window.essaimDebug!.stats().peers > 0);
-  await playsPast(neighbour, 12);
+  await playsPast(neighbour, 8);
   await sawTheFilm(neighbour);
   const gave = await stats(neighbour);
   expect(gave).toMatchObject({ badBlocks: 0, via: "engine", peers: 1 });
@@ -214,7 +179,7 @@ test("what is spoilt under an open page reaches neither its player nor a peer", 
     video.currentTime = 0;
     return video.play();
   });
-  await playsToTheEnd(page);
+  await goesThrough(page);
   await sawTheFilm(page);
   const after = await fromOrigin(page);
   console.log(
@@ -251,7 +216,7 @@ test("of two tabs one owns the cache, and the other keeps to memory", async () =
   await byTheEngine(guest);
   const held = () => guest.evaluate(async () => ((await navigator.locks.query()).held ?? []).map((lock) => lock.name));
   expect(await held()).toEqual(["essaim:viewer-1"]);
-  await Promise.all([playsPast(owner, 8), playsPast(guest, 8)]);
+  await Promise.all([playsPast(owner, 6), playsPast(guest, 6)]);
   await sawTheFilm(guest);
   expect((await stats(guest)).cachedBytes).toBe(0);
   await owner.close();

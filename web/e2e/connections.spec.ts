@@ -43,7 +43,7 @@ test("a page that made and closed 490 connections twice plays on by HTTP, and ma
   });
   const page = await context.newPage();
   await page.goto(`${service.url}/room/viewer?n=2`);
-  await page.waitForFunction(() => document.querySelector("video")!.currentTime > 12, undefined, { timeout: 90_000 });
+  await page.waitForFunction(() => document.querySelector("video")!.currentTime > 8, undefined, { timeout: 90_000 });
   const used = await page.evaluate(() => (window as unknown as { used: { made: number; refused: number } }).used);
   expect(used.refused, "the browser refuses, or this shows nothing").toBeGreaterThan(0);
   const stats = await page.evaluate(() => window.essaimDebug!.stats());

@@ -4,64 +4,21 @@
  * what viewers do with a player beside watching: pause, jump, change the speed.
  */
 
-import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { type BrowserContext, expect, type Page, test } from "@playwright/test";
-import type { DeliveredRange, PlayerStats, TitleDetail, TitleSummary } from "../src/player";
+import { expect, type Page, test } from "@playwright/test";
+import type { TitleDetail, TitleSummary } from "../src/player";
 import type { PlaySession } from "../src/player/session";
-import { dataFolder, filmFolder, run, type Service, startDemo, startServe } from "./service";
+import { addClip, playsOn, playsPast, sawTheFilm, session, stats } from "./film";
+import { connections, watchConnections } from "./peers";
+import { dataFolder, run, type Service, startDemo, startServe } from "./service";
 
 const seconds = 20;
 const closed = "for-members";
 const open = "for-all";
 const member = { name: "ada", password: "a long enough password" };
 
-/** Keeps every RTCPeerConnection that its pages make, see `connections`. */
-async function watched(context: BrowserContext): Promise<void> {
-  await context.addInitScript(() => {
-    const made: RTCPeerConnection[] = [];
-    Object.assign(window, { connectionsMade: made });
-    window.RTCPeerConnection = new Proxy(window.RTCPeerConnection, {
-      construct(target, args: [RTCConfiguration?]) {
-        const connection = new target(...args);
-        made.push(connection);
-        return connection;
-      },
-    });
-  });
-}
+test.beforeEach(({ context }) => watchConnections(context));
 
-test.beforeEach(({ context }) => watched(context));
-
-/** The states of all connections that the page has ever made. */
-function connections(page: Page): Promise<RTCPeerConnectionState[]> {
-  return page.evaluate(() =>
-    (window as unknown as { connectionsMade: RTCPeerConnection[] }).connectionsMade.map((each) => each.connectionState),
-  );
-}
-
-const stats = (page: Page): Promise<PlayerStats> => page.evaluate(() => window.essaimDebug!.stats());
-const session = (page: Page): Promise<PlaySession> => page.evaluate(() => window.essaimDebug!.session()!);
 const rest = (page: Page, answer: string) => page.addInitScript((a) => localStorage.setItem("essaim.share", a), answer);
-
-async function playsPast(page: Page, second: number): Promise<void> {
-  await page.waitForFunction((at) => document.querySelector("video")!.currentTime >= at, second, { timeout: 60_000 });
-}
-
-/** What reached the player is the film, range for range; returns the ranges. */
-async function sawTheFilm(page: Page, service: Service): Promise<DeliveredRange[]> {
-  await page.waitForFunction(() => window.essaimDebug!.delivered().every((range) => range.sha256 !== ""));
-  const { files } = await session(page);
-  const delivered: DeliveredRange[] = await page.evaluate(() => window.essaimDebug!.delivered());
-  expect(delivered.length).toBeGreaterThan(3);
-  const bytes = files.map(({ root }) => readFileSync(join(service.data, "objects", "objects", "media~", root)));
-  for (const { file, from, to, sha256 } of delivered) {
-    expect(createHash("sha256").update(bytes[file].subarray(from, to)).digest("hex")).toBe(sha256);
-  }
-  return delivered;
-}
 
 test.describe("a service with a film for members", () => {
   let service: Service;
@@ -69,22 +26,9 @@ test.describe("a service with a film for members", () => {
   test.beforeAll(async () => {
     const data = dataFolder();
     // Two clips of the demo's film, from different places: what they have in common would be open to all.
-    const films = [
-      { id: closed, title: "A hive of our own", flags: [], from: 0 },
-      { id: open, title: "A hive for all", flags: ["--open"], from: 60 },
-    ];
-    for (const { id, title, flags, from } of films) {
-      const clip = join(data, `${id}.mp4`);
-      const cut = ["-t", String(seconds), "-c", "copy", "-movflags", "+faststart", clip];
-      const inputs = ["video-360p.mp4", "audio.mp4"].flatMap((name) => [
-        "-ss",
-        `${from}`,
-        "-i",
-        join(filmFolder, name),
-      ]);
-      execFileSync("ffmpeg", ["-v", "error", "-y", ...inputs, ...cut]);
-      run(["ingest", clip, "--title", title, "--id", id, ...flags, "--data", data, "--json"]);
-    }
+    const size = "360p";
+    addClip(data, { id: closed, title: "A hive of our own", seconds, size, open: false });
+    addClip(data, { id: open, title: "A hive for all", seconds, from: 60, size, open: true });
     run(["admin", "member", "add", member.name, "--data", data], `${member.password}\n`);
     service = await startServe(data);
   });
@@ -152,7 +96,7 @@ test.describe("a service with a film for members", () => {
     await expect(page.getByRole("heading", { level: 1, name: "A hive of our own" })).toBeVisible();
     await expect(page.getByRole("link", { name: "Torrent file" })).toHaveCount(0);
     await page.goto(`${service.url}/watch/${closed}?debug=1`);
-    await playsPast(page, 8);
+    await playsPast(page, 5);
 
     const { nodes, tickets, policy } = await session(page);
     expect(nodes.trackers).toEqual([]);
@@ -160,7 +104,7 @@ test.describe("a service with a film for members", () => {
     expect(policy).toMatchObject({ p2p: false, upload: false });
     expect(await stats(page)).toMatchObject({ via: "page", peerBytes: 0, sentBytes: 0, badBlocks: 0 });
     expect(await connections(page)).toEqual([]);
-    await sawTheFilm(page, service);
+    await sawTheFilm(page, service.data);
     await expect(page.getByText("Every byte verified")).toBeVisible();
     await expect(page.getByRole("main")).not.toContainText(/shar/i);
     await expect(page.getByRole("region")).toHaveCount(0);
@@ -213,7 +157,7 @@ test.describe("a service with a film for members", () => {
     await early;
     await page.waitForFunction(() => window.essaimDebug!.stats().via === "engine");
     expect((await session(page)).policy.upload).toBe(true);
-    await sawTheFilm(page, service);
+    await sawTheFilm(page, service.data);
   });
 });
 
@@ -248,7 +192,7 @@ test.describe("the open film of a demonstration", () => {
     await playsPast(page, middle + 3);
     expect(await stats(page)).toMatchObject({ via: "page", badBlocks: 0 });
     expect(await connections(page)).toEqual([]);
-    const delivered = await sawTheFilm(page, service);
+    const delivered = await sawTheFilm(page, service.data);
     // It jumped: what lies between was not fetched.
     const { files } = await session(page);
     const given = delivered.flatMap(({ file, from, to }) =>
@@ -260,7 +204,7 @@ test.describe("the open film of a demonstration", () => {
 
   test("a no ends all connections at once, and so does leaving the page", async ({ browser, context, page }) => {
     const other = await browser.newContext();
-    await watched(other);
+    await watchConnections(other);
     const neighbour = await other.newPage();
     for (const viewer of [page, neighbour]) {
       await rest(viewer, "yes");
@@ -276,15 +220,14 @@ test.describe("the open film of a demonstration", () => {
     await tab.goto(`${service.url}/sign-in`);
     await tab.evaluate(() => localStorage.setItem("essaim.share", "no"));
     await expect(page.getByText("You are not sharing.")).toBeVisible();
+    await expect.poll(() => connections(page).then((states) => new Set(states))).toEqual(new Set(["closed"]));
     const made = await connections(page);
-    expect(new Set(made)).toEqual(new Set(["closed"]));
     await page.waitForFunction(() => window.essaimDebug!.stats().peers === 0);
     const { peerBytes, sentBytes } = await stats(page);
-    const at = await page.locator("video").evaluate((v: HTMLVideoElement) => v.currentTime);
-    await playsPast(page, at + 3);
+    await playsOn(page, 3);
     expect(await stats(page)).toMatchObject({ peerBytes, sentBytes, peers: 0 });
     expect(await connections(page)).toEqual(made);
-    await sawTheFilm(page, service);
+    await sawTheFilm(page, service.data);
 
     // Yes once more, so that there is something to leave.
     await page.getByRole("button", { name: "Change" }).click();

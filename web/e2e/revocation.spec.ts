@@ -5,12 +5,10 @@
  * stranger, but no more for its session.
  */
 
-import { execFileSync } from "node:child_process";
-import { join } from "node:path";
 import { type Browser, type BrowserContext, expect, type Page, test, type WebSocket } from "@playwright/test";
-import type { PlayerStats } from "../src/player";
-import type { PlaySession } from "../src/player/session";
-import { dataFolder, filmFolder, run, type Service, startDemo, traffic } from "./service";
+import { addClip, playsOn, playsPast, session, stats } from "./film";
+import * as peers from "./peers";
+import { dataFolder, run, type Service, startDemo, traffic } from "./service";
 
 /** The promise, in ms. */
 const within = 5_000;
@@ -25,10 +23,7 @@ test.describe.configure({ mode: "serial", timeout: 240_000 });
 
 test.beforeAll(async () => {
   const data = dataFolder();
-  const clip = join(data, "clip.mp4");
-  const inputs = ["video-360p.mp4", "audio.mp4"].flatMap((name) => ["-i", join(filmFolder, name)]);
-  execFileSync("ffmpeg", ["-v", "error", "-y", ...inputs, "-t", "120", "-c", "copy", clip]);
-  run(["ingest", clip, "--title", "For members", "--id", closed, "--data", data, "--json"]);
+  addClip(data, { id: closed, title: "For members", seconds: 120, size: "360p", open: false });
   service = await startDemo(data);
   const { members } = (await (await fetch(`${service.url}/api/v1/demo`)).json()) as { members: string[] };
   names = members.slice(0, 2);
@@ -51,17 +46,7 @@ class Member {
 
   static async watching(browser: Browser, name: string): Promise<Member> {
     const context = await browser.newContext({ viewport: { width: 640, height: 360 } });
-    await context.addInitScript(() => {
-      const made: RTCPeerConnection[] = [];
-      Object.assign(window, { connectionsMade: made });
-      window.RTCPeerConnection = new Proxy(window.RTCPeerConnection, {
-        construct(target, args: [RTCConfiguration?]) {
-          const connection = new target(...args);
-          made.push(connection);
-          return connection;
-        },
-      });
-    });
+    await peers.watchConnections(context);
     const signedIn = await context.request.post(`${service.url}/demo/sign-in`, { data: { name } });
     expect(signedIn.ok()).toBe(true);
     const member = new Member(name, context, await context.newPage());
@@ -69,33 +54,14 @@ class Member {
     return member;
   }
 
-  stats(): Promise<PlayerStats> {
-    return this.page.evaluate(() => window.essaimDebug!.stats());
-  }
-
-  async session(page = this.page): Promise<PlaySession> {
-    return page.evaluate(() => window.essaimDebug!.session()!);
-  }
-
-  /** The states of all connections that the page has ever made. */
-  connections(): Promise<RTCPeerConnectionState[]> {
-    return this.page.evaluate(() =>
-      (window as unknown as { connectionsMade: RTCPeerConnection[] }).connectionsMade.map((c) => c.connectionState),
-    );
-  }
+  stats = () => stats(this.page);
+  connections = () => peers.connections(this.page);
 
   /** Whether there is neither socket nor channel. */
   async alone(): Promise<boolean> {
     const { peers } = await this.stats();
     const states = await this.connections();
     return peers === 0 && states.every((state) => state === "closed") && this.sockets.every((s) => s.isClosed());
-  }
-
-  async playsOn(seconds: number): Promise<void> {
-    const at = await this.page.evaluate(() => document.querySelector("video")!.currentTime);
-    await this.page.waitForFunction((end) => document.querySelector("video")!.currentTime >= end, at + seconds, {
-      timeout: 90_000,
-    });
   }
 }
 
@@ -140,9 +106,9 @@ for (const [who, revoke] of ways) {
     expect(member.sockets.map((socket) => [new URL(socket.url()).pathname, socket.isClosed()])).toEqual([
       ["/tracker", false],
     ]);
-    await shut.waitForFunction(() => document.querySelector("video")!.currentTime > 3);
-    const { id } = await member.session();
-    const { id: shutId } = await member.session(shut);
+    await playsPast(shut, 2);
+    const { id } = await session(member.page);
+    const { id: shutId } = await session(shut);
 
     const asked = await revoke(member);
     await expect.poll(() => member.alone(), { timeout: within * 2, intervals: [50] }).toBe(true);
@@ -152,13 +118,13 @@ for (const [who, revoke] of ways) {
     console.log(`sockets and channels were closed ${took} ms after it was asked for`);
     expect(took).toBeLessThan(within);
 
-    // From here on nothing: not while the other plays twenty seconds more, and not by asking.
+    // From here on nothing: not while the other plays eight seconds more, and not by asking.
     const before = await member.stats();
     const sent = (await traffic(service)).sessions;
     const sockets = member.sockets.length;
     const made = (await member.connections()).length;
     const refused = shut.waitForResponse((r) => r.url().includes("/media/") && r.status() === 401, { timeout: 60_000 });
-    await Promise.all([other.playsOn(20), refused]);
+    await Promise.all([playsOn(other.page, 8), refused]);
     const now = (await traffic(service)).sessions;
     expect(now[id] ?? 0, "bytes of the origin for the session that shared").toBe(sent[id] ?? 0);
     expect(now[shutId], "bytes of what is for members").toBe(sent[shutId]);
