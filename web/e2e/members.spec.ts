@@ -182,14 +182,14 @@ test.describe("the open film of a demonstration", () => {
     await page.keyboard.press("Space");
     await expect(video).toHaveJSProperty("paused", false);
     await video.evaluate((v: HTMLVideoElement) => void (v.playbackRate = 1.5));
-    await playsPast(page, 6);
+    await playsPast(page, 4);
     await expect(video).toHaveJSProperty("playbackRate", 1.5);
 
     const middle = await video.evaluate((v: HTMLVideoElement) => {
       v.playbackRate = 1;
       return (v.currentTime = v.duration / 2);
     });
-    await playsPast(page, middle + 3);
+    await playsPast(page, middle + 2);
     expect(await stats(page)).toMatchObject({ via: "page", badBlocks: 0 });
     expect(await connections(page)).toEqual([]);
     const delivered = await sawTheFilm(page, service.data);
