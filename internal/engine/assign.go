@@ -10,10 +10,13 @@ const hedgeUrgent = 500_000
 // coveredFor is how far ahead, in microseconds, what a fetch will bring is not asked of peers as well.
 const coveredFor = 1_000_000
 
-// How much may be on its way from peers at once where nothing is pressing: so much film, in milliseconds, and so many bytes at least.
+// How much may be on its way from peers at once where nothing is urgent: so much film, in milliseconds, and so many bytes at least; while the
+// floor is not full, and beyond it.
 const (
-	leisureMs    = 400
-	leisureLeast = 96 << 10
+	floorMs      = 400
+	floorLeast   = 112 << 10
+	leisureMs    = 250
+	leisureLeast = 64 << 10
 )
 
 // What it counts, in microseconds per millisecond of film, that a peer's play head is ahead of ours; and up to where.
@@ -100,13 +103,17 @@ func (e *Engine) stands() bool {
 	return !resting
 }
 
-// leisure is for how many more blocks peers may be asked together. Where nothing is pressing they are few, so that a seek finds the link free:
+// leisure is for how many more blocks peers may be asked together. Where nothing is urgent they are few, so that a seek finds the link free:
 // what is on its way can no longer be stopped.
 func (e *Engine) leisure() int {
-	if len(e.wants) == 0 || e.wants[0].Class < picker.Window {
+	if len(e.wants) == 0 || e.wants[0].Class < picker.Floor {
 		return peersMax * pipelineMax
 	}
-	n := int(max(e.picker.BytesPerSecond()*leisureMs/1000, leisureLeast)/int64(e.unit)) + 1
+	most, least := int64(leisureMs), int64(leisureLeast)
+	if e.wants[0].Class == picker.Floor {
+		most, least = floorMs, floorLeast
+	}
+	n := int(max(e.picker.BytesPerSecond()*most/1000, least)/int64(e.unit)) + 1
 	for _, p := range e.peers {
 		n -= p.owedLive
 	}

@@ -21,6 +21,7 @@ const (
 	cohortMax   = 1 << 16    // of its size, a neighbour's word
 	cohortLeast = 4          // so many share the fetching out at least, however near the end
 	doublingMs  = 570        // in which the holders of a piece become twice as many
+	inStepMs    = 1_000      // of film between those who play in step
 	turnMax     = 3_000_000  // for which a turn may be left to another, where the play head stands still
 )
 
@@ -241,16 +242,22 @@ func (e *Engine) mates(w *picker.Want, within int64) int {
 	return n
 }
 
-// turnOf is our place among the neighbours who could fetch the piece as well as we: none of them busy with a fetch of its own, unless that
-// is about to end, for then they would choose before they hear of our choice. All who see one another agree on the order, which changes
-// from piece to piece.
+// turnOf is our place among the neighbours who could fetch the piece as well as we. Who plays ahead of us needs it sooner and comes first,
+// busy or not: left to what is free at the moment, we would both choose the same piece before we heard of each other's choice. Of those in step
+// nobody counts who is busy with a fetch of its own, unless that is about to end. All who see one another agree on the order, which changes from
+// piece to piece.
 func (e *Engine) turnOf(w *picker.Want, within int64) int {
 	ms := e.picker.FilmMs(w.File, w.Piece)
 	mine := order(e.title.PeerID[:], w.Piece)
+	head, _ := e.picker.Playing(int64(e.now))
 	n := 0
 	for _, p := range e.peers {
+		if !e.wantsToo(p, w, ms, within) || !p.believed() {
+			continue
+		}
 		free := p.claims == 0 || w.AheadMs > pressingMs && e.now-p.claimedAt > p.claimFor/2
-		if free && e.wantsToo(p, w, ms, within) && p.believed() && order(p.id[:], w.Piece) < mine {
+		lead := p.head(e.now) - head
+		if lead > inStepMs || lead >= -inStepMs && free && order(p.id[:], w.Piece) < mine {
 			n++
 		}
 	}

@@ -170,3 +170,47 @@ func TestWhoIsAMomentBehindTakesItsTurn(t *testing.T) {
 		t.Errorf("with %d of %d neighbours it was our turn", ours, neighbours)
 	}
 }
+
+// TestWhoIsBehindLeavesTheNextPieceToWhoIsAhead: where the origin is short two viewers fetch side by side. The one ahead takes what is due next;
+// did the other too, it would choose the same piece before it hears of it.
+func TestWhoIsBehindLeavesTheNextPieceToWhoIsAhead(t *testing.T) {
+	for _, c := range []struct {
+		ours, theirs uint32 // play heads, in ms
+		first        bool   // the first piece that both lack is ours
+	}{{0, 4_000, false}, {4_000, 0, true}} {
+		for n := range 8 { // whatever the draw says
+			name := fmt.Sprint("n", n)
+			s := newStepper(t, "film 60s 100000 piece=32768", "policy peers upload", "connect 1 "+name, "say 1 handshake "+name, "say 1 have-none")
+			step := func(in engine.Input) { s.out = append(s.out, s.engine.Step(s.now, in, nil)...) }
+			hear := func(message []byte) { step(engine.Input{Kind: engine.MessageReceived, Peer: 1, Data: message[4:]}) }
+			fetch := func() (o engine.Output) {
+				for _, o = range s.out {
+					if o.Kind == engine.FetchRange && o.File == 0 {
+						s.out = nil
+						return o
+					}
+				}
+				t.Fatal("nothing was fetched")
+				return o
+			}
+			step(engine.Input{Kind: engine.RangeWanted, Ref: 1, To: 60_000}) // which shows how slow the origin is
+			slow := fetch()
+			for got := uint32(12 << 10); int64(got) <= slow.To; got += 12 << 10 {
+				s.now += 100_000
+				step(engine.Input{Kind: engine.FetchProgress, Ref: slow.Ref, Length: got})
+			}
+			step(engine.Input{Kind: engine.FetchDone, Ref: slow.Ref})
+			step(engine.Input{Kind: engine.RangeCancelled, Ref: 1})
+			hear(wire.AppendExtHandshake(nil, wire.ExtHandshake{Extensions: []wire.Extension{{Name: wire.ExtEssaim, ID: 9}}}))
+			hear(wire.AppendEssaim(nil, 2, wire.Essaim{Kind: wire.EssaimPlaying, PositionMs: c.theirs, Rate: 1000}))
+			step(engine.Input{Kind: engine.SwarmCounted, Length: 2})
+			step(engine.Input{Kind: engine.PlaybackMoved, From: int64(c.ours), To: int64(c.ours) + 8_000, Length: 1000})
+			s.now += second
+			step(engine.Input{Kind: engine.RenditionChosen})
+			first := int64(c.ours+8_000) * 100 >> 15
+			if got := fetch().From >> 15; (got == first) != c.first {
+				t.Errorf("at %d ms, with %s at %d: piece %d was chosen where both lack %d and what follows", c.ours, name, c.theirs, got, first)
+			}
+		}
+	}
+}

@@ -22,15 +22,21 @@ func newFed(t *testing.T) *stepper {
 	return s
 }
 
-func TestLittleIsOnItsWayFromPeersWhereNothingPresses(t *testing.T) {
-	asked := func(buffered string) int {
+func TestLittleIsOnItsWayFromPeersWhereNothingIsUrgent(t *testing.T) {
+	for _, c := range []struct {
+		buffered string
+		most     int // blocks asked for: film in whole pieces
+	}{
+		{"20s", 6}, // beyond the floor, 250 ms
+		{"6s", 8},  // in the floor, 400 ms
+		{"1s", 16}, // urgent: two of each neighbour
+	} {
 		s := newFed(t)
-		s.line("moved 0s buffered=" + buffered)
+		s.line("moved 0s buffered=" + c.buffered)
 		s.line("choose 0")
-		return len(s.asked())
-	}
-	if calm, hurried := asked("20s"), asked("6s"); calm != 8 || hurried != 16 {
-		t.Errorf("%d blocks were asked for with 20 s in the buffer, want 400 ms of film in whole pieces; %d with 6 s, want two of each neighbour", calm, hurried)
+		if n := len(s.asked()); n != c.most {
+			t.Errorf("%d blocks were asked for with %s in the buffer, want %d", n, c.buffered, c.most)
+		}
 	}
 }
 
@@ -176,5 +182,19 @@ func TestTheNextFetchWaitsWhileThePlayerStandsStill(t *testing.T) {
 	}
 	if begun == 0 || begun < size*3/4 {
 		t.Errorf("the next fetch began when %d of %d bytes had come", begun, size)
+	}
+}
+
+// TestAStartFromAShortOriginDoesNotWaitForTheRestOfAPiece: what the player waits for ends early in a piece, of which the leaves are asked for,
+// so that it need not be whole.
+func TestAStartFromAShortOriginDoesNotWaitForTheRestOfAPiece(t *testing.T) {
+	w := newWorld(t, newFilm(60, 100_000, 128<<10))
+	w.originAll = 132_000
+	b := w.join()
+	b.play()
+	w.run(80 * second)
+	b.sawAll(t)
+	if b.started > 3_600_000 {
+		t.Errorf("started after %d ms; with whole pieces it is 4,100", b.started/1000)
 	}
 }

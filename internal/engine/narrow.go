@@ -13,6 +13,9 @@ import (
 // narrowMs is how long the rest of a piece must take, in milliseconds, to be worth the asking for leaves.
 const narrowMs = 150
 
+// tailMs is the same for the last piece of what a reader waits for, where one fetch brings all of it: only the wait is saved.
+const tailMs = 30
+
 // span is the run of blocks [from, to) that are asked for now: those that a reader waits for, until they are kept, and then all. a may
 // be nil.
 func (a *activePiece) span(blocks int) (from, to int) {
@@ -53,6 +56,36 @@ func (e *Engine) narrow() {
 	for i := 0; some && i < len(e.active); i++ {
 		if a := &e.active[i]; a.to > 0 {
 			e.proveAhead(a)
+		}
+	}
+	e.proveTails()
+}
+
+// proveTails asks for the leaves of the pieces in which ranges end that readers wait for, where a source that is short takes long to bring the
+// rest of such a piece. The fetch under way stays what it is. With neighbours, of whom one has yet to learn what they are worth, there is no
+// hurry to start.
+func (e *Engine) proveTails() {
+	if !e.short() || len(e.peers) > 0 {
+		return
+	}
+	rate := e.pace.Rate(int64(e.now), e.fetches.Waiting())
+	length, unit := int64(e.title.PieceLength), int64(e.unit)
+	for i := 0; ; i++ {
+		file, from, to, ok := e.picker.Reader(i)
+		if !ok {
+			return
+		}
+		f := &e.files[file]
+		n := (to - 1) / length
+		piece := f.FirstPiece + uint32(n)
+		rest := min((n+1)*length, int64(f.Size)) - (to+unit-1)/unit*unit
+		if f.width() < 2 || from/length == n || rest*1000/rate < tailMs || e.stock.status[piece] != pieceLacked ||
+			!e.fetches.Covers(file, to-1) || len(e.hashes) >= hashRequestMax {
+			continue
+		}
+		if a := e.activate(piece); a.truth == nil && !a.proving && !a.untold {
+			a.proving = true
+			e.askLeaves(file, int(n), f)
 		}
 	}
 }

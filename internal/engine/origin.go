@@ -372,7 +372,7 @@ func (e *Engine) inLine(s *survey, w *picker.Want) bool {
 // would share the link.
 func (e *Engine) overlap(s *survey, w *picker.Want) int64 {
 	if s.stands && w.AheadMs > 0 {
-		return min(fetchOverlap, e.pace.LatencyMs()*1000)
+		return min(fetchOverlap, e.pace.Least())
 	}
 	return fetchOverlap
 }

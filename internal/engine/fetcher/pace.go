@@ -4,6 +4,7 @@ package fetcher
 // knows nothing.
 type Pace struct {
 	latency int64 // microseconds to the first byte, smoothed; 0: unknown
+	least   int64 // the same where nothing is in the way: it falls at once and rises slowly
 	bytes   int64
 	time    int64 // microseconds in which these came
 	last    int64 // when bytes last came
@@ -19,6 +20,11 @@ func (p *Pace) First(now, began int64) {
 		p.latency = took
 	} else {
 		p.latency += (took - p.latency) / 4
+	}
+	if p.least == 0 || took < p.least {
+		p.least = took
+	} else {
+		p.least += (took - p.least) / 16
 	}
 	p.last = max(p.last, now)
 }
@@ -48,6 +54,9 @@ func (p *Pace) Rate(now, waiting int64) int64 {
 
 // Last is when bytes last came.
 func (p *Pace) Last() int64 { return p.last }
+
+// Least is the time to the first byte, in microseconds, where neither a connection must be set up nor other bytes are in the way; 0: unknown.
+func (p *Pace) Least() int64 { return p.least }
 
 // LatencyMs is the time to the first byte in milliseconds; a guess of 200 while nothing is known.
 func (p *Pace) LatencyMs() int64 {

@@ -49,3 +49,23 @@ func TestPaceCountsTimeOnceForFetchesSideBySide(t *testing.T) {
 		t.Errorf("%d bytes per second, want 100000", r)
 	}
 }
+
+func TestLeastLatencyFallsAtOnceAndRisesSlowly(t *testing.T) {
+	var p Pace
+	if got := p.Least(); got != 0 {
+		t.Errorf("%d µs though nothing has come", got)
+	}
+	now := int64(0)
+	for _, c := range []struct{ took, want int64 }{
+		{240_000, 240_000}, // with the connection's own round trips
+		{80_000, 80_000},
+		{240_000, 90_000},
+		{80_000, 80_000},
+	} {
+		now += 1_000_000
+		p.First(now, now-c.took)
+		if got := p.Least(); got != c.want {
+			t.Errorf("after %d µs: %d, want %d", c.took, got, c.want)
+		}
+	}
+}
