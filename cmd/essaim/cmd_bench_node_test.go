@@ -39,7 +39,8 @@ func TestBenchEndProcess(t *testing.T) {
 }
 
 func TestNodeBenchServesOverBothAndPrintsOneLine(t *testing.T) {
-	c := benchNodeCmd{MiB: 8, Runs: 1, Over: "both", JSON: true}
+	t.Parallel()
+	c := benchNodeCmd{MiB: 2, Runs: 1, Over: "both", JSON: true}
 	b, err := RunNodeBench(t.Context(), c, endHere, t.Output())
 	if err != nil {
 		t.Fatal(err)

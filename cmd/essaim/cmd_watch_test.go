@@ -199,6 +199,7 @@ func (s *service) same(r *watch.Result) error {
 }
 
 func TestSecondWatchIsFedByTheFirst(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	seeding, _ := s.start(t, watch.Options{Share: true, Seed: time.Hour})
 	<-seeding
@@ -216,6 +217,7 @@ func TestSecondWatchIsFedByTheFirst(t *testing.T) {
 }
 
 func TestWatchGetsTheFilmDespiteALiar(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	seeding, _ := s.start(t, watch.Options{Share: true, Seed: time.Hour, Corrupt: func(b []byte) { b[0] ^= 1 }})
 	<-seeding
@@ -226,6 +228,7 @@ func TestWatchGetsTheFilmDespiteALiar(t *testing.T) {
 }
 
 func TestWatchWithoutTrackerTakesAllFromTheServer(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	s.tracker.SetStopped(true)
 	_, result := s.start(t, watch.Options{Share: true})
@@ -235,6 +238,7 @@ func TestWatchWithoutTrackerTakesAllFromTheServer(t *testing.T) {
 }
 
 func TestWatchWithoutConsentMeetsNobody(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	seeding, _ := s.start(t, watch.Options{Share: true, Seed: time.Hour})
 	<-seeding
@@ -245,6 +249,7 @@ func TestWatchWithoutConsentMeetsNobody(t *testing.T) {
 }
 
 func TestWatchAtASpeedTakesTheFilmsTime(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	_, result := s.start(t, watch.Options{Speed: 20})
 	if r, ok := <-result; ok && (r.Seconds < 3 || r.OriginBytes != s.size()) { // 60 s of film at 20 times its speed
@@ -253,6 +258,7 @@ func TestWatchAtASpeedTakesTheFilmsTime(t *testing.T) {
 }
 
 func TestWatchKeepsNoMoreThanItsQuota(t *testing.T) {
+	t.Parallel()
 	s := newServiceOf(t, 20) // of which the minute around the reader is kept in any case
 	const quota = 2_000_000
 	to := filepath.Join(t.TempDir(), "film.mp4")
@@ -308,6 +314,7 @@ func TestWatchSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestStoppedWatchGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	o := watch.Options{Server: s.url, Title: "noise", To: filepath.Join(t.TempDir(), "film.mp4")}
 	s.origin.SetRate(2_000_000)
@@ -353,6 +360,7 @@ func TestWatchWritesOnlyWhereAFileMayBe(t *testing.T) {
 }
 
 func TestWatchSignsOutWhenDone(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	if _, err := members.New(s.db, time.Now).Add(t.Context(), "Ada", "correct horse"); err != nil {
 		t.Fatal(err)

@@ -156,6 +156,7 @@ func (x *libtorrent) has(s *seeded) {
 }
 
 func TestLibtorrentDownloadsFromServeAndSeedsToOurViewer(t *testing.T) {
+	t.Parallel()
 	python(t)
 	s := newSeeded(t)
 	file := filepath.Join(t.TempDir(), "noise.torrent")
@@ -202,6 +203,7 @@ func TestLibtorrentDownloadsFromServeAndSeedsToOurViewer(t *testing.T) {
 // TestWhatLibtorrentSeedsReachesAViewerOverWebRTC: the native viewer speaks both, and hands on what it takes over TCP to one that speaks
 // WebRTC alone, as browsers do. The origin is so slow that the film cannot come from there.
 func TestWhatLibtorrentSeedsReachesAViewerOverWebRTC(t *testing.T) {
+	t.Parallel()
 	python(t)
 	s := newSeeded(t)
 	file := filepath.Join(t.TempDir(), "noise.torrent")
