@@ -36,7 +36,7 @@ type DoorBench struct {
 	AnnouncesPerCPU float64 `json:"announces_per_cpu_s"`        // with offers, all answered, per second of the server's processor time
 	RelayedPerCPU   float64 `json:"relayed_per_cpu_s"`          // offers and answers of these
 	ViewersPerCPU   float64 `json:"viewer_announces_per_cpu_s"` // announces of our own viewers, who make no offers, all answered
-	RenewalsPerCPU  float64 `json:"renewals_per_cpu_s"`         // of our own viewers who are still there; one in sixteen in full, and answered
+	RenewalsPerCPU  float64 `json:"renewals_per_cpu_s"`         // of our own viewers who are still there; one in thirty-two in full, and answered
 	P50Ms           float64 `json:"p50_ms"`                     // from an announce with offers to its reply, under full load
 	P99Ms           float64 `json:"p99_ms"`
 	RSSPerSocket    float64 `json:"rss_bytes_per_connection"` // idle, after its announce

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"essaim/internal/bt/announce"
@@ -16,7 +17,10 @@ const benchBusy = 64
 
 // benchPaced is the share of the renewals, one in so many, that ask for an answer: it shows that those before it have been read, so
 // that none catches up with another of its connection and costs the server no reading of its own.
-const benchPaced = 16
+const benchPaced = 32
+
+// benchLanes is how many callers renew at once: so 256 renewals are on their way at a time, each of a connection of its own.
+const benchLanes = 8
 
 // benchKind is what callers say under load.
 type benchKind int
@@ -93,7 +97,7 @@ func (l *benchSpeech) run(ctx context.Context, span time.Duration) *benchLoad {
 	refused := l.all[0].refused.Load()
 	lanes := min(benchBusy, len(l.all))
 	if l.kind == saysRenewals {
-		lanes = max(1, lanes/benchPaced)
+		lanes = min(benchLanes, max(1, len(l.all)/benchPaced))
 	}
 	var mu sync.Mutex
 	var done sync.WaitGroup
@@ -161,11 +165,19 @@ func (l *benchSpeech) announce(i int, rng *rand.Rand) (took time.Duration, ok bo
 // confirm has everybody announce once more: what a connection said before its last word that was answered has been heard, and if it
 // was refused, that has been said.
 func (l *benchSpeech) confirm(w *benchLoad) {
-	for i := range l.all {
-		if _, ok := l.announce(i, nil); ok {
-			w.done++
-		} else {
-			w.failed++
-		}
+	var good, bad, next atomic.Int64
+	var done sync.WaitGroup
+	for range min(benchBusy, len(l.all)) {
+		done.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(l.all); i = int(next.Add(1)) - 1 {
+				if _, ok := l.announce(i, nil); ok {
+					good.Add(1)
+				} else {
+					bad.Add(1)
+				}
+			}
+		})
 	}
+	done.Wait()
+	w.done, w.failed = w.done+int(good.Load()), w.failed+int(bad.Load())
 }

@@ -19,6 +19,8 @@ const (
 	eventsMax = 256
 	// readsMax is how often one connection is read in a turn, so that who floods keeps nobody waiting.
 	readsMax = 4
+	// recordsMax is how many records of one TLS connection a turn opens: as many as come in one read, in place of a read each.
+	recordsMax = 64
 	// gather is how far apart turns that follow one another soon begin at least: under load, what comes meanwhile is read, and
 	// answered, together. A call of the kernel costs more than all else about a message, and waking somebody up more than ten messages.
 	gather = 2 * time.Millisecond
@@ -350,7 +352,11 @@ func (l *line) read(flags uint32) {
 		l.door.drained, l.door.ending = false, l.ending
 		defer l.answer()
 	}
-	for range readsMax {
+	limit := readsMax
+	if l.secure != nil {
+		limit = recordsMax
+	}
+	for read := 0; limit > 0 && read < readsMax*intakeSize; limit-- {
 		space := s.in.room()
 		n, err := l.receive(space)
 		if n <= 0 && s.in.held() == 0 {
@@ -363,6 +369,7 @@ func (l *line) read(flags uint32) {
 			return
 		}
 		s.in.came(n)
+		read += n
 		if !s.advance() {
 			l.over()
 			return

@@ -160,7 +160,7 @@ func messages(t *testing.T, r *bufio.Reader, times int) (n int) {
 }
 
 func TestTLSConnectionsAreReadInTurnsToo(t *testing.T) {
-	tr := New(Config{Titles: catalogue{}, Tickets: tickets{}, LAN: true})
+	tr := New(Config{Titles: catalogue{}, Tickets: tickets{}, LAN: true, Unpaced: true})
 	server := httptest.NewUnstartedServer(tr)
 	server.Listener = Listen(server.Listener)
 	server.StartTLS()
@@ -198,6 +198,15 @@ func TestTLSConnectionsAreReadInTurnsToo(t *testing.T) {
 			t.Fatalf("got %+v", m)
 		}
 		if m := a.receive(); m.Relayed == nil || m.Relayed.From != b.id {
+			t.Fatalf("got %+v", m)
+		}
+	}
+	plain := string(announce.AppendRequest(nil, &announce.Request{InfoHash: openHash, PeerID: b.id, Left: 1, NumWant: 0}))
+	for range 2 * recordsMax {
+		b.sendText(plain)
+	}
+	for range 2 * recordsMax {
+		if m := b.receive(); m.Reply == nil {
 			t.Fatalf("got %+v", m)
 		}
 	}
