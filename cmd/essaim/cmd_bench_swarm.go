@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -256,15 +257,17 @@ func holdViewer(ctx context.Context, crowd *benchTrackerCmd, tickets *members.Ti
 		if !k.await(1, 15*time.Second) {
 			return errors.New("an announce is not answered")
 		}
-		for _, peer := range k.introduced() {
+		// All at once, as hosts dial.
+		peers := slices.Clone(k.introduced())
+		for _, peer := range peers {
 			var id announce.OfferID
 			copy(id[:], peer[:])
 			if err := k.send(&announce.Request{Kind: announce.KindOffer, To: peer, OfferID: id, SDP: benchSDP}); err != nil {
 				return err
 			}
-			if !k.await(1, 15*time.Second) {
-				return errors.New("an offer is not answered")
-			}
+		}
+		if !k.await(len(peers), 15*time.Second) {
+			return errors.New("an offer is not answered")
 		}
 		wait := viewerSteady
 		if alone && n < 2 {
