@@ -322,7 +322,7 @@ func (t *Tracker) appendRevoked(set *swarm.Set, h bt.InfoHash, ids []bt.PeerID) 
 	c := set.Counts(t.instant(), h)
 	return announce.AppendReply(nil, &announce.Reply{
 		InfoHash: h, Interval: t.viewerInterval(), Complete: c.Complete, Incomplete: c.Incomplete,
-		Viewer: &announce.Introductions{Revoked: ids},
+		Viewer: &announce.Introductions{Revoked: ids, Still: t.promise()},
 	})
 }
 

@@ -322,7 +322,7 @@ func (s *socket) join(req *announce.Request, ticket *shown, clean *cleanedOffers
 	if reply.Viewer != nil {
 		reply.Viewer.Cohort = announce.Cohort(result.Cohort)
 	}
-	s.told = t.cfg.Clock()
+	s.promised, s.told = s.promised || reply.Viewer != nil, t.cfg.Clock()
 	for _, id := range result.Meet {
 		reply.Viewer.Meet = append(reply.Viewer.Meet, announce.Meet{PeerID: id, Offer: true})
 	}

@@ -47,7 +47,6 @@ func (s *socket) still(req *announce.Request, now time.Time) {
 		s.fail(req, err.Error()) // it announces anew
 		return
 	}
-	s.renews = true
 	var news *announce.Reply
 	if now.Sub(s.told) >= t.keepalive {
 		news = t.news(req.InfoHash, result)
@@ -75,12 +74,12 @@ func (e *titleEntry) opensTo(ticket *vod.Ticket) bool {
 }
 
 // nudge says something to a client of which nothing has come for a while, so that whatever translates addresses on the way keeps
-// its connection: to viewers that renew without being answered how their swarms stand, which also tells them that the tracker
+// its connection: to viewers, who may renew without being answered, how their swarms stand, which also tells them that the tracker
 // lives, and to all others a ping.
 func (s *socket) nudge() {
 	t := s.tracker
 	var news []*announce.Reply
-	if s.renews {
+	if s.promised {
 		t.mu.Lock()
 		s.told = t.cfg.Clock()
 		s.set().EachOf(t.instant(), s.id, func(h bt.InfoHash, r *swarm.Result) { news = append(news, t.news(h, r)) })
@@ -102,6 +101,6 @@ func (t *Tracker) news(h bt.InfoHash, result *swarm.Result) *announce.Reply {
 	}
 }
 
-// promise is within how many seconds at most a viewer that renews hears something: a renewal that comes later than keepalive after
+// promise is within how many seconds at most a viewer hears something: a renewal that comes later than keepalive after
 // the last is answered, and keepalive after the last that came, the client is nudged.
 func (t *Tracker) promise() int { return max(1, int(2*t.keepalive/time.Second)) }

@@ -72,8 +72,8 @@ type socket struct {
 	announces bucket
 	pings     bucket
 	faults    int
-	renews    bool      // a viewer's that has renewed its announce without wanting an answer
-	told      time.Time // when a viewer's was last answered
+	promised  bool      // a viewer's: it may renew its announce unanswered, and counts on hearing something all the same
+	told      time.Time // when it last did
 	warned    time.Time // not again before, that introductions are used up
 	in        intake
 	decoder   frame.Decoder
