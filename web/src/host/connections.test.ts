@@ -39,8 +39,10 @@ class FakePeerConnection {
   constructor(readonly config: { iceServers: { urls: string }[] }) {
     made.push(this);
   }
-  createDataChannel(): FakeChannel {
-    return this.channel;
+  channels: { label: string; negotiated?: boolean }[] = [];
+  createDataChannel(label: string, options: { negotiated?: boolean } = {}): FakeChannel {
+    this.channels.push({ label, ...options });
+    return options.negotiated ? new FakeChannel() : this.channel;
   }
   async createOffer() {
     return { type: "offer", sdp: local };
@@ -281,6 +283,63 @@ test("why a connection never came is told: the first step that failed, and nothi
     { type: "gone", peer: 4, fate: "channel" },
     { type: "gone", peer: 5 },
   ]);
+});
+
+test("a connection is made ready while the tracker is asked, and the first who is dialled gets it", async () => {
+  const c = await connections();
+  c.prepare(); // not allowed yet
+  expect(made).toHaveLength(0);
+  c.allow(true, true);
+  c.prepare();
+  c.prepare();
+  expect(made).toHaveLength(1);
+  await settle();
+  made[0]!.gathered();
+  await settle();
+  expect(said).toEqual([]);
+  c.heard({ type: "dial", peer: 1 });
+  await settle();
+  expect(made).toHaveLength(1);
+  expect(made[0]!.channels.map(({ label, negotiated }) => [label, negotiated ?? false])).toEqual([
+    ["", true],
+    ["essaim", false],
+  ]);
+  expect(said).toEqual([{ type: "described", peer: 1, sdp: local }]); // at once
+  c.heard({ type: "dial", peer: 2 });
+  expect(made).toHaveLength(2);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(made[0]!.closed).toBe(false);
+});
+
+test("a connection that was made ready for nobody is closed after ten seconds, and when peers are no longer allowed", async () => {
+  const c = await connections();
+  c.allow(true, true);
+  c.prepare();
+  await settle();
+  made[0]!.gathered();
+  await vi.advanceTimersByTimeAsync(9_999);
+  expect(made[0]!.closed).toBe(false);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(made[0]!.closed).toBe(true);
+  c.prepare();
+  c.allow(false, true);
+  expect(made[1]!.closed).toBe(true);
+  c.allow(true, true);
+  for (let peer = 1; peer <= 25; peer++) c.heard({ type: "dial", peer });
+  expect(made.filter((pc) => !pc.closed)).toHaveLength(20); // none of them counts the two that are gone
+});
+
+test("a connection that is still gathering when it is needed is waited for no longer than any other", async () => {
+  const c = await connections(["stun:dead.test"]);
+  c.allow(true, true);
+  c.prepare();
+  await settle();
+  await vi.advanceTimersByTimeAsync(1_000);
+  c.heard({ type: "dial", peer: 1 });
+  await vi.advanceTimersByTimeAsync(499);
+  expect(said).toEqual([]);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(said).toEqual([{ type: "described", peer: 1, sdp: local }]);
 });
 
 test("a browser that makes no more connections costs the peer and nothing else", async () => {

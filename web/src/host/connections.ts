@@ -17,6 +17,10 @@ const liveMax = 20;
 const createdMax = 400;
 /** How long candidates are waited for, in ms: longer than any STUN server that is worth it. */
 const gatherWithin = 1_500;
+/** The stream of the channel that makes up an offer before there is anybody to offer it to: the last that all browsers take. */
+const spareChannel = 1_023;
+/** How long a connection is kept ready for somebody to meet, in ms: a tracker answers sooner. */
+const spareFor = 10_000;
 /** From the description to an open channel, in ms. */
 const connectWithin = 15_000;
 /**
@@ -40,6 +44,13 @@ interface Connection {
   trips: RoundTrips;
 }
 
+/** A connection made ahead of whom it is for. */
+interface Spare {
+  pc: RTCPeerConnection;
+  gathered: Promise<void>; // its offer is made, with the candidates that came in time
+  timer: ReturnType<typeof setTimeout>;
+}
+
 // How far a connection came that did not open.
 function stage(pc: RTCPeerConnection): Fate {
   if (pc.signalingState === "have-local-offer") return "answer";
@@ -52,6 +63,7 @@ export class Connections {
   private readonly post: (message: ToWorker, transfer?: Transferable[]) => void;
   private readonly connections = new Map<number, Connection>();
   private ice: string[];
+  private spare: Spare | undefined;
   private allowed = false;
   private lan = false;
 
@@ -79,6 +91,7 @@ export class Connections {
 
   /** Ends all. */
   closeAll(): void {
+    this.dropSpare();
     for (const peer of [...this.connections.keys()]) this.drop(peer);
   }
 
@@ -86,9 +99,11 @@ export class Connections {
   heard(m: Extract<FromWorker, { peer: number }>): void {
     const c = this.connections.get(m.peer);
     switch (m.type) {
-      case "dial":
-        this.start(m.peer, (c) => this.dial(m.peer, c));
+      case "dial": {
+        const spare = this.takeSpare();
+        this.start(m.peer, (c) => this.dial(m.peer, c, spare), spare);
         return;
+      }
       case "accept":
         this.start(m.peer, (c) => this.accept(m.peer, c, m.sdp));
         return;
@@ -113,12 +128,47 @@ export class Connections {
     }
   }
 
-  private start(peer: number, begin: (c: Connection) => Promise<void>): void {
+  /**
+   * Makes a connection and gathers its candidates while the tracker is asked whom to meet: a tenth of a second that the first
+   * neighbour need not wait for, more where the machine is busy. Unused, it is closed after a while.
+   */
+  prepare(): void {
+    const pc = this.allowed && !this.spare ? this.make() : undefined;
+    if (!pc) return;
+    page.live++;
+    // An offer needs a channel. This one is never announced to the other side, whose first is the one that `dial` makes.
+    pc.createDataChannel("", { negotiated: true, id: spareChannel });
+    const offered = async () => pc.setLocalDescription(await pc.createOffer());
+    this.spare = {
+      pc,
+      gathered: offered().then(() => this.gathered(pc)),
+      timer: setTimeout(() => this.dropSpare(), spareFor),
+    };
+    this.spare.gathered.catch(() => {
+      if (this.spare?.pc === pc) this.dropSpare();
+    });
+  }
+
+  private dropSpare(): void {
+    this.takeSpare()?.pc.close();
+  }
+
+  // The connection that was made ready, if there is one; it counts as another's from then on.
+  private takeSpare(): Spare | undefined {
+    const spare = this.spare;
+    if (!spare) return undefined;
+    this.spare = undefined;
+    clearTimeout(spare.timer);
+    page.live--;
+    return spare;
+  }
+
+  private start(peer: number, begin: (c: Connection) => Promise<void>, spare?: Spare): void {
     if (!this.allowed) {
       this.post({ type: "gone", peer });
       return;
     }
-    const pc = this.make();
+    const pc = spare?.pc ?? this.make();
     if (!pc) {
       this.post({ type: "gone", peer, fate: "budget" });
       return;
@@ -155,10 +205,10 @@ export class Connections {
     }
   }
 
-  private async dial(peer: number, c: Connection): Promise<void> {
+  private async dial(peer: number, c: Connection, spare?: Spare): Promise<void> {
     this.hand(peer, c, c.pc.createDataChannel("essaim", { ordered: true }), true);
-    await c.pc.setLocalDescription(await c.pc.createOffer());
-    await this.describe(peer, c);
+    if (!spare) await c.pc.setLocalDescription(await c.pc.createOffer());
+    await this.describe(peer, c, spare?.gathered);
   }
 
   private async accept(peer: number, c: Connection, sdp: string): Promise<void> {
@@ -172,8 +222,8 @@ export class Connections {
   }
 
   // Sends the description with the candidates that came in time: other clients know no trickle.
-  private async describe(peer: number, c: Connection): Promise<void> {
-    await this.gathered(c.pc);
+  private async describe(peer: number, c: Connection, gathered = this.gathered(c.pc)): Promise<void> {
+    await gathered;
     const sdp = c.pc.localDescription?.sdp;
     if (this.connections.get(peer) !== c || !sdp) return;
     c.described = true;

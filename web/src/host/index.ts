@@ -232,6 +232,9 @@ class Host implements EngineBytes {
         this.connections.allow(false, this.lan);
         if (!this.ended) this.onForbidden();
         return;
+      case "prepare":
+        if (!this.ended) this.connections.prepare();
+        return;
       case "notes":
         for (const note of m.notes) if (!this.ended) this.onNote(note);
         return;

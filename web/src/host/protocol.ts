@@ -63,6 +63,8 @@ export type FromWorker =
   | { type: "stats"; stats: Stats }
   /** The operator forbids peers from now on: all connections are to be closed. */
   | { type: "forbidden" }
+  /** The tracker is being asked whom to meet: a connection may be made ready. */
+  | { type: "prepare" }
   | { type: "dial"; peer: number }
   | { type: "accept"; peer: number; sdp: string }
   | { type: "answered"; peer: number; sdp: string }

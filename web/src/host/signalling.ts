@@ -127,6 +127,7 @@ export class Signalling implements Net, TrackerEvents {
   }
 
   announce(a: Announce): void {
+    if (this.allowed && a.event === "started" && a.want > 0) this.post({ type: "prepare" });
     this.tracker.announce(a);
   }
 
