@@ -20,7 +20,7 @@ const (
 const (
 	safetyMs      = 700   // how long before the last moment at which the origin would still make it
 	safetyShyMs   = 4_000 // the same after neighbours' faults
-	safetyCrowdMs = 200   // the same in a crowd, where much is about to come
+	safetyCrowdMs = 150   // the same in a crowd, where much is about to come
 	hardMs        = 120   // the same whatever neighbours promise
 	lateNever     = 3_600_000
 	pressingMs    = 1_500  // where the origin is short: there is no time left to take turns
