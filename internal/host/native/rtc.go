@@ -58,6 +58,7 @@ type link struct {
 	told      bool        // the engine knows of it: host's goroutine
 	open      bool        // its channel is: host's goroutine
 	failed    atomic.Bool // pion gave the connection up, not we
+	paired    atomic.Bool // ICE found a way
 	low       chan struct{}
 	measure   chan struct{} // the engine wants to know what a round trip takes
 }
@@ -209,6 +210,11 @@ func (l *link) run(negotiate func(context.Context, *webrtc.PeerConnection) error
 			l.cancel()
 		}
 	})
+	pc.OnICEConnectionStateChange(func(s webrtc.ICEConnectionState) {
+		if s == webrtc.ICEConnectionStateConnected || s == webrtc.ICEConnectionStateCompleted {
+			l.paired.Store(true)
+		}
+	})
 	opened := make(chan *rtcChannel, 1)
 	attach := func(dc *webrtc.DataChannel) {
 		dc.OnOpen(func() {
@@ -248,7 +254,7 @@ func (l *link) run(negotiate func(context.Context, *webrtc.PeerConnection) error
 		reading = l.serve(pc, ch)
 	case <-ctx.Done():
 		if l.failed.Load() || l.ctx.Err() == nil { // and not we who ended it
-			l.tell(stage(pc))
+			l.tell(l.stage(pc))
 		}
 	}
 }
@@ -259,14 +265,13 @@ func (l *link) tell(f announce.Fate) {
 	h.do(func() { h.door.tell(l.id, f) })
 }
 
-// stage is how far a connection came that did not open.
-func stage(pc *webrtc.PeerConnection) announce.Fate {
-	// The states of ICE and of DTLS are asked for apart: that of the connection as a whole is failed in either case.
-	dtls := pc.SCTP().Transport()
-	switch pair, err := dtls.ICETransport().GetSelectedCandidatePair(); {
-	case err != nil || pair == nil:
+// stage is how far a connection came that did not open. What ICE found is remembered: to ask pion's transport for it while its negotiation is
+// under way would be a race.
+func (l *link) stage(pc *webrtc.PeerConnection) announce.Fate {
+	switch {
+	case !l.paired.Load():
 		return announce.FateICE
-	case dtls.State() != webrtc.DTLSTransportStateConnected:
+	case pc.SCTP().Transport().State() != webrtc.DTLSTransportStateConnected:
 		return announce.FateDTLS
 	}
 	return announce.FateChannel
