@@ -60,7 +60,7 @@ lint: web/dist/.keep ## formatting, vet, staticcheck
 
 # What has no goroutines gains nothing from the race detector and takes several times as long with it: the pure rooms (internal/arch
 # sees to it), and the simulator around them. Where it runs engines side by side, on two shards, the detector looks on all the same.
-PURE := /internal/(engine|swarm|sim)(/|$$)
+PURE := /internal/(engine|swarm|sim|demo/film/draw)(/|$$)
 .PHONY: test-go
 test-go: web/dist/engine.wasm ## Go tests, with the race detector where there are goroutines
 	@echo "== go test -race"
@@ -70,7 +70,7 @@ test-go: web/dist/engine.wasm ## Go tests, with the race detector where there ar
 	@$(GO) test -timeout 10m $$($(GO) list ./... | grep -E '$(PURE)')
 
 # Counted runs rather than seconds: the same work on every machine, and a fuzzer that is stopped by the clock may call that a failure.
-SEEDS ?= 250
+SEEDS ?= 150
 FUZZ_RUNS ?= 10000
 .PHONY: test-chaos
 test-chaos: ## made-up worlds with named faults, every step audited; then each fuzz target for a moment

@@ -81,9 +81,15 @@ func remembered[K ~string](known map[K]*idleCount, key K, now time.Time, limit i
 	n := known[key]
 	if n == nil {
 		if len(known) >= limit {
-			keys := slices.SortedFunc(maps.Keys(known), func(a, b K) int { return known[a].last.Compare(known[b].last) })
-			for _, k := range keys[:limit/10] {
-				delete(known, k)
+			used := make([]int64, 0, len(known))
+			for _, n := range known {
+				used = append(used, n.last.UnixNano())
+			}
+			slices.Sort(used)
+			idle := used[limit/10]
+			maps.DeleteFunc(known, func(_ K, n *idleCount) bool { return n.last.UnixNano() < idle })
+			if len(known) >= limit { // all came at once
+				clear(known)
 			}
 		}
 		n = &idleCount{}
