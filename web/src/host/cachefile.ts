@@ -107,7 +107,7 @@ export class CacheFile {
   private readonly known = new Set<number>(); // the pieces whose checksums are known: put, or peeked at
   private readonly blocks: number; // of a piece
   private sums = new Uint32Array(0); // of each block, by slot
-  private scratch: Bytes | undefined; // for blocks of which only a part is wanted
+  private scratch: Bytes | undefined; // of a piece's length: what is about to be written, or blocks of which a part is wanted
   private begun: boolean;
 
   /** Opens a file. What is no cache of this media file with this piece length is emptied. */
@@ -148,18 +148,15 @@ export class CacheFile {
     }
     this.delete(piece); // written over in place it would be torn under its own name
     const slot = this.free.pop() ?? this.slots.length;
+    const bytes = this.joined(blocks);
     try {
-      let at = this.data + slot * this.head.pieceLength;
-      for (const b of blocks) {
-        this.write(b, at);
-        at += b.length;
-      }
+      this.write(bytes, this.data + slot * this.head.pieceLength);
       this.name(slot, piece);
     } catch (error) {
       if (slot < this.slots.length) this.free.push(slot);
       throw error;
     }
-    this.remember(slot, piece, blocks);
+    this.remember(slot, piece, [bytes]);
   }
 
   /** A piece as it lies there, all of it; undefined when it cannot be read. From then on `read` gives these bytes or none. */
@@ -257,6 +254,18 @@ export class CacheFile {
       this.name(last, -1);
     }
     if (this.slots.length < length) this.file.truncate(this.data + this.slots.length * this.head.pieceLength);
+  }
+
+  /** Blocks in a row, to be written at once: each write costs more than a copy. They last until the scratch is used again. */
+  private joined(blocks: Bytes[]): Bytes {
+    if (blocks.length === 1) return blocks[0]!;
+    this.scratch ??= new Uint8Array(this.head.pieceLength);
+    let length = 0;
+    for (const b of blocks) {
+      this.scratch.set(b, length);
+      length += b.length;
+    }
+    return this.scratch.subarray(0, length);
   }
 
   /** Bytes of the media file in a piece. */

@@ -184,6 +184,7 @@ test("a channel that cannot be transferred is relayed, and what left its queue i
   channel.onmessage!({ data });
   expect(said.at(-1)).toEqual({ type: "bytes", peer: 1, data });
   c.heard({ type: "send", peer: 1, data: new ArrayBuffer(100_000) });
+  expect(channel.bufferedAmount).toBe(100_000);
   expect(said.at(-1)).toMatchObject({ type: "bytes" });
   channel.bufferedAmount = 0;
   channel.onbufferedamountlow!();
@@ -204,6 +205,7 @@ test("what the worker takes for queued on a relayed channel falls below its mark
   for (const size of [16_397, 17, 8_000, 100, 8_193, 17, 17, 4_000, 4_000, 4_000, 17]) {
     c.heard({ type: "send", peer: 1, data: new ArrayBuffer(size) });
     sent += size;
+    await vi.advanceTimersByTimeAsync(4); // it is gathered for so long
     const low = channel.bufferedAmount > channel.bufferedAmountLowThreshold;
     channel.bufferedAmount = 0; // it leaves at once
     if (low) channel.onbufferedamountlow!();

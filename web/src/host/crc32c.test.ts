@@ -20,3 +20,13 @@ test("a checksum goes on where another ended, at any byte", () => {
   for (let at = 0; at <= bytes.length; at++)
     expect(crc32c(bytes.subarray(at), crc32c(bytes.subarray(0, at)))).toBe(whole);
 });
+
+test("a checksum does not depend on where the bytes lie", () => {
+  const room = new Uint8Array(64);
+  for (let at = 0; at < 8; at++) {
+    const bytes = room.subarray(at, at + 45);
+    bytes.set(of(45, (i) => i * 37));
+    expect(crc32c(bytes)).toBe(crc32c(of(45, (i) => i * 37)));
+    expect(crc32c(bytes)).toBe(0xa49ea26a);
+  }
+});

@@ -75,21 +75,36 @@ test("the meter counts a slow response's pauses", () => {
   expect(m.rate()).toBeCloseTo(16.384, 0);
 });
 
-test("an outlet hands over no more than a mebibyte, keeps the order, and says when the queue has drained", () => {
-  const sent: number[] = [];
-  let drained = 0;
+// A channel whose queue the test empties.
+function fakeChannel() {
+  const sent: Uint8Array[] = [];
   const channel = {
-    readyState: "connecting",
+    readyState: "open",
     bufferedAmount: 0,
     bufferedAmountLowThreshold: 0,
+    closed: false,
     onbufferedamountlow: null as (() => void) | null,
     send(b: Uint8Array) {
-      sent.push(b[0]!);
+      sent.push(b);
       this.bufferedAmount += b.length;
     },
-    close() {},
+    close() {
+      this.closed = true;
+    },
   };
-  const outlet = new Outlet(channel as unknown as RTCDataChannel, () => drained++);
+  const timers: { ms: number; due: () => void }[] = [];
+  const after = (ms: number, due: () => void) => void timers.push({ ms, due });
+  return { sent, channel, timers, after, rtc: channel as unknown as RTCDataChannel };
+}
+
+const turn = () => new Promise<void>((resolve) => queueMicrotask(resolve));
+const lengths = (sent: Uint8Array[]) => sent.map((b) => b.length);
+
+test("an outlet hands over no more than a mebibyte, keeps the order, and says when the queue has drained", () => {
+  const { sent, channel, timers, after, rtc } = fakeChannel();
+  channel.readyState = "connecting";
+  let drained = 0;
+  const outlet = new Outlet(rtc, () => drained++, undefined, after);
   expect(channel.bufferedAmountLowThreshold).toBe(16_384);
   outlet.send(new Uint8Array(16_397).fill(0));
   expect(sent).toEqual([]);
@@ -101,10 +116,73 @@ test("an outlet hands over no more than a mebibyte, keeps the order, and says wh
   channel.bufferedAmount = 16_384;
   channel.onbufferedamountlow!();
   expect(drained).toBe(0);
+  while (timers.length > 0) timers.shift()!.due();
   channel.bufferedAmount = 0;
   channel.onbufferedamountlow!();
   expect(drained).toBe(1);
-  expect(sent).toEqual(Array.from({ length: 100 }, (_, i) => i));
+  expect(outlet.queued).toBe(0);
+  const stream = sent.flatMap((b) => Array.from({ length: b.length / 16_397 }, (_, i) => b[16_397 * i]));
+  expect(stream).toEqual(Array.from({ length: 100 }, (_, i) => i));
+});
+
+test("what is sent in one turn goes out in one message at its end, and what follows shortly after in another", async () => {
+  const { sent, timers, after, rtc } = fakeChannel();
+  const outlet = new Outlet(rtc, () => undefined, undefined, after);
+  for (let i = 0; i < 3; i++) outlet.send(Uint8Array.of(i, i));
+  expect(outlet.queued).toBe(6);
+  expect(sent).toEqual([]);
+  await turn();
+  expect(sent).toEqual([Uint8Array.of(0, 0, 1, 1, 2, 2)]);
+  outlet.send(Uint8Array.of(3));
+  await turn();
+  outlet.send(Uint8Array.of(4));
+  await turn();
+  expect(sent).toHaveLength(1);
+  expect(timers.map((t) => t.ms)).toEqual([4]);
+  timers.shift()!.due();
+  expect(sent.slice(1)).toEqual([Uint8Array.of(3, 4)]);
+  // Nothing came while it gathered again: what comes now waits for nothing but the turn's end.
+  timers.shift()!.due();
+  expect(timers).toEqual([]);
+  outlet.send(Uint8Array.of(5));
+  await turn();
+  expect(sent.at(-1)).toEqual(Uint8Array.of(5));
+});
+
+test("no message made of several passes what a reader built on pion takes, and a full one waits for nothing", () => {
+  const { sent, after, rtc } = fakeChannel();
+  const outlet = new Outlet(rtc, () => undefined, undefined, after);
+  for (let i = 0; i < 5; i++) outlet.send(new Uint8Array(16_397));
+  expect(lengths(sent)).toEqual([3 * 16_397]);
+  outlet.send(new Uint8Array(100_000)); // one message, however long, is passed on as it is
+  expect(lengths(sent)).toEqual([3 * 16_397, 2 * 16_397, 100_000]);
+});
+
+test("a queue that drained while more was gathered is told of once what was gathered has left", async () => {
+  const { sent, channel, timers, after, rtc } = fakeChannel();
+  let drained = 0;
+  const outlet = new Outlet(rtc, () => drained++, undefined, after);
+  outlet.send(new Uint8Array(17));
+  await turn();
+  outlet.send(new Uint8Array(16_397)); // above the mark without the channel's help
+  channel.bufferedAmount = 0;
+  expect(drained).toBe(0);
+  timers.shift()!.due();
+  expect(lengths(sent)).toEqual([17, 16_397]);
+  channel.bufferedAmount = 0;
+  channel.onbufferedamountlow!();
+  expect(drained).toBe(1);
+});
+
+test("an outlet that is closed sends first what it gathered", async () => {
+  const { sent, channel, after, rtc } = fakeChannel();
+  const outlet = new Outlet(rtc, () => undefined, undefined, after);
+  outlet.send(Uint8Array.of(1));
+  await turn();
+  outlet.send(Uint8Array.of(2));
+  outlet.close();
+  expect(sent).toEqual([Uint8Array.of(1), Uint8Array.of(2)]);
+  expect(channel.closed).toBe(true);
 });
 
 test("descriptions lose their local addresses, and those for anything but one data channel are refused", () => {

@@ -154,8 +154,8 @@ export class Pieces {
   message(piece: number, begin: number, length: number): Bytes | undefined {
     const place = placeOf(this.title, piece);
     if (!place || !this.store.has(piece)) return undefined;
-    const message = new Uint8Array(13 + length);
-    const v = new DataView(message.buffer);
+    const message = new Uint8Array(new ArrayBuffer(16 + length), 3); // so that the payload is aligned, see crc32c
+    const v = new DataView(message.buffer, message.byteOffset);
     v.setUint32(0, 9 + length);
     message[4] = 7;
     v.setUint32(5, piece);

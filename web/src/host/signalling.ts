@@ -234,7 +234,7 @@ export class Signalling implements Net, TrackerEvents {
       send: (bytes) => outlet.send(bytes),
       close: () => {
         channel.onopen = channel.onmessage = channel.onclose = null;
-        channel.close();
+        outlet.close();
       },
     };
     const open = () => {
