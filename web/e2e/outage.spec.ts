@@ -121,7 +121,9 @@ test("a tracker that is killed in mid-film is not missed, and found again when i
   console.log(`while the tracker was away viewers handed each other ${(await traded()).join(" and ")} bytes`);
   for (const [i, viewer] of viewers.entries()) {
     expect(after[i], "while the tracker was away").toMatchObject({ peers: 1, stalls: 0, badBlocks: 0, via: "engine" });
-    expect(await viewer.connections(), "the channels stayed, and no others were made").toEqual(connections[i]);
+    const now = await viewer.connections();
+    expect(now.filter((state) => state === "connected").length, "the channel stayed").toBe(1);
+    expect(now.length, "no others were made").toBe(connections[i].length);
   }
 
   tracker = await startDemo(tracker.data);
