@@ -30,14 +30,15 @@ func TestWebSeedServesAnOpenTitleByNameAndRange(t *testing.T) {
 			t.Errorf("pages of other sites may not read it: %v", resp.Header)
 		}
 	}
-	if got := h.origin.Snapshot(); got.OriginBytes != 3000 || got.ByTitle["open"] != 3000 {
-		t.Errorf("counted %+v", got)
-	}
 	resp, _ := h.seed("OPTIONS", v, v.Files[0].Path, "Origin", "https://elsewhere.example", "Access-Control-Request-Method", "GET")
 	for _, name := range []string{"Range", "Cache-Control", "User-Agent"} { // what WebTorrent sends
 		if !strings.Contains(resp.Header.Get("Access-Control-Allow-Headers"), name) {
 			t.Errorf("%s is not allowed: %v", name, resp.Header)
 		}
+	}
+	h.server.Close() // a byte may be read before it is counted
+	if got := h.origin.Snapshot(); got.OriginBytes != 3000 || got.ByTitle["open"] != 3000 {
+		t.Errorf("counted %+v", got)
 	}
 }
 
