@@ -5,8 +5,9 @@
  */
 
 import { CacheFile, headSize, readHead, type SyncFile } from "./cachefile";
+import { HashFile } from "./hashfile";
 import type { Bytes } from "./record";
-import { MemoryStore, memoryAhead, type PieceStore, type Shelf, type ShelvedFile } from "./store";
+import { MemoryStore, memoryAhead, type PieceStore, type ProofShelf, type Shelf, type ShelvedFile } from "./store";
 import { placeOf, type Title } from "./title";
 
 /** What the cache holds at most, in bytes; of what the browser grants, no more than a tenth. */
@@ -20,6 +21,7 @@ const filesMax = 1000;
 const faultsMax = 8;
 
 const suffix = ".pieces";
+const hashSuffix = ".hashes";
 
 /** The part of a FileSystemDirectoryHandle that is used. */
 export interface CacheFolder {
@@ -42,8 +44,10 @@ export class CacheStore implements PieceStore {
   limit: number;
   ahead = 0;
   readonly shelf: Shelf;
+  readonly proofs: ProofShelf;
   private readonly title: Title;
   private readonly files: CacheFile[];
+  private readonly hashes: HashFile[];
   private readonly release: () => void;
   private readonly overflow = new MemoryStore();
   private readonly verified = new Set<number>();
@@ -52,12 +56,13 @@ export class CacheStore implements PieceStore {
   private faults = 0; // verified pieces that the disk did not give back
 
   /**
-   * `files` are the title's, in order; `others` what else the folder holds, which `remove` removes. `release` is called at
-   * the end, after the files were closed.
+   * `files` are the title's, in order, and `hashes` what proves them; `others` what else the folder holds, which `remove`
+   * removes. `release` is called at the end, after the files were closed.
    */
   constructor(
     title: Title,
     files: CacheFile[],
+    hashes: HashFile[],
     limit: number,
     others: Map<string, ShelvedFile>,
     remove: (name: string) => void,
@@ -65,6 +70,7 @@ export class CacheStore implements PieceStore {
   ) {
     this.title = title;
     this.files = files;
+    this.hashes = hashes;
     this.limit = limit;
     this.release = release;
     files.forEach((f, i) => {
@@ -89,6 +95,11 @@ export class CacheStore implements PieceStore {
         }
       },
       mark: (file, members, copies) => this.dare(() => files[file]?.mark(members, copies)),
+    };
+    this.proofs = {
+      proof: (file, request) => hashes[file]?.get(request),
+      keepProof: (file, request, answer) => this.dare(() => hashes[file]?.put(request, answer)),
+      dropProof: (file, request) => hashes[file]?.forget(request),
     };
   }
 
@@ -145,7 +156,7 @@ export class CacheStore implements PieceStore {
     this.overflow.close();
     this.verified.clear();
     this.doubted.clear();
-    for (const f of this.files) this.dare(() => f.close());
+    for (const f of [...this.files, ...this.hashes]) this.dare(() => f.close());
     this.release();
   }
 
@@ -190,14 +201,20 @@ export async function openCache(
   now: number,
   release: () => void,
 ): Promise<CacheStore> {
-  const ours = new Set(title.files.map((f) => f.root + suffix));
+  const ours = new Set(title.files.flatMap((f) => [f.root + suffix, f.root + hashSuffix]));
   const others = new Map<string, ShelvedFile>();
+  const proofs = new Map<string, number>(); // sizes of the hashes beside others' pieces, by the names of those
   let kept = 0;
   const stale: string[] = [];
   for await (const [name, handle] of dir.entries()) {
-    const file = handle.kind === "file" && name.endsWith(suffix) ? await handle.getFile?.() : undefined;
+    const known = handle.kind === "file" && (name.endsWith(suffix) || name.endsWith(hashSuffix));
+    const file = known ? await handle.getFile?.() : undefined;
     if (ours.has(name)) {
       kept += file?.size ?? 0;
+      continue;
+    }
+    if (file && name.endsWith(hashSuffix)) {
+      proofs.set(name.slice(0, -hashSuffix.length) + suffix, file.size);
       continue;
     }
     const head = file && readHead(new Uint8Array(await file.slice(0, headSize).arrayBuffer()));
@@ -210,27 +227,41 @@ export async function openCache(
     others.set(name, { ref: others.size + 1, members, copies, idle, bytes: file.size });
     kept += file.size;
   }
+  for (const [name, size] of proofs) {
+    const other = others.get(name);
+    if (other) other.bytes += size;
+    else stale.push(hashesOf(name));
+    if (other) kept += size;
+  }
   for (const name of stale) await dir.removeEntry(name, { recursive: true });
   const { quota = 0, usage = 0 } = grant;
-  const limit = Math.floor(Math.min(cacheMax, quota * quotaShare, kept + Math.max(0, quota - usage) / 2));
+  const counts = title.files.map((f) => Math.ceil(f.size / title.pieceLength));
+  const proving = counts.reduce((sum, pieces) => sum + HashFile.most(pieces), 0); // of the room, a thousandth or so
+  const room = Math.floor(Math.min(cacheMax, quota * quotaShare, kept + Math.max(0, quota - usage) / 2));
+  const limit = room - proving;
   if (limit < cacheMin) throw new Error("too little room");
   const open: SyncFile[] = [];
   try {
-    for (const f of title.files) {
+    for (const name of [suffix, hashSuffix].flatMap((s) => title.files.map((f) => f.root + s))) {
       // Known to TypeScript in workers only.
-      const handle = (await dir.getFileHandle(f.root + suffix, { create: true })) as {
+      const handle = (await dir.getFileHandle(name, { create: true })) as {
         createSyncAccessHandle(): Promise<SyncFile>;
       };
       open.push(await handle.createSyncAccessHandle());
     }
     const files = title.files.map((f, i) => new CacheFile(open[i]!, f.size, title.pieceLength, now));
-    const remove = (name: string) => void dir.removeEntry(name).catch(() => undefined);
-    return new CacheStore(title, files, limit, others, remove, release);
+    const hashes = counts.map((pieces, i) => new HashFile(open[counts.length + i]!, pieces));
+    const remove = (name: string) => {
+      for (const n of [name, hashesOf(name)]) void dir.removeEntry(n).catch(() => undefined);
+    };
+    return new CacheStore(title, files, hashes, limit, others, remove, release);
   } catch (error) {
     for (const f of open) f.close();
     throw error;
   }
 }
+
+const hashesOf = (name: string): string => name.slice(0, -suffix.length) + hashSuffix;
 
 /** How long the browser may take to open the cache, in ms: the film does not wait for it any longer. */
 const openWithin = 2_000;

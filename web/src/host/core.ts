@@ -9,6 +9,7 @@
 
 import { Fetches, type FetchOwner, type Http, type KnownHashes } from "./fetches";
 import { Keep, type KeepOwner } from "./keep";
+import { uint32 } from "./framing";
 import { Flags, InputKind, NoteKind, OutputKind, Reason } from "./kinds.gen";
 import { Meter } from "./meter";
 import { noteOf, toHex } from "./notes";
@@ -18,6 +19,7 @@ import type { PieceStore } from "./store";
 import type { Announce, Clock, Cohort, Net, Stepper } from "./surroundings";
 import { encodeIndex, encodePieces, encodeTitle, type Title } from "./title";
 import type { EngineNote, PlaybackState, Stats } from "../player/source";
+import type { HashRequest } from "../player/merkle";
 import { bannedMax, type BannedPeer, type PlayPolicy } from "../player/session";
 
 /**
@@ -25,6 +27,9 @@ import { bannedMax, type BannedPeer, type PlayPolicy } from "../player/session";
  * second's worth at once: blocks that waited for one another go out in one message, and the worker wakes less often.
  */
 const tickLeast = 20_000;
+
+/** BEP 52's hashes message: its id, the file's root, base, index, length and proof, then digests. */
+const hashesHead = 49;
 
 const noCohort: Cohort = { id: 0, place: 0, size: 0 };
 
@@ -42,6 +47,8 @@ export interface CoreParts {
   origins: string[];
   ticket: string;
   known?: KnownHashes;
+  /** Takes answers to hash requests that may be of use at the next visit, by file; `peer`: a peer gave it, who may lie. */
+  onHashes?(file: number, request: HashRequest, answer: Bytes, peer: boolean): void;
   onNote?(note: EngineNote): void;
   /** The engine ended. All reads have been failed; the core is closed. */
   onFailed?(error: unknown): void;
@@ -271,6 +278,25 @@ export class Core implements FetchOwner, PeersOwner, KeepOwner {
 
   peerBlock(peer: number, piece: number, begin: number, bytes: Bytes): void {
     this.kept.block({ kind: InputKind.Hashed, peer, piece, begin }, bytes);
+  }
+
+  fetchedHashes({ file, base, index, length, proof }: Output, answer: Bytes): void {
+    this.parts.onHashes?.(file, { base, index, length, proof }, answer, false);
+  }
+
+  peerHashes(message: Bytes): void {
+    if (!this.parts.onHashes || message.length <= hashesHead || (message.length - hashesHead) % 32 !== 0) return;
+    const root = toHex(message.subarray(1, 33));
+    const [base, index, length, proof] = [33, 37, 41, 45].map((at) => uint32(message, at)) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    const answer = message.slice(hashesHead);
+    this.title.files.forEach((f, file) => {
+      if (f.root === root) this.parts.onHashes!(file, { base, index, length, proof }, answer, true);
+    });
   }
 
   peerBytes(n: number): void {

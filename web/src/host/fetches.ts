@@ -44,6 +44,8 @@ export interface FetchOwner {
   /** A media body begins and ends. */
   bodyBegan(): void;
   bodyEnded(): void;
+  /** The origin answered a request for hashes, with as many as it must have; whether they are true is not known. */
+  fetchedHashes(request: Output, answer: Bytes): void;
   /** So many media bytes came from a source. */
   bodyBytes(n: number): void;
 }
@@ -194,7 +196,11 @@ export class Fetches {
       },
       end: () => {
         if (size % 32 !== 0 || size < 32 * o.length) fail(0, false);
-        else this.answered(request, joined(chunks, size));
+        else if (!request.over) {
+          const answer = joined(chunks, size);
+          this.owner.fetchedHashes(o, answer);
+          this.answered(request, answer);
+        }
       },
       fail: () => fail(0, false),
     });

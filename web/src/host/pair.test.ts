@@ -9,15 +9,18 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { makeFilm, type TestFilm } from "../player/testing";
 import { Core, type CoreRead } from "./core";
 import { queueLow } from "./peers";
 import type { Announce, Clock } from "./surroundings";
 import { WasmEngine } from "./engine";
+import { openCache } from "./cache";
 import { knownHashes } from "./hashes";
+import { Proofs } from "./proofs";
 import type { Bytes } from "./record";
-import { MemoryStore } from "./store";
+import { MemoryStore, type PieceStore } from "./store";
+import { Disk } from "./testing";
 import { newPeerId, titleOf } from "./title";
 import type { EngineNote } from "../player/source";
 
@@ -83,24 +86,29 @@ class Viewer {
   readonly queues = new Map<number, number>();
   core!: Core;
   originBytes = 0;
+  hashRequests = 0;
   send: (peer: number, bytes: Bytes) => void = () => {};
   closePeer: (peer: number) => void = () => {};
 
-  static async open(time: Time, film: TestFilm): Promise<Viewer> {
+  /** `away`: the origin answers nothing. */
+  static async open(time: Time, film: TestFilm, store: PieceStore = new MemoryStore(), away = false): Promise<Viewer> {
     const v = new Viewer();
     const title = { ...titleOf(film.session), peerId: newPeerId(), seed: 7n };
     const engine = await WasmEngine.start(module, (error) => {
       throw error;
     });
+    const session = knownHashes(film.session.files, (b) => Promise.resolve(sha(b)));
+    const proofs = new Proofs(title, store.proofs, session);
     v.core = new Core({
       title,
       engine,
       clock: time,
-      store: new MemoryStore(),
+      store,
       origins: ["http://origin"],
       ticket: "t",
       digest: (b) => Promise.resolve(sha(b)),
-      known: knownHashes(film.session.files, (b) => Promise.resolve(sha(b))),
+      known: proofs.known,
+      onHashes: proofs.learned,
       net: {
         send: (peer, bytes) => v.send(peer, bytes),
         queued: (peer) => v.queues.get(peer) ?? 0,
@@ -115,6 +123,13 @@ class Viewer {
           let over = false;
           const u = new URL(url);
           const [, kind, hex] = u.pathname.split("/");
+          if (kind === "hashes") v.hashRequests++;
+          if (away) {
+            time.after(50_000, () => !over && events.fail());
+            return () => {
+              over = true;
+            };
+          }
           const index = film.session.files.findIndex((f) => f.root === hex);
           const { data, tree } = film.files[index]!;
           const n = (name: string) => Number(u.searchParams.get(name));
@@ -269,3 +284,86 @@ test("a viewer that is lied to drops the liar and plays the film all the same", 
   a.core.close();
   b.core.close();
 }, 60_000);
+
+// WebCrypto's promises take real time, which virtual time does not wait for.
+function promptDigests(): void {
+  vi.spyOn(crypto.subtle, "digest").mockImplementation((_, data) => Promise.resolve(sha(data as Bytes).buffer));
+}
+
+const cacheOn = (disk: Disk, f: TestFilm) =>
+  openCache(disk, titleOf(f.session), { quota: 100e9, usage: 0 }, 1e12, () => undefined);
+
+/** Plays all of it, and returns what was played, if it came to an end. */
+async function playAll(time: Time, v: Viewer, f: TestFilm): Promise<Bytes | undefined> {
+  let played: Bytes | undefined;
+  void v.play(time, f, rate * 10).then((b) => (played = b));
+  await time.run(120, () => played !== undefined);
+  return played;
+}
+
+test("a second visit plays what it holds, and proves it to others, while the origin is away", async () => {
+  promptDigests();
+  const time = new Time();
+  const f = film();
+  const disk = new Disk();
+  const first = await Viewer.open(time, f, await cacheOn(disk, f));
+  expect(sha((await playAll(time, first, f))!)).toEqual(sha(f.files[0]!.data));
+  expect(first.hashRequests).toBeGreaterThan(0);
+  first.core.close();
+
+  const again = await Viewer.open(time, f, await cacheOn(disk.rebooted(), f), true);
+  expect(sha((await playAll(time, again, f))!)).toEqual(sha(f.files[0]!.data));
+  expect([again.originBytes, again.hashRequests]).toEqual([0, 0]);
+  const other = await Viewer.open(time, f, await cacheOn(new Disk(), f), true);
+  join2(time, again, other, 5);
+  expect(sha((await playAll(time, other, f))!)).toEqual(sha(f.files[0]!.data));
+  again.core.close();
+  other.core.close();
+}, 60_000);
+
+test("hashes that a peer gave are kept too, where they are true", async () => {
+  promptDigests();
+  const time = new Time();
+  const f = film();
+  const a = await Viewer.open(time, f, await cacheOn(new Disk(), f));
+  expect(await playAll(time, a, f)).toBeDefined();
+  const disk = new Disk();
+  const b = await Viewer.open(time, f, await cacheOn(disk, f), true);
+  join2(time, a, b, 5);
+  expect(await playAll(time, b, f)).toBeDefined();
+  a.core.close();
+  b.core.close();
+  const again = await Viewer.open(time, f, await cacheOn(disk.rebooted(), f), true);
+  expect(sha((await playAll(time, again, f))!)).toEqual(sha(f.files[0]!.data));
+  again.core.close();
+}, 60_000);
+
+test.each<[string, (b: Bytes) => Bytes]>([
+  ["torn", (b) => b.slice(0, b.length / 2)],
+  ["changed in one bit", (b) => b.map((x, i) => (i === 1000 ? x ^ 1 : x))],
+  ["no such file at all", (b) => b.map((_, i) => i * 31)],
+])(
+  "kept hashes that are %s are found out and fetched anew",
+  async (_, spoil) => {
+    promptDigests();
+    const time = new Time();
+    const f = film();
+    const disk = new Disk();
+    const name = `${f.session.files[0]!.root}.hashes`;
+    const first = await Viewer.open(time, f, await cacheOn(disk, f));
+    expect(await playAll(time, first, f)).toBeDefined();
+    first.core.close();
+    const whole = disk.files.get(name)!;
+    const next = disk.rebooted();
+    next.files.set(name, spoil(whole) as Bytes);
+    const again = await Viewer.open(time, f, await cacheOn(next, f));
+    expect(sha((await playAll(time, again, f))!)).toEqual(sha(f.files[0]!.data));
+    expect(again.hashRequests).toBeGreaterThan(0);
+    expect(again.originBytes).toBe(0);
+    again.core.close();
+    const last = await Viewer.open(time, f, await cacheOn(next.rebooted(), f), true);
+    expect(sha((await playAll(time, last, f))!)).toEqual(sha(f.files[0]!.data));
+    last.core.close();
+  },
+  60_000,
+);

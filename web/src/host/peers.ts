@@ -15,6 +15,8 @@ export interface PeersOwner {
   give(input: Input): void;
   /** A block's payload came whole: to keep and to digest. */
   peerBlock(peer: number, piece: number, begin: number, bytes: Bytes): void;
+  /** A peer sent hashes: a whole `hashes` message of BEP 52, which holds until the call returns. */
+  peerHashes(message: Bytes): void;
   /** So many bytes of payload came. */
   peerBytes(n: number): void;
 }
@@ -35,6 +37,8 @@ interface Peer {
 const messageRequest = 6;
 const messageCancel = 8;
 const messageReject = 16;
+/** BEP 52's id of what answers a request for hashes. */
+const messageHashes = 22;
 
 /** Above this a peer's send queue is reported, in bytes: `SendQueueLow` of internal/engine/step.go. */
 export const queueLow = 16 << 10;
@@ -185,6 +189,7 @@ export class Peers {
   private message(peer: number, data: Bytes): void {
     const p = this.peers.get(peer);
     if (p && data[0] === messageReject) this.owes(p, -1);
+    if (data[0] === messageHashes) this.owner.peerHashes(data);
     this.owner.give({ kind: InputKind.MessageReceived, peer, data });
   }
 

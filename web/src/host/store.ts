@@ -3,6 +3,7 @@
  * and what it keeps from one visit to the next must not count before the engine has verified it anew.
  */
 
+import type { HashRequest } from "../player/merkle";
 import type { Bytes } from "./record";
 
 /** Verified pieces by torrent-wide number. One owner; every call is synchronous, which spares the core a race with eviction. */
@@ -15,6 +16,8 @@ export interface PieceStore {
   readonly used: number;
   /** What it keeps from one visit to the next; absent where it keeps nothing. */
   readonly shelf?: Shelf;
+  /** The proofs that it keeps beside the pieces; absent where it keeps none. */
+  readonly proofs?: ProofShelf;
   /** Whether it holds a piece, verified. */
   has(piece: number): boolean;
   /** Keeps a verified piece, given as its blocks in order, in place of whatever it found of it. The store owns them from now on. */
@@ -44,6 +47,16 @@ export interface Shelf {
   removeOther(ref: number): void;
   /** Writes down, beside a file's pieces, how many viewers its swarm has and how many copies of a piece they hold, in sixteenths. */
   mark(file: number, members: number, copies: number): void;
+}
+
+/** Answers to hash requests (BEP 52) that a store keeps from one visit to the next. Nothing vouches for what it gives. */
+export interface ProofShelf {
+  /** The answer that is kept to a request of a file's hashes; undefined: none. */
+  proof(file: number, request: HashRequest): Bytes | undefined;
+  /** Keeps an answer, where there is room. */
+  keepProof(file: number, request: HashRequest, answer: Bytes): void;
+  /** Drops an answer that was found to be wrong. */
+  dropProof(file: number, request: HashRequest): void;
 }
 
 /** What a shelf has of another file: `engine.Shelved`. */

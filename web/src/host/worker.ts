@@ -11,6 +11,7 @@ import type { Http } from "./fetches";
 import { knownHashes } from "./hashes";
 import { toHex } from "./notes";
 import type { FromWorker, OpenMessage, ToWorker } from "./protocol";
+import { Proofs } from "./proofs";
 import type { Bytes } from "./record";
 import { Signalling } from "./signalling";
 import { storeFor } from "./cache";
@@ -114,6 +115,7 @@ class Session {
     this.canPeer = m.canPeer;
     this.swarmTicket = m.session.tickets.swarm;
     this.upKbps = m.session.policy.uplink_kbps;
+    const proofs = new Proofs(title, store.proofs, knownHashes(m.session.files, digest));
     this.signalling = new Signalling(post, title.peerId, queueLow);
     this.core = new Core({
       title,
@@ -125,7 +127,8 @@ class Session {
       store,
       origins: m.origins,
       ticket: m.session.tickets.media,
-      known: knownHashes(m.session.files, digest),
+      known: proofs.known,
+      onHashes: proofs.learned,
       onNote: (note) => this.noted(note),
       onFailed: (error) => fail(error),
     });
