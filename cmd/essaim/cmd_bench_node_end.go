@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/pprof"
 	"strings"
 	"sync"
 	"time"
@@ -45,17 +44,11 @@ func (c *benchEndCmd) Run() error { return c.run(os.Stdin, os.Stdout) }
 func (c *benchEndCmd) run(in io.Reader, out io.Writer) (err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if c.Profile != "" {
-		f, err := os.Create(c.Profile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+	stop, err := profileTo(c.Profile)
+	if err != nil {
+		return err
 	}
+	defer stop()
 	lines := make(chan struct{})
 	go func() {
 		defer cancel() // also while a peer is waited for

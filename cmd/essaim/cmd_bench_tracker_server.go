@@ -18,7 +18,6 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
-	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -106,15 +105,11 @@ func (c *benchDoorCmd) Run() error {
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		if c.Profile != "" && !profiling {
 			profiling = true
-			f, err := os.Create(c.Profile)
+			stop, err := profileTo(c.Profile)
 			if err != nil {
 				return err
 			}
-			defer f.Close()
-			if err := pprof.StartCPUProfile(f); err != nil {
-				return err
-			}
-			defer pprof.StopCPUProfile()
+			defer stop()
 		}
 		if in.Text() == "settle" {
 			// What handshakes left behind goes at the next collection; an idle server has one every two minutes.
