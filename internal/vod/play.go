@@ -17,9 +17,16 @@ type PlaySession struct {
 	PieceLength uint32      `json:"piece_length"`
 	Files       []PlayFile  `json:"files" doc:"In torrent order."`
 	Manifest    string      `json:"manifest" doc:"DASH on-demand manifest; its BaseURLs are the files' paths."`
+	Protection  *Protection `json:"protection,omitempty" doc:"How to open the files; absent where they are in the clear."`
 	Nodes       PlayNodes   `json:"nodes"`
 	Tickets     PlayTickets `json:"tickets"`
 	Policy      PlayPolicy  `json:"policy"`
+}
+
+// Protection is how a session's files are encrypted, and where their keys are had.
+type Protection struct {
+	Scheme   Scheme `json:"scheme" enum:"cbcs,cenc"`
+	ClearKey string `json:"clearkey" doc:"Where W3C ClearKey licence requests are POSTed, with the licence ticket as bearer; a URL or a path on the server that answered."`
 }
 
 // PlayFile is one file of the session.
@@ -32,6 +39,7 @@ type PlayFile struct {
 	Codec      string      `json:"codec"`
 	Bandwidth  int         `json:"bandwidth" doc:"Bits per second."`
 	Height     int         `json:"height,omitempty"`
+	KID        string      `json:"kid,omitempty" doc:"The key that opens it, in lower-case hexadecimal; absent where it is in the clear."`
 	Segments   [][4]uint64 `json:"segments" doc:"From byte, to byte (exclusive), start in ms, duration in ms."`
 	First      *PlayHashes `json:"first,omitempty" doc:"The hashes of the first pieces, with their proof; absent for a file of one piece."`
 }
@@ -76,6 +84,8 @@ func (n *PlayNodes) Locate(host string) {
 type PlayTickets struct {
 	Media     string `json:"media"`
 	Swarm     string `json:"swarm,omitempty"`
+	Relay     string `json:"relay,omitempty"`
+	License   string `json:"license,omitempty" doc:"Where the files are encrypted."`
 	ExpiresMs int64  `json:"expires_ms" doc:"Milliseconds from now."`
 }
 

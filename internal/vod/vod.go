@@ -50,6 +50,7 @@ type Version struct {
 	InfoHashV2  bt.InfoHashV2
 	PieceLength uint32
 	DurationMs  uint32
+	Scheme      Scheme // of all files' encryption; Clear for open titles
 	Files       []File // in torrent order, pads left out
 	Manifest    string // DASH on-demand manifest whose BaseURLs are the files' paths
 }
@@ -65,6 +66,7 @@ type File struct {
 	Bandwidth  int    // bits per second, as in the manifest
 	Width      int
 	Height     int
+	KID        KID // of the key that opens it; zero where it is in the clear
 	Index      index.Index
 }
 
@@ -72,6 +74,7 @@ type File struct {
 type Member struct {
 	ID   string
 	Name string
+	Role Role
 }
 
 // DeviceSession is one signed-in browser or program.
@@ -84,10 +87,12 @@ type DeviceSession struct {
 // Audience is the service that a ticket opens.
 type Audience string
 
-// The audiences. Relay and licence tickets come with those services.
+// The audiences. A play session has a ticket for each of the first four.
 const (
 	AudienceSwarm    Audience = "swarm"
 	AudienceMedia    Audience = "media"
+	AudienceRelay    Audience = "relay"
+	AudienceLicense  Audience = "license"
 	AudienceOperator Audience = "operator"
 	// AudienceRehearsal lets a rehearsal's connections into the tracker beside the limit of their address, and opens
 	// nothing else.
