@@ -25,6 +25,7 @@ import (
 
 // ingestCmd turns a film file into a published title.
 type ingestCmd struct {
+	keySettings
 	Film    string `arg:"" type:"path" help:"The film: MP4, WebM, MKV or another container that ffmpeg reads."`
 	Title   string `help:"Name in the catalogue; the file's name if absent."`
 	Summary string `help:"A sentence or two for the title's page."`
@@ -88,9 +89,13 @@ func (c *ingestCmd) run(ctx context.Context, out, log *os.File) (err error) {
 	if err != nil {
 		return err
 	}
+	keys, err := c.open(db, c.Data, func(file string) { fmt.Fprintf(log, "%s: %s\n", madeMasterKey, file) })
+	if err != nil {
+		return err
+	}
 	titles := library.New(db, time.Now)
 	res, err := job.Run(ctx, ingest.Stores{
-		Objects: objects, Titles: titles, Publisher: titles, Temp: filepath.Join(c.Data, "tmp"),
+		Objects: objects, Titles: titles, Publisher: titles, Keys: keys, Temp: filepath.Join(c.Data, "tmp"),
 	}, show)
 	done()
 	if err != nil {

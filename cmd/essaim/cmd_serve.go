@@ -23,6 +23,7 @@ import (
 	"essaim/internal/api"
 	"essaim/internal/blob/dir"
 	"essaim/internal/library"
+	"essaim/internal/license"
 	"essaim/internal/members"
 	"essaim/internal/origin"
 	"essaim/internal/places"
@@ -38,6 +39,7 @@ import (
 type serveCmd struct {
 	settings
 	seeding
+	keySettings
 	STUNListen string   `name:"stun-listen" default:"auto" env:"ESSAIM_STUN_LISTEN" placeholder:"ADDRESS:PORT" help:"Where to answer STUN over UDP: auto is port 3478 beside --listen, unless only this machine reaches that; off is nowhere (${default})."`
 	Geo        []string `type:"path" env:"ESSAIM_GEO" placeholder:"FILE" help:"Where addresses are, so that neighbours meet first: databases in MaxMind's format, or lists of lines such as 192.0.2.0/24 64500 FR. Read again when they change."`
 
@@ -75,7 +77,7 @@ func (c *serveCmd) Run() error {
 		if err != nil {
 			return err
 		}
-		s, err := openNode(ctx, nodeConfig{settings: c.settings, data: c.Data, log: log, url: url, public: public, places: where, stun: asked})
+		s, err := openNode(ctx, nodeConfig{settings: c.settings, keys: c.keySettings, data: c.Data, log: log, url: url, public: public, places: where, stun: asked})
 		if err != nil {
 			return err
 		}
@@ -185,6 +187,7 @@ func urlOf(addr net.Addr) string {
 // nodeConfig is what openNode wires.
 type nodeConfig struct {
 	settings
+	keys keySettings
 	data string
 	log  *slog.Logger
 	lan  bool                                          // addresses of local networks may be offered to peers
@@ -203,6 +206,7 @@ type node struct {
 	db      *sqlstore.Store
 	objects *dir.Store
 	library *library.Library
+	keys    *license.Keys
 	members *members.Members
 	tickets *members.Tickets
 	origin  *origin.Origin
@@ -238,6 +242,13 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 		return nil, err
 	}
 	s.library = library.New(s.db, time.Now)
+	s.keys, err = c.keys.open(s.db, c.data, func(file string) { c.log.Warn(madeMasterKey, "file", file) })
+	if err != nil {
+		return nil, err
+	}
+	if err := s.keys.Check(ctx); err != nil { // open titles play all the same
+		c.log.Error("protected titles cannot be played", "error", err)
+	}
 	s.members = members.New(s.db, time.Now)
 	s.origin = origin.New(origin.Config{
 		Titles: s.library, Tickets: s.tickets, Blobs: s.objects, Clock: time.Now, Log: c.log,

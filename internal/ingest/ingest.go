@@ -45,7 +45,8 @@ type Stores struct {
 	Objects   blob.Store
 	Titles    vod.Titles // to refuse a taken ID before hours of work; may be nil
 	Publisher vod.Publisher
-	Temp      string // folder for work in progress, on the same disk as the data; made if missing
+	Keys      vod.ContentKeys // of titles that are not open
+	Temp      string          // folder for work in progress, on the same disk as the data; made if missing
 }
 
 // What vod.Title.Validate allows.
