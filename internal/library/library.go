@@ -1,5 +1,5 @@
 // Package library keeps the catalogue: titles, their published versions, files and torrents. It must show a version
-// whole or not at all, and never show what is not published.
+// whole or not at all, and never show what is not published, or not at the time.
 package library
 
 import (
@@ -134,12 +134,15 @@ const titleColumns = `t.id, t.name, t.summary, t.open, t.poster, t.published_ms,
 
 const titleFrom = ` FROM titles t JOIN versions v ON v.title_id = t.id `
 
+// shown is the condition that a title's window is open at the time $2.
+const shown = ` t.from_ms <= $2 AND (t.until_ms = 0 OR t.until_ms > $2) `
+
 // List implements vod.Titles.
 func (l *Library) List(ctx context.Context, openOnly bool) ([]vod.Title, error) {
 	titles := []vod.Title{}
 	err := l.db.Read(ctx, func(tx sqlstore.Querier) error {
 		rows, err := tx.QueryContext(ctx, `SELECT `+titleColumns+titleFrom+
-			`WHERE t.open >= $1 ORDER BY t.published_ms DESC, t.id`, flag(openOnly))
+			`WHERE t.open >= $1 AND`+shown+`ORDER BY t.published_ms DESC, t.id`, flag(openOnly), l.clock().UnixMilli())
 		if err != nil {
 			return err
 		}
@@ -169,7 +172,7 @@ func (l *Library) List(ctx context.Context, openOnly bool) ([]vod.Title, error) 
 
 // Get implements vod.Titles.
 func (l *Library) Get(ctx context.Context, id vod.TitleID) (vod.Title, error) {
-	t, err := l.one(ctx, `WHERE t.id = $1`, id)
+	t, err := l.one(ctx, `WHERE t.id = $1 AND`+shown, id, l.clock().UnixMilli())
 	if err != nil {
 		return t, fmt.Errorf("title %s: %w", id, err)
 	}
@@ -178,8 +181,8 @@ func (l *Library) Get(ctx context.Context, id vod.TitleID) (vod.Title, error) {
 
 // ByRoot implements vod.Titles. Where several titles hold the file, an open one is found before the others.
 func (l *Library) ByRoot(ctx context.Context, root bt.Digest) (vod.Title, vod.File, error) {
-	t, err := l.one(ctx, `WHERE v.id IN (SELECT version_id FROM files WHERE root = $1)
-		ORDER BY t.open DESC, t.published_ms DESC, t.id LIMIT 1`, root.String())
+	t, err := l.one(ctx, `WHERE v.id IN (SELECT version_id FROM files WHERE root = $1) AND`+shown+
+		`ORDER BY t.open DESC, t.published_ms DESC, t.id LIMIT 1`, root.String(), l.clock().UnixMilli())
 	if err != nil {
 		return t, vod.File{}, fmt.Errorf("file %s: %w", root, err)
 	}
@@ -193,7 +196,7 @@ func (l *Library) ByRoot(ctx context.Context, root bt.Digest) (vod.Title, vod.Fi
 
 // BySwarm implements vod.Titles.
 func (l *Library) BySwarm(ctx context.Context, h bt.InfoHash) (vod.Title, error) {
-	t, err := l.one(ctx, `WHERE v.info_hash_v1 = $1 OR v.info_hash_v2 = $1`, h.String())
+	t, err := l.one(ctx, `WHERE (v.info_hash_v1 = $1 OR v.info_hash_v2 = $1) AND`+shown, h.String(), l.clock().UnixMilli())
 	if err != nil {
 		return t, fmt.Errorf("swarm %s: %w", h, err)
 	}
@@ -203,7 +206,8 @@ func (l *Library) BySwarm(ctx context.Context, h bt.InfoHash) (vod.Title, error)
 // Torrent implements vod.Titles.
 func (l *Library) Torrent(ctx context.Context, id vod.TitleID) ([]byte, error) {
 	var torrent []byte
-	err := l.db.Reader().QueryRowContext(ctx, `SELECT torrent FROM versions WHERE title_id = $1`, id).Scan(&torrent)
+	err := l.db.Reader().QueryRowContext(ctx, `SELECT v.torrent`+titleFrom+`WHERE t.id = $1 AND`+shown, id,
+		l.clock().UnixMilli()).Scan(&torrent)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = vod.ErrNotFound
 	}

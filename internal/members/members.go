@@ -53,13 +53,20 @@ type Members struct {
 	nobody   func() string // the hash that passwords for unknown names are compared with
 	matching func(password, hash string) (bool, error)
 	changed  chan struct{} // holds a token when something may have been revoked
+	windows  vod.Windows   // nil: titles have none
 }
 
 var _ vod.Members = (*Members)(nil)
 
+// Option is one of New's options.
+type Option func(*Members)
+
+// WithWindows has Entitlement refuse titles outside of their windows.
+func WithWindows(w vod.Windows) Option { return func(m *Members) { m.windows = w } }
+
 // New returns the accounts kept in db.
-func New(db *sqlstore.Store, clock vod.Clock) *Members {
-	return &Members{
+func New(db *sqlstore.Store, clock vod.Clock, options ...Option) *Members {
+	m := &Members{
 		db: db, clock: clock, tries: newTries(clock),
 		waiters: make(chan struct{}, waitersMax),
 		hashers: make(chan struct{}, hashersMax),
@@ -73,6 +80,10 @@ func New(db *sqlstore.Store, clock vod.Clock) *Members {
 		matching: argon2id.ComparePasswordAndHash,
 		changed:  make(chan struct{}, 1),
 	}
+	for _, option := range options {
+		option(m)
+	}
+	return m
 }
 
 // nameKey is the form in which names are compared: "Ada " and "ada" are the same member.
@@ -80,11 +91,14 @@ func nameKey(name string) string { return strings.ToLower(strings.TrimSpace(name
 
 func checkName(name string) error {
 	n := utf8.RuneCountInString(name)
-	if n < 1 || n > nameMax || !utf8.ValidString(name) ||
-		strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+	if n < 1 || n > nameMax || !printable(name) {
 		return fmt.Errorf("%w: a member's name has 1 to %d printable characters", vod.ErrInvalid, nameMax)
 	}
 	return nil
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) })
 }
 
 func checkPassword(password string) error {
@@ -119,16 +133,13 @@ func (m *Members) put(ctx context.Context, name, password string, replace bool) 
 	if err != nil {
 		return vod.Member{}, fmt.Errorf("add member: %w", err)
 	}
-	member := vod.Member{ID: newID(), Name: name}
+	member := vod.Member{ID: newID(), Name: name, Role: vod.Viewer}
 	err = m.write(ctx, func(tx *sql.Tx) error {
 		var id string
-		err := tx.QueryRowContext(ctx, `SELECT id FROM members WHERE name_key = $1`, nameKey(name)).Scan(&id)
+		err := tx.QueryRowContext(ctx, `SELECT id, role FROM members WHERE name_key = $1`, nameKey(name)).Scan(&id, &member.Role)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
-			_, err = tx.ExecContext(ctx,
-				`INSERT INTO members (id, name, name_key, password_hash, created_ms) VALUES ($1, $2, $3, $4, $5)`,
-				member.ID, name, nameKey(name), hash, m.clock().UnixMilli())
-			return err
+			return m.insert(ctx, tx, vod.Actor{Name: vod.ActorAdmin}, member, hash, vod.PlanStandard)
 		case err != nil:
 			return err
 		case !replace:
@@ -146,6 +157,22 @@ func (m *Members) put(ctx context.Context, name, password string, replace bool) 
 		return vod.Member{}, fmt.Errorf("add member: %w", err)
 	}
 	return member, nil
+}
+
+// insert writes a new member, on that plan or, where it is gone, the standard one.
+func (m *Members) insert(ctx context.Context, tx *sql.Tx, by vod.Actor, member vod.Member, hash, plan string) error {
+	if _, err := tx.ExecContext(ctx, `
+		INSERT INTO members (id, name, name_key, password_hash, created_ms, role) VALUES ($1, $2, $3, $4, $5, $6)`,
+		member.ID, member.Name, nameKey(member.Name), hash, m.clock().UnixMilli(), member.Role); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `
+		INSERT INTO subscriptions (member_id, plan_id, state, until_ms, sequence)
+		VALUES ($1, COALESCE((SELECT id FROM plans WHERE id = $2), $3), 'active', 0, 0)`, member.ID, plan,
+		vod.PlanStandard); err != nil {
+		return err
+	}
+	return m.record(ctx, tx, by, "member.add", member.Name, string(member.Role))
 }
 
 // Others counts the members whose name is none of these.
@@ -216,8 +243,8 @@ func (m *Members) SignIn(ctx context.Context, name, password string) (string, vo
 }
 
 func (m *Members) byName(ctx context.Context, key string) (member vod.Member, hash string, err error) {
-	err = m.db.Reader().QueryRowContext(ctx, `SELECT id, name, password_hash FROM members WHERE name_key = $1`, key).
-		Scan(&member.ID, &member.Name, &hash)
+	err = m.db.Reader().QueryRowContext(ctx, `SELECT id, name, role, password_hash FROM members WHERE name_key = $1`, key).
+		Scan(&member.ID, &member.Name, &member.Role, &hash)
 	return member, hash, err
 }
 
@@ -273,9 +300,9 @@ func (m *Members) Session(ctx context.Context, token string) (vod.DeviceSession,
 	var s vod.DeviceSession
 	var expires int64
 	err := m.db.Reader().QueryRowContext(ctx, `
-		SELECT s.id, s.expires_ms, m.id, m.name FROM device_sessions s JOIN members m ON m.id = s.member_id
+		SELECT s.id, s.expires_ms, m.id, m.name, m.role FROM device_sessions s JOIN members m ON m.id = s.member_id
 		WHERE s.token_sha256 = $1 AND s.expires_ms > $2`, tokenKey(token), m.clock().UnixMilli()).
-		Scan(&s.ID, &expires, &s.Member.ID, &s.Member.Name)
+		Scan(&s.ID, &expires, &s.Member.ID, &s.Member.Name, &s.Member.Role)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = vod.ErrUnauthorized
 	}

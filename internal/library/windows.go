@@ -1,0 +1,66 @@
+package library
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"essaim/internal/vod"
+)
+
+var _ vod.Windows = (*Library)(nil)
+
+// Window implements vod.Windows.
+func (l *Library) Window(ctx context.Context, id vod.TitleID) (vod.Window, error) {
+	var from, until int64
+	err := l.db.Reader().QueryRowContext(ctx, `SELECT from_ms, until_ms FROM titles WHERE id = $1`, id).Scan(&from, &until)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = vod.ErrNotFound
+	}
+	if err != nil {
+		return vod.Window{}, fmt.Errorf("window of %s: %w", id, err)
+	}
+	return vod.Window{From: fromMs(from), Until: fromMs(until)}, nil
+}
+
+// SetWindow implements vod.Windows. Outside of it no reader finds the title: its list, its bytes, its swarm and its torrent
+// are gone until it opens again. A new version keeps the window.
+func (l *Library) SetWindow(ctx context.Context, id vod.TitleID, w vod.Window) error {
+	from, until := toMs(w.From), toMs(w.Until)
+	if from < 0 || until < 0 || until != 0 && until <= from {
+		return fmt.Errorf("window of %s: %w: it must end after it begins", id, vod.ErrInvalid)
+	}
+	err := l.db.Write(ctx, func(tx *sql.Tx) error {
+		r, err := tx.ExecContext(ctx, `UPDATE titles SET from_ms = $2, until_ms = $3 WHERE id = $1`, id, from, until)
+		if err != nil {
+			return err
+		}
+		n, err := r.RowsAffected()
+		if err == nil && n == 0 {
+			err = vod.ErrNotFound
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("window of %s: %w", id, err)
+	}
+	return nil
+}
+
+// fromMs reads a time as the database keeps it, 0 for none.
+func fromMs(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// toMs is what fromMs reads.
+func toMs(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
