@@ -37,6 +37,9 @@ func (c *demoCmd) Validate() error {
 	if r := int64(c.RehearsalTitle); r != 0 && (r < synthetic.RateMin || r > synthetic.RateMax) {
 		return fmt.Errorf("--rehearsal-title: want a rate from %dk to %dM", synthetic.RateMin/1000, synthetic.RateMax/1_000_000)
 	}
+	if !c.Secure && !loopback(c.Listen) {
+		return fmt.Errorf("--listen %s: a demonstration is for browsers on this machine; on others they want https, by a proxy in front (--secure)", c.Listen)
+	}
 	return c.settings.Validate()
 }
 

@@ -38,6 +38,7 @@ import (
 // serveCmd runs the service.
 type serveCmd struct {
 	settings
+	security
 	seeding
 	keySettings
 	STUNListen string   `name:"stun-listen" default:"auto" env:"ESSAIM_STUN_LISTEN" placeholder:"ADDRESS:PORT" help:"Where to answer STUN over UDP: auto is port 3478 beside --listen, unless only this machine reaches that; off is nowhere (${default})."`
@@ -50,6 +51,9 @@ type serveCmd struct {
 // Validate implements kong's interface of that name.
 func (c *serveCmd) Validate() error {
 	if err := c.settings.Validate(); err != nil {
+		return err
+	}
+	if err := c.security.validate(&c.settings); err != nil {
 		return err
 	}
 	return c.seeding.Validate()
@@ -72,12 +76,19 @@ func (c *serveCmd) Run() error {
 		if err != nil {
 			return err
 		}
-		url := urlOf(ln.Addr())
 		public, err := c.public()
 		if err != nil {
 			return err
 		}
-		s, err := openNode(ctx, nodeConfig{settings: c.settings, keys: c.keySettings, data: c.Data, log: log, url: url, public: public, places: where, stun: asked})
+		door, err := c.security.open(ln, c.Data, log)
+		if err != nil {
+			return err
+		}
+		defer door.close()
+		url := door.url(ln.Addr())
+		s, err := openNode(ctx, nodeConfig{
+			settings: c.settings, keys: c.keySettings, data: c.Data, log: log, url: door.own(ln.Addr()), public: public, places: where, stun: asked, door: door,
+		})
 		if err != nil {
 			return err
 		}
@@ -196,7 +207,8 @@ type nodeConfig struct {
 	places *places.Places // nil: nobody's place is looked at
 	stun   *stun.Server   // nil: none of our own; the node closes it
 
-	url    string         // where this service can be reached from this machine; for seeding only
+	door   *door          // nil: plain HTTP
+	url    string         // where the origin can be reached from this program; for seeding only
 	public netip.AddrPort // where clients are told that open titles are seeded; unset parts are found out
 }
 
@@ -216,6 +228,7 @@ type node struct {
 	places  *places.Places
 	proxies places.Proxies
 	stun    *stun.Server
+	door    *door
 }
 
 // openNode opens the data folder and wires the departments. It listens nowhere yet.
@@ -223,7 +236,10 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	if err := os.MkdirAll(c.data, 0o750); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	s := &node{log: c.log, places: c.places, stun: c.stun}
+	s := &node{log: c.log, places: c.places, stun: c.stun, door: c.door}
+	if s.door == nil {
+		s.door = &door{log: c.log}
+	}
 	if s.proxies, err = places.ParseProxies(c.Proxies); err != nil {
 		return nil, err
 	}
@@ -275,7 +291,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	announcer := tracker.NewAnnouncer(tracker.HTTPConfig{
 		Titles: s.library, Clock: time.Now, Seed: rand.Uint64(), Logger: c.log, Proxied: c.hidden(),
 		Own: func(local netip.Addr) (netip.AddrPort, bool) {
-			if c.Secure && !c.public.Addr().IsValid() { // a proxy's way to us is nobody else's
+			if c.settings.Secure && !c.public.Addr().IsValid() { // a proxy's way to us is nobody else's
 				return netip.AddrPort{}, false
 			}
 			return s.seeder.Peer(local)
@@ -368,10 +384,11 @@ func (s *node) Serve(ctx context.Context, ln net.Listener) error {
 		return nil
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(ln) }()
+	go func() { ended <- server.Serve(s.door.wrap(ln)) }()
 	beside, stop := context.WithCancel(ctx)
 	var others sync.WaitGroup
 	defer func() { stop(); others.Wait() }()
+	others.Go(func() { s.door.serve(beside, s.origin) })
 	if s.places != nil {
 		others.Go(func() { s.places.Keep(beside) })
 	}
