@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+
+	"essaim/internal/cmaf/box"
 )
 
 // defaults of a track's samples, from trex and tfhd.
@@ -32,22 +34,22 @@ func (t *Track) fragments(r io.ReaderAt) error {
 	for i, s := range t.Segments {
 		seen := 0
 		for at := s.From; at < s.To; {
-			if boxes++; boxes > boxesMax {
-				return malformed("more than %d boxes", boxesMax)
+			if boxes++; boxes > box.BoxesMax {
+				return box.Malformed("more than %d boxes", box.BoxesMax)
 			}
-			b, err := readBox(r, at, s.To)
+			b, err := box.Read(r, at, s.To)
 			if err != nil {
 				return fmt.Errorf("segment %d: %w", i, err)
 			}
-			at = b.end()
-			switch b.kind {
+			at = b.End()
+			switch b.Kind {
 			case "styp", "free":
 				continue
 			case "moof":
 			default:
-				return malformed("segment %d begins with %q instead of moof", i, b.kind)
+				return box.Malformed("segment %d begins with %q instead of moof", i, b.Kind)
 			}
-			p, err := b.payload(r)
+			p, err := b.Payload(r)
 			if err != nil {
 				return err
 			}
@@ -55,21 +57,21 @@ func (t *Track) fragments(r io.ReaderAt) error {
 			if err != nil {
 				return fmt.Errorf("segment %d: %w", i, err)
 			}
-			data, err := readBox(r, at, s.To)
+			data, err := box.Read(r, at, s.To)
 			if err != nil {
 				return fmt.Errorf("segment %d: %w", i, err)
 			}
-			if data.kind != "mdat" || f.data != data.offset+data.header || f.bytes > data.size-data.header {
-				return malformed("segment %d: samples do not lie in the mdat behind their moof", i)
+			if data.Kind != "mdat" || f.data != data.Offset+data.Header || f.bytes > data.Size-data.Header {
+				return box.Malformed("segment %d: samples do not lie in the mdat behind their moof", i)
 			}
-			at = data.end()
+			at = data.End()
 			start := int64(f.decode) + f.first
 			if start < 0 {
-				return malformed("segment %d begins before its clock", i)
+				return box.Malformed("segment %d begins before its clock", i)
 			}
 			if seen == 0 {
 				if !f.sync {
-					return malformed("segment %d does not begin on a key frame", i)
+					return box.Malformed("segment %d does not begin on a key frame", i)
 				}
 				t.found[i].start = uint64(start)
 			}
@@ -77,7 +79,7 @@ func (t *Track) fragments(r io.ReaderAt) error {
 			seen++
 		}
 		if seen == 0 {
-			return malformed("segment %d has no fragment", i)
+			return box.Malformed("segment %d has no fragment", i)
 		}
 	}
 	return nil
@@ -86,84 +88,84 @@ func (t *Track) fragments(r io.ReaderAt) error {
 // A span is when a segment plays according to its fragments, in ticks.
 type span struct{ start, end uint64 }
 
-func (t *Track) moof(p []byte, b box) (f fragment, err error) {
+func (t *Track) moof(p []byte, b box.Box) (f fragment, err error) {
 	trafs, trexs := 0, t.trex
-	visit := func(x box, p []byte, _ int) error {
-		c := &cursor{p: p}
-		switch x.kind {
+	visit := func(x box.Box, p []byte, _ int) error {
+		c := &box.Cursor{P: p}
+		switch x.Kind {
 		case "tfhd":
-			_, flags := c.full()
-			if id := c.u32(); id != t.trackID {
-				return malformed("fragment of track %d", id)
+			_, flags := c.Full()
+			if id := c.U32(); id != t.trackID {
+				return box.Malformed("fragment of track %d", id)
 			}
 			if flags&1 != 0 {
-				return malformed("absolute data offsets")
+				return box.Malformed("absolute data offsets")
 			}
 			if flags&2 != 0 {
-				c.u32()
+				c.U32()
 			}
 			for bit, v := range []*uint32{&trexs.duration, &trexs.size, &trexs.flags} {
 				if flags&(8<<bit) != 0 {
-					*v = c.u32()
+					*v = c.U32()
 				}
 			}
 		case "tfdt":
-			v, _ := c.full()
-			f.decode, f.wide = c.word(v), v > 0
-			f.decodeAt = x.offset + x.header + 4
+			v, _ := c.Full()
+			f.decode, f.wide = c.Word(v), v > 0
+			f.decodeAt = x.Offset + x.Header + 4
 			t.decodeAt, t.decode = append(t.decodeAt, f.decodeAt), append(t.decode, f.decode)
 			if f.decode > 1<<60 || !f.wide {
-				return malformed("decode time out of range")
+				return box.Malformed("decode time out of range")
 			}
 		case "trun":
 			return f.run(c, trexs, b)
 		}
-		if c.short {
-			return malformed("%q cut short", x.kind)
+		if c.Short {
+			return box.Malformed("%q cut short", x.Kind)
 		}
 		return nil
 	}
-	err = children(p, b.offset+b.header, 0, func(x box, p []byte, depth int) error {
-		if x.kind != "traf" {
+	err = box.Children(p, b.Offset+b.Header, 0, func(x box.Box, p []byte, depth int) error {
+		if x.Kind != "traf" {
 			return nil
 		}
 		trafs++
-		return children(p, x.offset+x.header, depth, visit)
+		return box.Children(p, x.Offset+x.Header, depth, visit)
 	})
 	if err == nil && (trafs != 1 || f.samples == 0 || f.decodeAt == 0) {
-		err = malformed("a fragment of %d tracks and %d samples", trafs, f.samples)
+		err = box.Malformed("a fragment of %d tracks and %d samples", trafs, f.samples)
 	}
 	return f, err
 }
 
 // run reads a track run (ISO/IEC 14496-12, 8.8.8).
-func (f *fragment) run(c *cursor, d defaults, moof box) error {
-	_, flags := c.full()
-	n := c.u32()
+func (f *fragment) run(c *box.Cursor, d defaults, moof box.Box) error {
+	_, flags := c.Full()
+	n := c.U32()
 	offset := int32(0)
 	if flags&1 != 0 {
-		offset = int32(c.u32())
+		offset = int32(c.U32())
 	}
 	firstFlags, each := uint32(0), 0
 	if flags&4 != 0 {
-		firstFlags = c.u32()
+		firstFlags = c.U32()
 	}
 	for bit := range 4 {
 		if flags&(0x100<<bit) != 0 {
 			each += 4
 		}
 	}
-	if c.short || uint64(n)*uint64(each) != uint64(len(c.p)) || n > 1<<22 {
-		return malformed("a run of %d samples in %d bytes", n, len(c.p))
+	if c.Short || uint64(n)*uint64(each) != uint64(len(c.P)) || n > 1<<22 {
+		return box.Malformed("a run of %d samples in %d bytes", n, len(c.P))
 	}
 	if f.samples == 0 {
-		f.data = moof.offset + int64(offset)
+		f.data = moof.Offset + int64(offset)
 	}
 	for i := range n {
 		s := d
 		for bit, v := range []*uint32{&s.duration, &s.size, &s.flags} {
 			if flags&(0x100<<bit) != 0 {
-				*v = c.u32()
+				*v = c.U32()
 			}
 		}
 		if i == 0 && flags&4 != 0 {
@@ -171,7 +173,7 @@ func (f *fragment) run(c *cursor, d defaults, moof box) error {
 		}
 		cts := int64(0)
 		if flags&0x800 != 0 {
-			cts = int64(int32(c.u32()))
+			cts = int64(int32(c.U32()))
 		}
 		if f.samples == 0 {
 			f.sync = s.flags&nonSync == 0
@@ -208,14 +210,14 @@ func (t *Track) settle(f interface {
 }, delay uint64,
 ) error {
 	if delay > 1<<50 {
-		return malformed("a delay of %d ticks", delay)
+		return box.Malformed("a delay of %d ticks", delay)
 	}
 	head := make([]byte, t.IndexTo-t.IndexFrom)
 	if _, err := f.ReadAt(head, t.IndexFrom); err != nil {
 		return fmt.Errorf("read sidx: %w", err)
 	}
 	if head[8] == 0 || len(head) != sidxHead+12*len(t.Segments) {
-		return malformed("a sidx in another form than ours")
+		return box.Malformed("a sidx in another form than ours")
 	}
 	for i := range t.Segments {
 		s := &t.Segments[i]
@@ -225,7 +227,7 @@ func (t *Track) settle(f interface {
 			end = t.found[i+1].start + delay
 		}
 		if end <= s.Start || end-s.Start > 1<<31 {
-			return malformed("segment %d does not end after it begins", i)
+			return box.Malformed("segment %d does not end after it begins", i)
 		}
 		s.Duration = end - s.Start
 		binary.BigEndian.PutUint32(head[sidxHead+12*i+4:], uint32(s.Duration))

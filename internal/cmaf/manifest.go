@@ -51,7 +51,8 @@ var errNoTracks = errors.New("a film needs a video track")
 
 // Manifest is the DASH on-demand manifest (ISO/IEC 23009-1, profile isoff-on-demand:2011) of these files: one adaptation
 // set with all video, one for each audio track, each representation one file whose sidx is the segment list. A track
-// whose clock does not begin with the film gets a presentationTimeOffset.
+// whose clock does not begin with the film gets a presentationTimeOffset. An encrypted one says so with its key's name
+// (ISO/IEC 23009-1, 5.8.4.1; ISO/IEC 23001-7, 11.2), each representation for itself: the renditions of one set have different keys.
 func Manifest(entries []Entry) (string, error) {
 	set := func(kind string, n int) xmlSet {
 		return xmlSet{ID: n, ContentType: kind, MimeType: kind + "/mp4", Aligned: true, SubSAP: 1, SAP: 1}
@@ -96,11 +97,34 @@ func (e Entry) representation() xmlRepresentation {
 		id = id[:i]
 	}
 	return xmlRepresentation{
-		ID: id, Codecs: t.Codec, Bandwidth: t.Bandwidth(), Width: t.Width, Height: t.Height, SampleRate: t.SampleRate, BaseURL: e.Path,
+		Protections: t.protections(),
+		ID:          id, Codecs: t.Codec, Bandwidth: t.Bandwidth(), Width: t.Width, Height: t.Height, SampleRate: t.SampleRate, BaseURL: e.Path,
 		Base: xmlSegmentBase{
 			Timescale: t.Timescale, Offset: e.Zero, IndexRange: byteRange(t.IndexFrom, t.IndexTo), Exact: true,
 			Init: xmlInit{Range: byteRange(0, t.InitEnd)},
 		},
+	}
+}
+
+// clearKeySystem and commonSystem are the schemes of DASH-IF's ClearKey and of the W3C's Common PSSH box.
+const (
+	clearKeySystem = "urn:uuid:e2719d58-a985-b3c9-781a-b030af78d30e"
+	commonSystem   = "urn:uuid:1077efec-c0b2-4d02-ace3-3c1e52e2fb4b"
+)
+
+// protections are the ContentProtection elements of an encrypted track; none for one in the clear. The first says how it is encrypted
+// and with which key, the others which key systems are known to open it: no licence server's address, since who plays learns it
+// with the play session.
+func (t *Track) protections() []xmlProtection {
+	if t.Scheme == "" {
+		return nil
+	}
+	k := t.KID
+	kid := fmt.Sprintf("%x-%x-%x-%x-%x", k[:4], k[4:6], k[6:8], k[8:10], k[10:])
+	return []xmlProtection{
+		{System: "urn:mpeg:dash:mp4protection:2011", Value: t.Scheme, NS: "urn:mpeg:cenc:2013", KID: kid},
+		{System: clearKeySystem, Value: "ClearKey1.0"},
+		{System: commonSystem, Value: "cenc"},
 	}
 }
 
@@ -152,14 +176,22 @@ type xmlSet struct {
 }
 
 type xmlRepresentation struct {
-	ID         string         `xml:"id,attr"`
-	Codecs     string         `xml:"codecs,attr"`
-	Bandwidth  int            `xml:"bandwidth,attr"`
-	Width      int            `xml:"width,attr,omitempty"`
-	Height     int            `xml:"height,attr,omitempty"`
-	SampleRate int            `xml:"audioSamplingRate,attr,omitempty"`
-	BaseURL    string         `xml:"BaseURL"`
-	Base       xmlSegmentBase `xml:"SegmentBase"`
+	ID          string          `xml:"id,attr"`
+	Codecs      string          `xml:"codecs,attr"`
+	Bandwidth   int             `xml:"bandwidth,attr"`
+	Width       int             `xml:"width,attr,omitempty"`
+	Height      int             `xml:"height,attr,omitempty"`
+	SampleRate  int             `xml:"audioSamplingRate,attr,omitempty"`
+	Protections []xmlProtection `xml:"ContentProtection"`
+	BaseURL     string          `xml:"BaseURL"`
+	Base        xmlSegmentBase  `xml:"SegmentBase"`
+}
+
+type xmlProtection struct {
+	System string `xml:"schemeIdUri,attr"`
+	Value  string `xml:"value,attr"`
+	NS     string `xml:"xmlns:cenc,attr,omitempty"`
+	KID    string `xml:"cenc:default_KID,attr,omitempty"`
 }
 
 type xmlSegmentBase struct {

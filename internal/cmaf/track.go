@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/bits"
 
+	"essaim/internal/cmaf/box"
 	"essaim/internal/cmaf/index"
 )
 
@@ -30,6 +31,8 @@ type Track struct {
 	Height     int
 	SampleRate int // audio
 	Channels   int
+	Scheme     string // of encryption, for instance "cbcs" (ISO/IEC 23001-7); empty: in the clear
+	KID        [16]byte
 	Timescale  uint32 // ticks per second of all times below
 	Size       int64  // bytes of the file
 
@@ -94,7 +97,7 @@ func Read(r io.ReaderAt, size int64) (*Track, error) {
 	}
 	for i, s := range t.Segments {
 		if off := int64(t.found[i].start - s.Start); off > int64(t.Timescale)/10 || -off > int64(t.Timescale)/10 {
-			return nil, malformed("segment %d begins at tick %d, its index says %d", i, t.found[i].start, s.Start)
+			return nil, box.Malformed("segment %d begins at tick %d, its index says %d", i, t.found[i].start, s.Start)
 		}
 	}
 	return t, nil
@@ -106,45 +109,45 @@ func read(r io.ReaderAt, size int64) (*Track, error) {
 	var at int64
 	for i := 0; ; i++ {
 		if i == 8 || at >= size {
-			return nil, malformed("no segment index near the beginning")
+			return nil, box.Malformed("no segment index near the beginning")
 		}
-		b, err := readBox(r, at, size)
+		b, err := box.Read(r, at, size)
 		if err != nil {
 			return nil, err
 		}
-		at = b.end()
-		if i == 0 && b.kind != "ftyp" {
-			return nil, malformed("begins with %q instead of ftyp", b.kind)
+		at = b.End()
+		if i == 0 && b.Kind != "ftyp" {
+			return nil, box.Malformed("begins with %q instead of ftyp", b.Kind)
 		}
-		switch b.kind {
+		switch b.Kind {
 		case "ftyp", "free", "skip":
 		case "moov":
 			if t.InitEnd != 0 {
-				return nil, malformed("a second moov")
+				return nil, box.Malformed("a second moov")
 			}
-			p, err := b.payload(r)
+			p, err := b.Payload(r)
 			if err != nil {
 				return nil, err
 			}
-			if err := t.moov(p, b.offset+b.header); err != nil {
+			if err := t.moov(p, b.Offset+b.Header); err != nil {
 				return nil, err
 			}
 			t.InitEnd = at
 		case "sidx":
 			if t.InitEnd == 0 {
-				return nil, malformed("sidx before moov")
+				return nil, box.Malformed("sidx before moov")
 			}
-			p, err := b.payload(r)
+			p, err := b.Payload(r)
 			if err != nil {
 				return nil, err
 			}
-			t.IndexFrom, t.IndexTo = b.offset, at
+			t.IndexFrom, t.IndexTo = b.Offset, at
 			if err := t.sidx(p); err != nil {
 				return nil, err
 			}
 			return t, t.fragments(r)
 		default:
-			return nil, malformed("%q before the segment index", b.kind)
+			return nil, box.Malformed("%q before the segment index", b.Kind)
 		}
 	}
 }
@@ -154,96 +157,96 @@ func (t *Track) moov(p []byte, offset int64) error {
 	tracks := 0
 	var handler string
 	var stsd []byte
-	var visit func(b box, p []byte, depth int) error
-	visit = func(b box, p []byte, depth int) error {
-		c := &cursor{p: p}
-		switch b.kind {
+	var visit func(b box.Box, p []byte, depth int) error
+	visit = func(b box.Box, p []byte, depth int) error {
+		c := &box.Cursor{P: p}
+		switch b.Kind {
 		case "trak":
 			tracks++
 			fallthrough
 		case "mdia", "minf", "stbl", "mvex":
-			return children(p, 0, depth, visit)
+			return box.Children(p, 0, depth, visit)
 		case "edts":
-			return malformed("an edit list, which players treat differently")
+			return box.Malformed("an edit list, which players treat differently")
 		case "tkhd":
-			v, _ := c.full()
-			c.word(v)
-			c.word(v)
-			t.trackID = c.u32()
+			v, _ := c.Full()
+			c.Word(v)
+			c.Word(v)
+			t.trackID = c.U32()
 		case "mdhd":
-			v, _ := c.full()
-			c.word(v)
-			c.word(v)
-			t.Timescale = c.u32()
+			v, _ := c.Full()
+			c.Word(v)
+			c.Word(v)
+			t.Timescale = c.U32()
 		case "hdlr":
-			c.full()
-			c.u32()
-			handler = string(c.take(4))
+			c.Full()
+			c.U32()
+			handler = string(c.Take(4))
 		case "stsd":
 			stsd = p
 		case "trex":
-			c.full()
-			c.u32()
-			c.u32()
-			t.trex = defaults{c.u32(), c.u32(), c.u32()}
+			c.Full()
+			c.U32()
+			c.U32()
+			t.trex = defaults{c.U32(), c.U32(), c.U32()}
 		}
-		if c.short {
-			return malformed("%q cut short", b.kind)
+		if c.Short {
+			return box.Malformed("%q cut short", b.Kind)
 		}
 		return nil
 	}
-	if err := children(p, offset, 0, visit); err != nil {
+	if err := box.Children(p, offset, 0, visit); err != nil {
 		return err
 	}
 	if tracks != 1 || t.Timescale == 0 || stsd == nil {
-		return malformed("%d tracks, want one, with its clock and description", tracks)
+		return box.Malformed("%d tracks, want one, with its clock and description", tracks)
 	}
 	switch handler {
 	case "vide":
 		t.Video = true
 	case "soun":
 	default:
-		return malformed("a track of kind %q", handler)
+		return box.Malformed("a track of kind %q", handler)
 	}
 	return t.sampleEntry(stsd, 4)
 }
 
 // sidx reads the segment index (ISO/IEC 14496-12, 8.16.3).
 func (t *Track) sidx(p []byte) error {
-	c := &cursor{p: p}
-	v, _ := c.full()
-	c.u32()
-	if scale := c.u32(); scale != t.Timescale {
-		return malformed("segment index counts %d ticks a second, the track %d", scale, t.Timescale)
+	c := &box.Cursor{P: p}
+	v, _ := c.Full()
+	c.U32()
+	if scale := c.U32(); scale != t.Timescale {
+		return box.Malformed("segment index counts %d ticks a second, the track %d", scale, t.Timescale)
 	}
-	start, first := c.word(v), c.word(v)
-	c.u16()
-	n := int(c.u16())
-	if c.short || n == 0 || len(c.p) != 12*n {
-		return malformed("segment index of %d references", n)
+	start, first := c.Word(v), c.Word(v)
+	c.U16()
+	n := int(c.U16())
+	if c.Short || n == 0 || len(c.P) != 12*n {
+		return box.Malformed("segment index of %d references", n)
 	}
 	if first > uint64(t.Size) || start > 1<<60 {
-		return malformed("segment index points outside the file")
+		return box.Malformed("segment index points outside the file")
 	}
 	at := t.IndexTo + int64(first)
 	t.Segments = make([]Segment, n)
 	for i := range t.Segments {
-		ref, dur, sap := c.u32(), c.u32(), c.u32()
+		ref, dur, sap := c.U32(), c.U32(), c.U32()
 		if ref>>31 != 0 {
-			return malformed("segment index of segment indexes")
+			return box.Malformed("segment index of segment indexes")
 		}
 		if sap>>31 != 1 {
-			return malformed("segment %d does not begin with a stream access point", i)
+			return box.Malformed("segment %d does not begin with a stream access point", i)
 		}
 		if ref == 0 || dur == 0 {
-			return malformed("segment %d is empty", i)
+			return box.Malformed("segment %d is empty", i)
 		}
 		s := Segment{From: at, To: at + int64(ref), Start: start, Duration: uint64(dur)}
 		t.Segments[i] = s
 		at, start = s.To, start+s.Duration
 	}
 	if at != t.Size {
-		return malformed("segments end at byte %d of %d", at, t.Size)
+		return box.Malformed("segments end at byte %d of %d", at, t.Size)
 	}
 	return nil
 }
