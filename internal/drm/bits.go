@@ -1,0 +1,70 @@
+package drm
+
+// bits reads a header bit by bit, the most significant first; past the end it yields zeros and remembers.
+type bits struct {
+	p     []byte
+	at    int  // of the next byte
+	cur   byte // what is left of the one before, at the top
+	left  int  // bits of cur
+	short bool
+
+	escaped bool // H.264: a 3 behind two zeros is not part of the content (7.3.1)
+	zeros   int
+}
+
+func (b *bits) bit() uint32 {
+	if b.left == 0 {
+		if b.at < len(b.p) && b.escaped && b.zeros >= 2 && b.p[b.at] == 3 {
+			b.at++
+			b.zeros = 0
+		}
+		if b.at >= len(b.p) {
+			b.short = true
+			return 0
+		}
+		b.cur, b.left = b.p[b.at], 8
+		b.at++
+		if b.zeros++; b.cur != 0 {
+			b.zeros = 0
+		}
+	}
+	v := uint32(b.cur >> 7)
+	b.cur <<= 1
+	b.left--
+	return v
+}
+
+func (b *bits) flag() bool { return b.bit() == 1 }
+
+// u reads n bits, at most 32.
+func (b *bits) u(n int) uint32 {
+	v := uint32(0)
+	for range n {
+		v = v<<1 | b.bit()
+	}
+	return v
+}
+
+func (b *bits) skip(n int) {
+	for range n {
+		b.bit()
+	}
+}
+
+// ue reads an unsigned Exp-Golomb code (H.264, 9.1).
+func (b *bits) ue() uint32 {
+	zeros := 0
+	for !b.flag() {
+		if zeros++; zeros > 31 || b.short {
+			b.short = true
+			return 0
+		}
+	}
+	return 1<<zeros - 1 + b.u(zeros)
+}
+
+// se reads a signed one, of which only the length matters here.
+func (b *bits) se() { b.ue() }
+
+// bytes is how many bytes have been read, the last perhaps in part.
+func (b *bits) bytes() int { return b.at }
