@@ -2,7 +2,7 @@
 # Checks what a task needs, and says in one line how to get what is missing.
 #
 #   scripts/tools.sh run     Go and Node, in the versions that this project is built with
-#   scripts/tools.sh test    that, and Chromium, ffmpeg, ip and libtorrent; as root they are installed, otherwise the apt line is printed
+#   scripts/tools.sh test    that, and Chromium, ffmpeg, bubblewrap, ip and libtorrent; as root they are installed, otherwise the apt line is printed
 set -eu
 
 fail() {
@@ -63,6 +63,7 @@ missing=""
 command -v chromium >/dev/null || missing="$missing chromium"
 command -v ffmpeg >/dev/null || missing="$missing ffmpeg"
 command -v ip >/dev/null || missing="$missing iproute2"
+command -v bwrap >/dev/null || missing="$missing bubblewrap"
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
 # libtorrent, everybody else's client in the tests: where this system has it. Its test says so and is passed over where it is missing.
 /usr/bin/python3 -c 'import libtorrent' 2>/dev/null || ! debian_has python3-libtorrent 2.0 || missing="$missing python3-libtorrent"

@@ -26,14 +26,16 @@ import (
 // ingestCmd turns a film file into a published title.
 type ingestCmd struct {
 	keySettings
-	Film    string `arg:"" type:"path" help:"The film: MP4, WebM, MKV or another container that ffmpeg reads."`
-	Title   string `help:"Name in the catalogue; the file's name if absent."`
-	Summary string `help:"A sentence or two for the title's page."`
-	ID      string `name:"id" help:"Name in addresses: lower-case letters, digits, hyphens; made from the title if absent."`
-	Open    bool   `help:"Anyone may watch, and standard BitTorrent clients may join. Otherwise members only."`
-	Preset  string `default:"fast" enum:"ultrafast,superfast,veryfast,faster,fast,medium,slow,slower,veryslow" help:"x264's preset for what must be encoded (${enum})."`
-	Data    string `default:"data" env:"ESSAIM_DATA" type:"path" help:"Folder of database and media."`
-	JSON    bool   `name:"json" help:"Print one JSON object."`
+	Film      string `arg:"" type:"path" help:"The film: MP4, WebM, MKV or another container that ffmpeg reads."`
+	Title     string `help:"Name in the catalogue; the file's name if absent."`
+	Summary   string `help:"A sentence or two for the title's page."`
+	ID        string `name:"id" help:"Name in addresses: lower-case letters, digits, hyphens; made from the title if absent."`
+	Open      bool   `help:"Anyone may watch, and standard BitTorrent clients may join. Otherwise members only."`
+	Preset    string `default:"fast" enum:"ultrafast,superfast,veryfast,faster,fast,medium,slow,slower,veryslow" help:"x264's preset for what must be encoded (${enum})."`
+	NoSandbox bool   `name:"no-sandbox" help:"Run ffmpeg with your own rights where a sandbox cannot be had. For films that you made yourself: a crafted film may then read and do what you may."`
+
+	Data string `default:"data" env:"ESSAIM_DATA" type:"path" help:"Folder of database and media."`
+	JSON bool   `name:"json" help:"Print one JSON object."`
 }
 
 // ingestReport is what ingest prints with --json.
@@ -68,10 +70,14 @@ func (c *ingestCmd) Run() error {
 }
 
 func (c *ingestCmd) run(ctx context.Context, out, log *os.File) (err error) {
+	if c.NoSandbox {
+		fmt.Fprintln(log, "WARNING: --no-sandbox: ffmpeg reads this film with all of your rights. If somebody else made it, stop here.")
+	}
 	show, done := showProgress(log)
 	defer done()
 	job, err := ingest.Prepare(ctx, ingest.Request{
 		File: c.Film, ID: vod.TitleID(c.ID), Name: c.Title, Summary: c.Summary, Open: c.Open, Preset: c.Preset,
+		NoSandbox: c.NoSandbox,
 	}, show)
 	if err != nil {
 		return err

@@ -1,12 +1,9 @@
 package ingest
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,8 +12,18 @@ import (
 	"essaim/internal/cmaf"
 )
 
-// killWait is how long a killed program's pipes may stay open.
-const killWait = 5 * time.Second
+// What making a track may take: more than any processor of today needs, and an end.
+func packLimits(f *film, size int64) limits {
+	length := time.Duration(f.length * float64(time.Second))
+	return limits{
+		wall: time.Hour + 200*length, cpu: time.Hour + 2000*length, idle: 15 * time.Minute, memory: 8 << 30,
+		// Copied, it is about as large as the film; encoded, no more than the highest ceiling for its length.
+		file: 2*size + int64(f.length)*(8_000_000/8) + 256<<20,
+	}
+}
+
+// posterLimits are for a single frame.
+var posterLimits = limits{wall: 10 * time.Minute, cpu: 10 * time.Minute, memory: 4 << 30, file: 64 << 20}
 
 // pack has ffmpeg read the film once and write every track's file into dir.
 func (t tools) pack(ctx context.Context, f *film, p plan, preset, dir string, progress Progress) error {
@@ -25,38 +32,28 @@ func (t tools) pack(ctx context.Context, f *film, p plan, preset, dir string, pr
 		step = "encoding"
 	}
 	progress(step, 0)
-	args := append([]string{"-v", "error", "-nostdin", "-y", "-nostats", "-progress", "pipe:3"}, input(f.path)...)
+	st, err := os.Stat(f.path)
+	if err != nil {
+		return fmt.Errorf("the film is gone: %w", err)
+	}
+	name, folder := t.see(f.path, dir)
+	args := append([]string{"-v", "error", "-nostdin", "-y", "-nostats", "-progress", "pipe:3"}, input(name)...)
 	for _, k := range p.tracks {
 		args = append(args, "-map", "0:"+strconv.Itoa(k.stream))
 		args = append(args, k.codecArgs(preset)...)
 		args = append(args, cmaf.MuxArgs(k.video)...)
-		args = append(args, filepath.Join(dir, k.Path))
+		args = append(args, filepath.Join(folder, k.Path))
 	}
-	r, w, err := os.Pipe()
+	err = t.run(ctx, &call{
+		program: t.ffmpeg, args: args, film: f.path, work: dir, limits: packLimits(f, st.Size()),
+		progress: func(line string) {
+			if us, ok := strings.CutPrefix(line, "out_time_us="); ok && f.length > 0 {
+				progress(step, min(max(number(us)/1e6/f.length, 0), 1))
+			}
+		},
+	})
 	if err != nil {
-		return err
-	}
-	defer r.Close()
-	cmd := exec.CommandContext(ctx, t.ffmpeg, args...)
-	cmd.WaitDelay = killWait
-	cmd.ExtraFiles = []*os.File{w}
-	msg := limited{max: messagesMax}
-	cmd.Stderr = &msg
-	err = cmd.Start()
-	w.Close()
-	if err != nil {
-		return fmt.Errorf("start ffmpeg: %w", err)
-	}
-	for lines := bufio.NewScanner(r); lines.Scan(); {
-		if us, ok := strings.CutPrefix(lines.Text(), "out_time_us="); ok && f.length > 0 {
-			progress(step, min(max(number(us)/1e6/f.length, 0), 1))
-		}
-	}
-	if err := cmd.Wait(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return errors.New("ffmpeg could not package the film" + because(msg.String(), f.path))
+		return refusal("ffmpeg could not package the film", err)
 	}
 	progress(step, 1)
 	return nil
@@ -97,18 +94,16 @@ func (k *Track) codecArgs(preset string) []string {
 
 // poster takes one frame at a fifth of the film as a JPEG, 640 pixels wide. A film of which no frame can be had has none.
 func (t tools) poster(ctx context.Context, f *film, dir string) ([]byte, error) {
-	name := filepath.Join(dir, "poster.jpg")
+	name, folder := t.see(f.path, dir)
 	for _, at := range []float64{f.length / 5, 0} {
-		args := append([]string{"-v", "error", "-nostdin", "-y", "-ss", strconv.FormatFloat(at, 'f', 3, 64)}, input(f.path)...)
+		args := append([]string{"-v", "error", "-nostdin", "-y", "-ss", strconv.FormatFloat(at, 'f', 3, 64)}, input(name)...)
 		args = append(args, "-map", "0:"+strconv.Itoa(f.video.Index), "-frames:v", "1", "-vf", "scale=iw*sar:ih,scale=640:-2",
-			"-q:v", "5", "-fflags", "+bitexact", "-flags", "+bitexact", "-update", "1", "-f", "image2", name)
-		cmd := exec.CommandContext(ctx, t.ffmpeg, args...)
-		cmd.WaitDelay = killWait
-		err := cmd.Run()
+			"-q:v", "5", "-fflags", "+bitexact", "-flags", "+bitexact", "-update", "1", "-f", "image2", filepath.Join(folder, "poster.jpg"))
+		err := t.run(ctx, &call{program: t.ffmpeg, args: args, film: f.path, work: dir, limits: posterLimits})
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if b, rerr := os.ReadFile(name); err == nil && rerr == nil && len(b) > 0 {
+		if b, rerr := os.ReadFile(filepath.Join(dir, "poster.jpg")); err == nil && rerr == nil && len(b) > 0 {
 			return b, nil
 		}
 	}

@@ -17,9 +17,6 @@ import (
 	"essaim/internal/vod"
 )
 
-// ErrNoFfmpeg is returned when ffmpeg or ffprobe cannot be found.
-var ErrNoFfmpeg = errors.New("ffmpeg and ffprobe are needed to take in a film; on Debian: apt-get install ffmpeg")
-
 // Request says what to ingest, and as what.
 type Request struct {
 	File    string      // path of the film
@@ -28,6 +25,8 @@ type Request struct {
 	Summary string
 	Open    bool   // anyone may watch and join its swarm
 	Preset  string // x264's, for what must be encoded; empty: "fast"
+	// NoSandbox runs ffmpeg with this user's rights where a sandbox cannot be had: for films of one's own alone.
+	NoSandbox bool
 }
 
 // Result is what became of a request.
@@ -85,7 +84,7 @@ func Prepare(ctx context.Context, r Request, p Progress) (*Job, error) {
 	if !idForm.MatchString(string(r.ID)) || len(r.ID) > 64 {
 		return nil, fmt.Errorf("%q cannot be a title's ID: 1 to 64 lower-case letters and digits, joined by single hyphens (--id)", r.ID)
 	}
-	tools, err := findTools()
+	tools, err := findTools(ctx, r.NoSandbox)
 	if err != nil {
 		return nil, err
 	}

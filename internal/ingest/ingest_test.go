@@ -45,6 +45,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 4 && os.Args[1] == "inside" {
+		inside[os.Args[2]](os.Args[3])
+		return
+	}
 	var err error
 	if made.dir, err = os.MkdirTemp("", "ingest-films-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -58,7 +62,7 @@ func TestMain(m *testing.M) {
 // filmFile makes one of films.
 func filmFile(t testing.TB, name string) string {
 	t.Helper()
-	if _, err := findTools(); err != nil {
+	if _, err := findTools(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
 	made.Lock()

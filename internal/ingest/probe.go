@@ -1,32 +1,18 @@
 package ingest
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
-
-// tools are the external programs.
-type tools struct{ ffmpeg, ffprobe string }
-
-func findTools() (tools, error) {
-	m, err1 := exec.LookPath("ffmpeg")
-	p, err2 := exec.LookPath("ffprobe")
-	if err1 != nil || err2 != nil {
-		return tools{}, ErrNoFfmpeg
-	}
-	return tools{m, p}, nil
-}
 
 // Bounds of what is looked at; a film beyond them is refused.
 const (
@@ -36,6 +22,13 @@ const (
 	packetsMax  = 1 << 25
 	audiosMax   = 8
 	messagesMax = 16 << 10 // bytes of a program's messages that are kept
+	describeMax = 4 << 20  // bytes of ffprobe's description
+)
+
+// What looking at a film may take.
+var (
+	describeLimits = limits{wall: 10 * time.Minute, cpu: 5 * time.Minute, memory: 2 << 30}
+	scanLimits     = limits{wall: 12 * time.Hour, idle: 5 * time.Minute, cpu: 6 * time.Hour, memory: 2 << 30}
 )
 
 // input are the options before a film's name. A film may come from anyone: only local files, and only containers that hold
@@ -43,7 +36,7 @@ const (
 func input(file string) []string {
 	return []string{
 		"-protocol_whitelist", "file", "-format_whitelist", "mov,matroska,mpegts,mpeg,avi,flv,ogg,asf,mxf,nut",
-		"-max_streams", strconv.Itoa(streamsMax), "-i", "file:" + file,
+		"-max_streams", strconv.Itoa(streamsMax), "-max_pixels", strconv.Itoa(pixelsMax), "-i", "file:" + file,
 	}
 }
 
@@ -102,16 +95,14 @@ func (t tools) probe(ctx context.Context, path string, p Progress) (*film, error
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{"-v", "error", "-of", "json", "-show_format", "-show_streams"}, input(abs)...)
-	cmd := exec.CommandContext(ctx, t.ffprobe, args...)
-	var out, msg limited
-	out.max, msg.max = 4<<20, messagesMax
-	cmd.Stdout, cmd.Stderr = &out, &msg
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, errors.New("not a film that can be read" + because(msg.String(), abs))
+	name, _ := t.see(abs, "")
+	var out full
+	err = t.run(ctx, &call{
+		program: t.ffprobe, film: abs, limits: describeLimits, stdout: &out,
+		args: append([]string{"-v", "error", "-of", "json", "-show_format", "-show_streams"}, input(name)...),
+	})
+	if err != nil {
+		return nil, refusal("not a film that can be read", err)
 	}
 	var d struct {
 		Streams []stream
@@ -136,6 +127,8 @@ func (t tools) probe(ctx context.Context, path string, p Progress) (*film, error
 	switch {
 	case !found:
 		return nil, errors.New("there is no video in it")
+	case f.video.Width == 0:
+		return nil, errors.New("its picture cannot be read, or is larger than a film's may be")
 	case f.video.Width < 2 || f.video.Height < 2 || f.video.Width*f.video.Height > pixelsMax:
 		return nil, fmt.Errorf("a picture of %d×%d is not one that can be packaged", f.video.Width, f.video.Height)
 	case f.length > secondsMax:
@@ -149,58 +142,44 @@ func (t tools) probe(ctx context.Context, path string, p Progress) (*film, error
 
 // scan reads every packet's times.
 func (t tools) scan(ctx context.Context, f *film, p Progress) error {
-	args := append([]string{"-v", "error", "-show_entries", "packet=stream_index,pts_time,dts_time,duration_time,flags", "-of", "csv=p=0"}, input(f.path)...)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, t.ffprobe, args...)
-	var msg limited
-	msg.max = messagesMax
-	cmd.Stderr = &msg
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start ffprobe: %w", err)
-	}
 	byIndex := map[int]*packets{f.video.Index: &f.video.packets}
 	for i := range f.audio {
 		byIndex[f.audio[i].Index] = &f.audio[i].packets
 	}
-	lines, n := bufio.NewScanner(out), 0
-	for lines.Scan() && n < packetsMax {
-		n++
-		v := strings.Split(lines.Text(), ",")
+	n := 0
+	lines := lines{each: func(line string) error {
+		if n++; n > packetsMax {
+			return errPackets
+		}
+		v := strings.Split(line, ",")
 		if len(v) < 5 {
-			continue
+			return nil
 		}
 		index, err := strconv.Atoi(v[0])
 		k := byIndex[index]
 		if err != nil || k == nil {
-			continue
+			return nil
 		}
 		k.add(v[1], v[2], v[3], v[4])
 		if n%4096 == 0 && f.length > 0 {
 			p("reading", min(max((f.video.packets.end-f.start)/f.length, 0), 1))
 		}
-	}
-	if n == packetsMax {
-		cancel()
-	}
-	if _, err := io.Copy(io.Discard, out); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("read ffprobe's answer: %w", err)
-	}
-	werr := cmd.Wait()
+		return nil
+	}}
+	name, _ := t.see(f.path, "")
+	var msg string
+	err := t.run(ctx, &call{
+		program: t.ffprobe, film: f.path, limits: scanLimits, stdout: &lines, messages: &msg,
+		args: append([]string{"-v", "error", "-show_entries", "packet=stream_index,pts_time,dts_time,duration_time,flags", "-of", "csv=p=0"}, input(name)...),
+	})
 	switch {
-	case n == packetsMax:
-		return errors.New("it has more frames than a film may have")
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case werr != nil:
-		return errors.New("it cannot be read to its end" + because(msg.String(), f.path))
+	case n > packetsMax:
+		return errPackets
+	case err != nil:
+		return refusal("it cannot be read to its end", err)
 	}
 	for _, sign := range []string{"partial file", "ended prematurely"} {
-		if strings.Contains(msg.String(), sign) {
+		if strings.Contains(msg, sign) {
 			return errors.New("it is truncated: the file ends before the film does")
 		}
 	}
@@ -251,7 +230,9 @@ func (f *film) check() error {
 		return fmt.Errorf("it is truncated: %.1f of its %.1f seconds are there", max(end-f.start, 0), claimed)
 	}
 	f.audio = slices.DeleteFunc(f.audio, func(s stream) bool { return s.packets.n == 0 })
-	f.length = end - v.first
+	if f.length = end - v.first; f.length > secondsMax {
+		return fmt.Errorf("%.0f hours is longer than a film may be", f.length/3600)
+	}
 	return nil
 }
 
@@ -264,31 +245,50 @@ func number(s string) float64 {
 	return v
 }
 
-// because is the last message of a program, as the tail of a sentence, without the path that it repeats.
-func because(messages, path string) string {
-	lines := strings.FieldsFunc(messages, func(r rune) bool { return r == '\n' || r == '\r' })
-	if len(lines) == 0 {
-		return ""
+var errPackets = errors.New("it has more frames than a film may have")
+
+// refusal puts what was found out about a film before a program's own words for it; other errors speak for themselves.
+func refusal(what string, err error) error {
+	var said *programError
+	if errors.As(err, &said) {
+		return errors.New(what + because(said.messages))
 	}
-	last := strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(lines[len(lines)-1], "file:"), path))
-	last = strings.TrimSpace(strings.TrimPrefix(last, ":"))
-	if last == "" {
-		return ""
-	}
-	return " (" + strings.ToLower(last[:1]) + last[1:] + ")"
+	return err
 }
 
-// limited keeps what is written to it up to max bytes: the latest.
-type limited struct {
-	bytes.Buffer
-	max int
+// full keeps what is written to it, and refuses more than describeMax.
+type full struct{ bytes.Buffer }
+
+// Write keeps p.
+func (f *full) Write(p []byte) (int, error) {
+	if f.Len()+len(p) > describeMax {
+		return 0, errors.New("its description is longer than a film's may be")
+	}
+	return f.Buffer.Write(p)
 }
 
-// Write keeps p, and drops from the front what is over the limit.
-func (l *limited) Write(p []byte) (int, error) {
-	l.Buffer.Write(p)
-	if over := l.Len() - l.max; over > 0 {
-		l.Next(over)
+// lines hands on what is written to it line by line, until each returns an error. A line beyond 4 KiB is cut.
+type lines struct {
+	each func(line string) error
+	rest []byte
+}
+
+// Write takes p.
+func (l *lines) Write(p []byte) (int, error) {
+	n := len(p)
+	for {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			break
+		}
+		l.rest = append(l.rest, p[:i]...)
+		if err := l.each(string(l.rest)); err != nil {
+			return 0, err
+		}
+		l.rest, p = l.rest[:0], p[i+1:]
 	}
-	return len(p), nil
+	if len(l.rest)+len(p) <= 4<<10 {
+		l.rest = append(l.rest, p...)
+	}
+	return n, nil
 }
