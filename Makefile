@@ -110,6 +110,10 @@ measure-pages: bin/essaim ## Chromium's processor time per GB passed from page t
 film: ## draw and package the demo film anew (needs ffmpeg)
 	@$(GO) generate ./internal/demo/film
 
+.PHONY: api
+api: bin/essaim ## write the player's shapes anew from the API that the server declares
+	@scripts/api.sh
+
 .PHONY: fmt
 fmt: web/node_modules/.ready ## format everything
 	@$(GO) tool gofumpt -w cmd internal web/embed.go

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"runtime/debug"
 	"sync/atomic"
 
@@ -162,6 +163,14 @@ func op(id, method, path, summary string, status int, security ...string) huma.O
 
 // register adds an operation whose handler returns the service's own errors.
 func register[I, O any](s *Server, o huma.Operation, handle func(ctx context.Context, in *I) (*O, error)) {
+	// Whatever else goes wrong, the answer has the form of all problems: the document says so of every operation.
+	problems := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")
+	if o.Responses == nil {
+		o.Responses = map[string]*huma.Response{}
+	}
+	o.Responses["default"] = &huma.Response{
+		Description: "Anything else", Content: map[string]*huma.MediaType{"application/problem+json": {Schema: problems}},
+	}
 	huma.Register(s.api, o, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, in)
 		if err != nil {

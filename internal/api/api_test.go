@@ -111,7 +111,7 @@ func newHouse(t *testing.T, edit func(*Config)) *house {
 	if h.api, err = New(c); err != nil {
 		t.Fatal(err)
 	}
-	h.server = httptest.NewServer(h.api)
+	h.server = httptest.NewServer(witness(t, h.api))
 	t.Cleanup(h.server.Close)
 	return h
 }
@@ -204,7 +204,7 @@ func (b *browser) want(status int, into any, method, path, body string, header .
 	}
 }
 
-func (b *browser) refused(status int, code, method, path, body string, header ...string) {
+func (b *browser) refused(status int, code Code, method, path, body string, header ...string) {
 	b.t.Helper()
 	resp, data := b.do(method, path, body, header...)
 	var p Problem

@@ -19,10 +19,31 @@ type Problem struct {
 	Title  string        `json:"title" doc:"What kind of error, in words."`
 	Status int           `json:"status" doc:"The HTTP status."`
 	Detail string        `json:"detail" doc:"A sentence for the person in front of the screen."`
-	Code   string        `json:"code" doc:"What kind of error, for programs: this word never changes."`
+	Code   Code          `json:"code" doc:"What kind of error, for programs: such a word never changes its meaning."`
 	Errors []ProblemPart `json:"errors,omitempty" doc:"What was wrong with the request, field by field."`
 
 	retryAfter time.Duration
+}
+
+// Code is the stable name of a kind of error: one of codes.
+type Code string
+
+// codes are all there are. Programs rely on them; none may go, or mean something else.
+var codes = []Code{
+	"conflict", "cross_origin", "forbidden", "internal", "invalid", "method", "not_available", "not_built", "not_found", "not_included",
+	"plan_ended", "too_large", "too_many_rehearsals", "too_many_streams", "too_many_tries", "unauthorized", "unavailable", "wrong_credentials",
+}
+
+var _ huma.SchemaProvider = Code("")
+
+// Schema implements huma.SchemaProvider: the document lists the codes.
+func (Code) Schema(huma.Registry) *huma.Schema {
+	s := &huma.Schema{Type: huma.TypeString}
+	for _, c := range codes {
+		s.Enum = append(s.Enum, string(c))
+	}
+	s.PrecomputeMessages()
+	return s
 }
 
 // ProblemPart is one field that was wrong. It never repeats the value, which may be a password.
@@ -54,7 +75,7 @@ func (p *Problem) GetHeaders() http.Header {
 	return h
 }
 
-func newProblem(status int, code, detail string) *Problem {
+func newProblem(status int, code Code, detail string) *Problem {
 	return &Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
 }
 
@@ -62,7 +83,7 @@ func newProblem(status int, code, detail string) *Problem {
 // whose errors all pass through Server.problem.
 func init() {
 	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
-		code := "invalid"
+		code := Code("invalid")
 		switch {
 		case status == http.StatusRequestEntityTooLarge:
 			code = "too_large"

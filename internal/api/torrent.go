@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"essaim/internal/bt/metainfo"
 	"essaim/internal/vod"
 )
@@ -26,7 +28,11 @@ type torrentOutput struct {
 // registerTorrents adds what only open titles have. Of all others there is nothing, for members as for strangers: no swarm
 // that a client without a ticket could join.
 func (s *Server) registerTorrents() {
-	register(s, op("get-torrent", "GET", "/api/v1/titles/{id}/torrent", "An open title's torrent (BEP 3, BEP 52)", 200),
+	get := op("get-torrent", "GET", "/api/v1/titles/{id}/torrent", "An open title's torrent (BEP 3, BEP 52)", 200)
+	get.Responses = map[string]*huma.Response{"200": {
+		Description: "The metainfo file", Content: map[string]*huma.MediaType{"application/x-bittorrent": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
+	}}
+	register(s, get,
 		func(ctx context.Context, in *titleInput) (*torrentOutput, error) {
 			t, err := s.c.Titles.Get(ctx, vod.TitleID(in.ID))
 			if err != nil {

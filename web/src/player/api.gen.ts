@@ -308,6 +308,8 @@ export interface components {
             first_piece: number;
             /** Format: int64 */
             height?: number;
+            /** @description The key that opens it, in lower-case hexadecimal; absent where it is in the clear. */
+            kid?: string;
             /** @enum {string} */
             kind: "video" | "audio";
             path: string;
@@ -377,6 +379,8 @@ export interface components {
             /** Format: int32 */
             piece_length: number;
             policy: components["schemas"]["PlayPolicy"];
+            /** @description How to open the files; absent where they are in the clear. */
+            protection?: components["schemas"]["Protection"];
             tickets: components["schemas"]["PlayTickets"];
             title: string;
         };
@@ -386,7 +390,10 @@ export interface components {
              * @description Milliseconds from now.
              */
             expires_ms: number;
+            /** @description Where the files are encrypted. */
+            license?: string;
             media: string;
+            relay?: string;
             swarm?: string;
         };
         PolicyBody: {
@@ -399,8 +406,11 @@ export interface components {
             uplink_kbps: number;
         };
         Problem: {
-            /** @description What kind of error, for programs: this word never changes. */
-            code: string;
+            /**
+             * @description What kind of error, for programs: such a word never changes its meaning.
+             * @enum {string}
+             */
+            code: "conflict" | "cross_origin" | "forbidden" | "internal" | "invalid" | "method" | "not_available" | "not_built" | "not_found" | "not_included" | "plan_ended" | "too_large" | "too_many_rehearsals" | "too_many_streams" | "too_many_tries" | "unauthorized" | "unavailable" | "wrong_credentials";
             /** @description A sentence for the person in front of the screen. */
             detail: string;
             /** @description What was wrong with the request, field by field. */
@@ -416,6 +426,12 @@ export interface components {
         ProblemPart: {
             location?: string;
             message: string;
+        };
+        Protection: {
+            /** @description Where W3C ClearKey licence requests are POSTed, with the licence ticket as bearer; a URL or a path on the server that answered. */
+            clearkey: string;
+            /** @enum {string} */
+            scheme: "cbcs" | "cenc";
         };
         RehearsalTraffic: {
             /**
@@ -565,6 +581,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     me: {
@@ -612,6 +637,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     "get-policy": {
@@ -652,6 +686,15 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -719,6 +762,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     revoke: {
@@ -779,6 +831,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     traffic: {
@@ -819,6 +880,15 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -888,6 +958,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     "sign-in": {
@@ -940,6 +1019,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     "sign-out": {
@@ -970,6 +1058,15 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1008,6 +1105,15 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1057,6 +1163,15 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1117,6 +1232,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     "get-torrent": {
@@ -1130,7 +1254,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description OK */
+            /** @description The metainfo file */
             200: {
                 headers: {
                     "Access-Control-Allow-Origin"?: string;
@@ -1140,7 +1264,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": string;
+                    "application/x-bittorrent": string;
                 };
             };
             /** @description Bad Request */
@@ -1163,6 +1287,15 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1222,6 +1355,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     health: {
@@ -1260,6 +1402,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     ready: {
@@ -1291,6 +1442,15 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
