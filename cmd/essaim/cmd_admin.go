@@ -26,6 +26,7 @@ type adminCmd struct {
 	} `cmd:"" help:"Manage members."`
 	Revoke revokeCmd `cmd:"" help:"End a member's sessions, or one play session, within five seconds."`
 	Token  tokenCmd  `cmd:"" help:"Print a token for the operator's part of the API, and nothing else."`
+	Keys   keysCmd   `cmd:"" help:"Manage the master key that seals the keys of protected titles."`
 }
 
 // memberAddCmd makes an account.

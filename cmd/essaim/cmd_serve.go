@@ -41,6 +41,7 @@ type serveCmd struct {
 	security
 	seeding
 	keySettings
+	licenseSettings
 	STUNListen string   `name:"stun-listen" default:"auto" env:"ESSAIM_STUN_LISTEN" placeholder:"ADDRESS:PORT" help:"Where to answer STUN over UDP: auto is port 3478 beside --listen, unless only this machine reaches that; off is nowhere (${default})."`
 	Geo        []string `type:"path" env:"ESSAIM_GEO" placeholder:"FILE" help:"Where addresses are, so that neighbours meet first: databases in MaxMind's format, or lists of lines such as 192.0.2.0/24 64500 FR. Read again when they change."`
 
@@ -54,6 +55,9 @@ func (c *serveCmd) Validate() error {
 		return err
 	}
 	if err := c.security.validate(&c.settings); err != nil {
+		return err
+	}
+	if _, err := c.upstreams(); err != nil {
 		return err
 	}
 	return c.seeding.Validate()
@@ -87,7 +91,7 @@ func (c *serveCmd) Run() error {
 		defer door.close()
 		url := door.url(ln.Addr())
 		s, err := openNode(ctx, nodeConfig{
-			settings: c.settings, keys: c.keySettings, data: c.Data, log: log, url: door.own(ln.Addr()), public: public, places: where, stun: asked, door: door,
+			settings: c.settings, keys: c.keySettings, licenses: c.licenseSettings, data: c.Data, log: log, url: door.own(ln.Addr()), public: public, places: where, stun: asked, door: door,
 		})
 		if err != nil {
 			return err
@@ -198,11 +202,12 @@ func urlOf(addr net.Addr) string {
 // nodeConfig is what openNode wires.
 type nodeConfig struct {
 	settings
-	keys keySettings
-	data string
-	log  *slog.Logger
-	lan  bool                                          // addresses of local networks may be offered to peers
-	demo func(s *node) (*api.Demo, []api.Mount, error) // what a demonstration adds; nil for none
+	keys     keySettings
+	data     string
+	licenses licenseSettings
+	log      *slog.Logger
+	lan      bool                                          // addresses of local networks may be offered to peers
+	demo     func(s *node) (*api.Demo, []api.Mount, error) // what a demonstration adds; nil for none
 
 	places *places.Places // nil: nobody's place is looked at
 	stun   *stun.Server   // nil: none of our own; the node closes it
@@ -285,6 +290,13 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	if c.stun != nil { // first, being the nearest
 		ice = append([]string{fmt.Sprintf("stun::%d", c.stun.Port())}, ice...)
 	}
+	upstreams, err := c.licenses.upstreams()
+	if err != nil {
+		return nil, err
+	}
+	licences := license.NewLicences(license.LicencesConfig{
+		Keys: s.keys, Titles: s.library, Plans: s.members, Upstreams: upstreams, Clock: time.Now, Log: c.log,
+	})
 	policy := api.NewPolicy(vod.PlayPolicy{P2P: true, LAN: c.lan})
 	policy.Watch(func(p vod.PlayPolicy) { s.tracker.SetPeers(p.P2P) })
 	s.seeder = seeder.New(seeder.Config{Titles: s.library, Blobs: s.objects, Origin: c.url, Log: c.log, Public: c.public})
@@ -300,7 +312,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	config := api.Config{
 		Titles: s.library, Members: s.members, Tickets: s.tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
 		Pages: web.Dist(), Log: c.log, Version: version(), Ready: s.db.Ping,
-		Policy: policy, ICE: ice, Secure: c.Secure,
+		Policy: policy, ICE: ice, Licences: licences, Secure: c.Secure,
 		Mounts: []api.Mount{
 			{Pattern: "/media/", Handler: s.origin, OtherSites: true},
 			{Pattern: "/hashes/", Handler: s.origin, OtherSites: true},

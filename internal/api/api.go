@@ -34,6 +34,8 @@ type Config struct {
 	ICE     []string                        // STUN addresses for players
 	Secure  bool                            // visitors come by TLS, ended in front of this server
 	Demo    *Demo                           // nil: this is no demonstration
+	// Licences answers who gets which content key; nil where no title is protected.
+	Licences vod.Licences
 	// Mounts are other rooms' handlers, served behind the same headers.
 	Mounts []Mount
 }
@@ -88,6 +90,7 @@ func New(c Config) (*Server, error) {
 	s.registerTorrents()
 	s.registerPlay()
 	s.registerOperator()
+	s.registerLicenses()
 	if c.Demo != nil {
 		s.registerDemo()
 	}
@@ -118,6 +121,7 @@ func (s *Server) humaConfig() huma.Config {
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"session":  {Type: "apiKey", In: "cookie", Name: cookieName},
 		"media":    {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A play session's media ticket."},
+		"license":  {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A play session's licence ticket, where its files are encrypted."},
 		"operator": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "`essaim admin token --role operator`."},
 	}
 	return c

@@ -197,7 +197,7 @@ func (s *Server) shares(in *playInput) bool {
 
 // begin is what the player of a new session x of t is told.
 func (s *Server) begin(ctx context.Context, t *vod.Title, x *play) (*playOutput, error) {
-	tickets, err := s.tickets(x, t.Open)
+	tickets, err := s.tickets(x, t)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func (s *Server) begin(ctx context.Context, t *vod.Title, x *play) (*playOutput,
 		ID: x.id, Title: t.ID, Name: t.Name, DurationMs: v.DurationMs, InfoHash: v.InfoHashV1.String(),
 		InfoHashV2: v.InfoHashV2.String(), PieceLength: v.PieceLength, Files: files, Manifest: v.Manifest,
 		Nodes:   vod.PlayNodes{Origins: []string{"/"}, Trackers: []string{}, ICE: []string{}},
-		Tickets: tickets, Policy: s.policyFor(x, t.Open),
+		Tickets: tickets, Policy: s.policyFor(x, t.Open), Protection: s.protection(t),
 	}}
 	if x.swarms(t.Open) {
 		out.Body.Nodes.Trackers = []string{"/tracker"}
@@ -238,12 +238,16 @@ func (s *Server) files(ctx context.Context, t *vod.Title) ([]vod.PlayFile, error
 			Path: f.Path, Size: f.Size, Root: f.Root.String(), FirstPiece: f.FirstPiece, Kind: f.Kind, Codec: f.Codec,
 			Bandwidth: f.Bandwidth, Height: f.Height, Segments: segments, First: first,
 		}
+		if !f.KID.IsZero() {
+			files[i].KID = f.KID.String()
+		}
 	}
 	return files, nil
 }
 
-// tickets issues a session's tickets: for the swarm only where there is one.
-func (s *Server) tickets(x *play, open bool) (vod.PlayTickets, error) {
+// tickets issues a session's tickets for t: for the swarm only where there is one, for keys only to members where there are
+// some.
+func (s *Server) tickets(x *play, t *vod.Title) (vod.PlayTickets, error) {
 	now := s.c.Clock()
 	ticket := vod.Ticket{
 		Audience: vod.AudienceMedia, PlaySession: x.id, Member: x.member, Device: x.device, Title: x.title,
@@ -254,8 +258,17 @@ func (s *Server) tickets(x *play, open bool) (vod.PlayTickets, error) {
 	}
 	out := vod.PlayTickets{ExpiresMs: ticket.Expires.Sub(now).Milliseconds()}
 	var err error
-	if out.Media, err = s.c.Tickets.Issue(ticket); err != nil || !x.swarms(open) {
+	if out.Media, err = s.c.Tickets.Issue(ticket); err != nil {
 		return out, err
+	}
+	if t.Version.Scheme != vod.Clear && x.member != "" {
+		ticket.Audience = vod.AudienceLicense
+		if out.License, err = s.c.Tickets.Issue(ticket); err != nil {
+			return out, err
+		}
+	}
+	if !x.swarms(t.Open) {
+		return out, nil
 	}
 	ticket.Audience = vod.AudienceSwarm
 	out.Swarm, err = s.c.Tickets.Issue(ticket)
@@ -316,7 +329,7 @@ func (s *Server) heartbeat(ctx context.Context, in *heartbeatInput) (*heartbeatO
 
 // beaten is the answer to a heartbeat of x, a session of t.
 func (s *Server) beaten(ctx context.Context, x *play, t *vod.Title) (*heartbeatOutput, error) {
-	tickets, err := s.tickets(x, t.Open)
+	tickets, err := s.tickets(x, t)
 	if err != nil {
 		return nil, err
 	}

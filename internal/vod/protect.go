@@ -3,6 +3,7 @@ package vod
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 )
@@ -121,10 +122,34 @@ type ContentKeys interface {
 	Discard(ctx context.Context, job string) error
 }
 
+// ErrUpstream says that a service that this one asks on a viewer's behalf does not answer.
+var ErrUpstream = errors.New("the service that was asked in turn does not answer")
+
 // Licences answers who gets which key.
 type Licences interface {
 	// License returns those of the named keys that the ticket's holder may have now: of the ticket's title and version,
 	// within the plan's highest tier. ErrForbidden where that is none of them, for whatever reason: the answer does not
 	// tell a key that exists from one that does not. A LaterError for who asks too often.
 	License(ctx context.Context, t Ticket, kids []KID) ([]ContentKey, error)
+	// Forward has a commercial system's challenge answered by its vendor, for who may have keys of the ticket's title now;
+	// errors as of License, ErrNotFound for a system that was not set up, and ErrUpstream with a LaterError when the vendor
+	// does not answer.
+	Forward(ctx context.Context, system string, t Ticket, challenge []byte) (LicenceAnswer, error)
+	// Report counts what was asked since the service started.
+	Report() LicenceReport
+}
+
+// LicenceAnswer is a vendor's answer, to be handed on as it is.
+type LicenceAnswer struct {
+	Body        []byte
+	ContentType string
+}
+
+// LicenceReport counts requests for licences.
+type LicenceReport struct {
+	Granted   int64 // answered with keys, ours or a vendor's
+	Refused   int64 // by people who may not have them
+	Limited   int64 // asked too often
+	Failed    int64 // a fault of ours, or a vendor's
+	Forwarded int64 // of all, those passed on to vendors
 }
