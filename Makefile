@@ -96,7 +96,8 @@ test-web: web/dist/engine.wasm ## TypeScript: types, lint, unit tests, weight bu
 .PHONY: test-browser
 test-browser: bin/essaim ## browser tests in a real headless Chromium
 	@echo "== browser tests"
-	@cd web && e2e/netns.sh npx --no-install playwright test
+	@cd web && e2e/netns.sh npx --no-install playwright test --project=pages
+	@cd web && e2e/netns.sh npx --no-install playwright test --project=swarms
 
 .PHONY: measure
 measure: bin/essaim ## time to the first frame, with and without the engine
