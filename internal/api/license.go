@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"essaim/internal/vod"
 )
 
@@ -45,7 +47,7 @@ type challengeInput struct {
 
 type challengeOutput struct {
 	CacheControl string `header:"Cache-Control"`
-	ContentType  string `header:"Content-Type"`
+	ContentType  string `header:"Content-Type"` // whatever the vendor calls it: never what a browser would show or run
 	Body         []byte
 }
 
@@ -70,6 +72,10 @@ func (s *Server) registerLicenses() {
 	register(s, op("clearkey", "POST", clearKeyPath, "The keys of the ticket's title (W3C ClearKey)", 200, "license"), s.clearKey)
 	forward := op("license", "POST", "/api/v1/license/{system}", "Have a commercial system's challenge answered by its vendor", 200, "license")
 	forward.MaxBodyBytes = challengeMax
+	forward.Responses = map[string]*huma.Response{"200": {
+		Description: "The vendor's answer, as it came",
+		Content:     map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
+	}}
 	register(s, forward, s.challenge)
 	register(s, op("licenses", "GET", "/api/v1/operator/licenses", "Requests for licences, counted", 200, "operator"),
 		func(ctx context.Context, _ *struct{}) (*licensesOutput, error) {
@@ -129,7 +135,7 @@ func (s *Server) challenge(ctx context.Context, in *challengeInput) (*challengeO
 	if err != nil {
 		return nil, err
 	}
-	a, err := s.c.Licences.Forward(ctx, in.System, t, in.RawBody)
+	answer, err := s.c.Licences.Forward(ctx, in.System, t, in.RawBody)
 	if errors.Is(err, vod.ErrUpstream) {
 		p := newProblem(http.StatusBadGateway, "upstream", "The film's licence server does not answer. Try again in a moment.")
 		var later *vod.LaterError
@@ -141,5 +147,5 @@ func (s *Server) challenge(ctx context.Context, in *challengeInput) (*challengeO
 	if err != nil {
 		return nil, err
 	}
-	return &challengeOutput{CacheControl: "no-store", ContentType: a.ContentType, Body: a.Body}, nil
+	return &challengeOutput{CacheControl: "no-store", ContentType: "application/octet-stream", Body: answer}, nil
 }

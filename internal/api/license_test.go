@@ -49,9 +49,9 @@ func (l *licences) License(_ context.Context, t vod.Ticket, kids []vod.KID) ([]v
 	return []vod.ContentKey{filmKey}, nil
 }
 
-func (l *licences) Forward(_ context.Context, system string, t vod.Ticket, challenge []byte) (vod.LicenceAnswer, error) {
+func (l *licences) Forward(_ context.Context, system string, t vod.Ticket, challenge []byte) ([]byte, error) {
 	l.tickets, l.system, l.body = append(l.tickets, t), system, challenge
-	return vod.LicenceAnswer{Body: []byte{0, 255, 1}, ContentType: "application/octet-stream"}, l.err
+	return []byte{0, 255, 1}, l.err
 }
 
 func (l *licences) Report() vod.LicenceReport {

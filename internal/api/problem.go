@@ -31,7 +31,7 @@ type Code string
 // codes are all there are. Programs rely on them; none may go, or mean something else.
 var codes = []Code{
 	"conflict", "cross_origin", "forbidden", "internal", "invalid", "method", "not_available", "not_built", "not_found", "not_included",
-	"plan_ended", "too_large", "too_many_rehearsals", "too_many_streams", "too_many_tries", "unauthorized", "unavailable", "wrong_credentials",
+	"plan_ended", "too_large", "too_many_rehearsals", "too_many_streams", "too_many_tries", "unauthorized", "unavailable", "upstream", "wrong_credentials",
 }
 
 var _ huma.SchemaProvider = Code("")

@@ -74,26 +74,26 @@ func (l *Licences) License(ctx context.Context, t vod.Ticket, kids []vod.KID) (k
 
 // Forward implements vod.Licences. The vendor is told which keys the member may have; what a challenge asks for is for the
 // vendor alone to read.
-func (l *Licences) Forward(ctx context.Context, system string, t vod.Ticket, challenge []byte) (a vod.LicenceAnswer, err error) {
+func (l *Licences) Forward(ctx context.Context, system string, t vod.Ticket, challenge []byte) (answer []byte, err error) {
 	up, ok := l.c.Upstreams[system]
 	if !ok {
-		return a, fmt.Errorf("licence: %w: no upstream for this system", vod.ErrNotFound)
+		return nil, fmt.Errorf("licence: %w: no upstream for this system", vod.ErrNotFound)
 	}
 	l.forwarded.Add(1)
 	grant := Grant{Title: t.Title, Version: t.Version, Session: t.PlaySession}
 	defer func() { l.count(ctx, system, t, grant.KIDs, err) }()
 	if len(challenge) == 0 || len(challenge) > challengeMax {
-		return a, fmt.Errorf("licence: %w: a challenge of %d bytes", vod.ErrInvalid, len(challenge))
+		return nil, fmt.Errorf("licence: %w: a challenge of %d bytes", vod.ErrInvalid, len(challenge))
 	}
 	mine, err := l.entitled(ctx, t)
 	if err != nil {
-		return a, fmt.Errorf("licence: %w", err)
+		return nil, fmt.Errorf("licence: %w", err)
 	}
 	grant.KIDs = sorted(mine)
-	if a, err = up.License(ctx, challenge, grant); err != nil {
-		return vod.LicenceAnswer{}, fmt.Errorf("licence: %w", err)
+	if answer, err = up.License(ctx, challenge, grant); err != nil {
+		return nil, fmt.Errorf("licence: %w", err)
 	}
-	return a, nil
+	return answer, nil
 }
 
 // errOurs marks a fault of the service's: the viewer is to try again, the operator to look.

@@ -22,7 +22,7 @@ import (
 type Upstream interface {
 	// License has a challenge answered for who may have the keys of g. A vendor's fault is vod.ErrUpstream, with a LaterError;
 	// errors never hold what the vendor said, which may be secret.
-	License(ctx context.Context, challenge []byte, g Grant) (vod.LicenceAnswer, error)
+	License(ctx context.Context, challenge []byte, g Grant) ([]byte, error)
 }
 
 // Grant is what a viewer may have, as an upstream is told.
@@ -103,12 +103,12 @@ func NewHTTPUpstream(c HTTPConfig) (*HTTPUpstream, error) {
 }
 
 // License implements Upstream.
-func (up *HTTPUpstream) License(ctx context.Context, challenge []byte, g Grant) (a vod.LicenceAnswer, err error) {
+func (up *HTTPUpstream) License(ctx context.Context, challenge []byte, g Grant) ([]byte, error) {
 	within, cancel := context.WithTimeout(ctx, up.time)
 	defer cancel()
 	r, err := http.NewRequestWithContext(within, http.MethodPost, up.url, bytes.NewReader(challenge))
 	if err != nil {
-		return a, fmt.Errorf("%w: %w", vod.ErrUpstream, err)
+		return nil, fmt.Errorf("%w: %w", vod.ErrUpstream, err)
 	}
 	names := make([]string, len(g.KIDs))
 	for i, kid := range g.KIDs {
@@ -124,13 +124,13 @@ func (up *HTTPUpstream) License(ctx context.Context, challenge []byte, g Grant) 
 	answer, err := up.client.Do(r)
 	if err != nil {
 		if ctx.Err() != nil {
-			return a, ctx.Err() // the viewer has gone
+			return nil, ctx.Err() // the viewer has gone
 		}
 		var failed *url.Error
 		if errors.As(err, &failed) { // its address may hold a secret
 			err = failed.Err
 		}
-		return a, later(retryAfter, err)
+		return nil, later(retryAfter, err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
@@ -138,23 +138,18 @@ func (up *HTTPUpstream) License(ctx context.Context, challenge []byte, g Grant) 
 		if s, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil && s > 0 {
 			wait = time.Duration(min(s, 120)) * time.Second
 		}
-		return a, later(wait, fmt.Errorf("status %d", answer.StatusCode))
+		return nil, later(wait, fmt.Errorf("status %d", answer.StatusCode))
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, answerMax+1))
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return a, ctx.Err()
+		return nil, ctx.Err()
 	case err != nil:
-		return a, later(retryAfter, err)
+		return nil, later(retryAfter, err)
 	case len(body) == 0 || len(body) > answerMax:
-		return a, later(retryAfter, fmt.Errorf("an answer of %d bytes or more", len(body)))
+		return nil, later(retryAfter, fmt.Errorf("an answer of %d bytes or more", len(body)))
 	}
-	// Never what a browser would run, should anybody open the address.
-	kind := "application/octet-stream"
-	if t := answer.Header.Get("Content-Type"); strings.HasPrefix(t, "text/xml") || strings.HasPrefix(t, "application/json") {
-		kind = t
-	}
-	return vod.LicenceAnswer{Body: body, ContentType: kind}, nil
+	return body, nil
 }
 
 // later is a vendor's fault, as those are told who asked.

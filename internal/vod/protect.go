@@ -134,15 +134,9 @@ type Licences interface {
 	// Forward has a commercial system's challenge answered by its vendor, for who may have keys of the ticket's title now;
 	// errors as of License, ErrNotFound for a system that was not set up, and ErrUpstream with a LaterError when the vendor
 	// does not answer.
-	Forward(ctx context.Context, system string, t Ticket, challenge []byte) (LicenceAnswer, error)
+	Forward(ctx context.Context, system string, t Ticket, challenge []byte) ([]byte, error)
 	// Report counts what was asked since the service started.
 	Report() LicenceReport
-}
-
-// LicenceAnswer is a vendor's answer, to be handed on as it is.
-type LicenceAnswer struct {
-	Body        []byte
-	ContentType string
 }
 
 // LicenceReport counts requests for licences.

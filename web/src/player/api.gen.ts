@@ -507,7 +507,7 @@ export interface components {
              * @description What kind of error, for programs: such a word never changes its meaning.
              * @enum {string}
              */
-            code: "conflict" | "cross_origin" | "forbidden" | "internal" | "invalid" | "method" | "not_available" | "not_built" | "not_found" | "not_included" | "plan_ended" | "too_large" | "too_many_rehearsals" | "too_many_streams" | "too_many_tries" | "unauthorized" | "unavailable" | "wrong_credentials";
+            code: "conflict" | "cross_origin" | "forbidden" | "internal" | "invalid" | "method" | "not_available" | "not_built" | "not_found" | "not_included" | "plan_ended" | "too_large" | "too_many_rehearsals" | "too_many_streams" | "too_many_tries" | "unauthorized" | "unavailable" | "upstream" | "wrong_credentials";
             /** @description A sentence for the person in front of the screen. */
             detail: string;
             /** @description What was wrong with the request, field by field. */
@@ -748,6 +748,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     license: {
@@ -765,7 +774,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description OK */
+            /** @description The vendor's answer, as it came */
             200: {
                 headers: {
                     "Cache-Control"?: string;
@@ -773,7 +782,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": string;
+                    "application/octet-stream": string;
                 };
             };
             /** @description Bad Request */
@@ -805,6 +814,15 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -908,6 +926,15 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
