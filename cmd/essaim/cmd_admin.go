@@ -27,6 +27,8 @@ type adminCmd struct {
 	Revoke revokeCmd `cmd:"" help:"End a member's sessions, or one play session, within five seconds."`
 	Token  tokenCmd  `cmd:"" help:"Print a token for the operator's part of the API, and nothing else."`
 	Keys   keysCmd   `cmd:"" help:"Manage the master key that seals the keys of protected titles."`
+
+	RotateTickets rotateTicketsCmd `cmd:"" help:"Sign tickets with a new key from now on, as happens by itself every 30 days."`
 }
 
 // memberAddCmd makes an account.
@@ -144,15 +146,12 @@ type tokenCmd struct {
 	JSON bool          `name:"json" help:"Print one JSON object: token, expires."`
 }
 
-// ttlMax bounds a token that nobody can take back before its end.
-const ttlMax = 31 * 24 * time.Hour
-
 // Run prints the token.
 func (c *tokenCmd) Run() error { return c.run(os.Stdout, time.Now) }
 
 func (c *tokenCmd) run(out io.Writer, clock vod.Clock) error {
-	if c.TTL < time.Second || c.TTL > ttlMax {
-		return fmt.Errorf("--ttl %s: want between 1s and %s", c.TTL, ttlMax)
+	if c.TTL < time.Second || c.TTL > members.TicketMax {
+		return fmt.Errorf("--ttl %s: want between 1s and %s", c.TTL, members.TicketMax)
 	}
 	// A folder without a database is a typing error: a key made there would open nothing.
 	if _, err := os.Stat(filepath.Join(c.Data, "essaim.db")); err != nil {

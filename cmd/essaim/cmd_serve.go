@@ -271,6 +271,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 		c.log.Error("protected titles cannot be played", "error", err)
 	}
 	s.members = members.New(s.db, time.Now, members.WithWindows(s.library))
+	s.tickets.SetIssuer(s.members)
 	s.origin = origin.New(origin.Config{
 		Titles: s.library, Tickets: s.tickets, Blobs: s.objects, Clock: time.Now, Log: c.log,
 		Rate: c.OriginRate.BytesPerSecond(), SeedsPerAddress: perAddress(c.hidden()),
@@ -401,6 +402,7 @@ func (s *node) Serve(ctx context.Context, ln net.Listener) error {
 	var others sync.WaitGroup
 	defer func() { stop(); others.Wait() }()
 	others.Go(func() { s.door.serve(beside, s.origin) })
+	others.Go(func() { s.tickets.Keep(beside, s.log) })
 	if s.places != nil {
 		others.Go(func() { s.places.Keep(beside) })
 	}

@@ -34,7 +34,7 @@ func TestStopOrFaultWhileOpeningIsAnError(t *testing.T) {
 		{stage: "interrupt before the database", ctx: stopped},
 		{stage: "database", spoil: occupied("essaim.db")},
 		{stage: "objects", spoil: occupied("objects")},
-		{stage: "tickets", spoil: occupied("ticket-key.pem")},
+		{stage: "tickets", spoil: occupied("ticket-keys")},
 		{stage: "demonstration", demo: func(*node) (*api.Demo, []api.Mount, error) { return nil, nil, context.Canceled }},
 	} {
 		t.Run(x.stage, func(t *testing.T) {

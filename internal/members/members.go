@@ -53,10 +53,14 @@ type Members struct {
 	nobody   func() string // the hash that passwords for unknown names are compared with
 	matching func(password, hash string) (bool, error)
 	changed  chan struct{} // holds a token when something may have been revoked
-	windows  vod.Windows   // nil: titles have none
+	reached  reached
+	windows  vod.Windows // nil: titles have none
 }
 
-var _ vod.Members = (*Members)(nil)
+var (
+	_ vod.Members = (*Members)(nil)
+	_ vod.Issuer  = (*Members)(nil)
+)
 
 // Option is one of New's options.
 type Option func(*Members)

@@ -61,8 +61,12 @@ func TestEveryWayToEndADeviceSessionRevokesItsTickets(t *testing.T) {
 		if err := end(m, ada, token); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		want := vod.EndSignedOut
+		if name == "the operator" {
+			want = vod.EndRevoked
+		}
 		list, last := revoked(t, m, 0)
-		if !slices.Equal(list, []vod.Revocation{{Device: s.ID}}) {
+		if !slices.Equal(list, []vod.Revocation{{Device: s.ID, Why: want}}) {
 			t.Errorf("%s: revoked %v, want that of device %s", name, list, s.ID)
 		}
 		if list, _ := revoked(t, m, last); len(list) != 0 {
@@ -79,7 +83,7 @@ func TestRevocationsAreForgottenWhenNoTicketIsLeft(t *testing.T) {
 	if err := m.RevokePlay(t.Context(), "p1"); err != nil {
 		t.Fatal(err)
 	}
-	if list, _ := revoked(t, m, 0); !slices.Equal(list, []vod.Revocation{{PlaySession: "p1"}}) {
+	if list, _ := revoked(t, m, 0); !slices.Equal(list, []vod.Revocation{{PlaySession: "p1", Why: vod.EndRevoked}}) {
 		t.Errorf("revoked %v", list)
 	}
 	clock.Advance(vod.RevocationLife)
@@ -114,14 +118,14 @@ func TestFollowerHearsOfTheOldFirstAndOfTheNewFromAnyProgram(t *testing.T) {
 		m.Follow(ctx, slog.New(slog.DiscardHandler), func() { close(ready) }, func(list []vod.Revocation) { heard <- list })
 	}()
 	<-ready
-	if list := <-heard; !slices.Equal(list, []vod.Revocation{{PlaySession: "before"}}) {
+	if list := <-heard; !slices.Equal(list, []vod.Revocation{{PlaySession: "before", Why: vod.EndRevoked}}) {
 		t.Errorf("first %v", list)
 	}
 	// As another program would: on the same database, not through m.
 	if err := New(m.db, clock.Now).RevokePlay(t.Context(), "after"); err != nil {
 		t.Fatal(err)
 	}
-	if list := <-heard; !slices.Equal(list, []vod.Revocation{{PlaySession: "after"}}) {
+	if list := <-heard; !slices.Equal(list, []vod.Revocation{{PlaySession: "after", Why: vod.EndRevoked}}) {
 		t.Errorf("then %v", list)
 	}
 	cancel()

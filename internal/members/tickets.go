@@ -1,17 +1,8 @@
 package members
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -23,9 +14,11 @@ import (
 const (
 	// TicketLife is how long a ticket is good for when its issuer names no end.
 	TicketLife = 10 * time.Minute
+	// TicketMax is the longest that a ticket may be good for: an operator's token, which nobody can take back before its
+	// end. Keys are believed for longer.
+	TicketMax = 31 * 24 * time.Hour
 
 	issuer    = "essaim"
-	keyFile   = "ticket-key.pem"
 	ticketMax = 2 << 10 // bytes of a token that are looked at
 )
 
@@ -33,92 +26,76 @@ const (
 // concurrent use.
 type Tickets struct {
 	clock  vod.Clock
-	key    ed25519.PrivateKey
-	kid    string
+	dir    string
 	parser *jwt.Parser
+	late   *jwt.Parser // lets tickets pass that have ended within the grace
+
+	loading sync.Mutex // held by whoever reads the folder; taken before mu
 
 	mu      sync.RWMutex
+	keys    ring // never empty
+	looked  time.Time
 	revoked vod.Revoked
+	issuer  vod.Issuer
 }
 
-var _ vod.Tickets = (*Tickets)(nil)
+var (
+	_ vod.Tickets = (*Tickets)(nil)
+	_ vod.Relays  = (*Tickets)(nil)
+)
 
-// OpenTickets reads the signing key from the data folder at dir, and makes one on first use. Programs that share the
+// OpenTickets reads the signing keys from the data folder at dir, and makes one on first use. Programs that share the
 // folder accept one another's tickets.
 func OpenTickets(dir string, clock vod.Clock) (*Tickets, error) {
-	name := filepath.Join(dir, keyFile)
-	key, err := readKey(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = makeKey(name); err == nil {
-			key, err = readKey(name)
-		}
-	}
+	keys, err := openKeys(dir, clock())
 	if err != nil {
-		return nil, fmt.Errorf("open ticket key: %w", err)
+		return nil, fmt.Errorf("open ticket keys: %w", err)
 	}
-	return newTickets(key, clock), nil
+	return newTickets(dir, keys, clock), nil
 }
 
-func newTickets(key ed25519.PrivateKey, clock vod.Clock) *Tickets {
-	sum := sha256.Sum256(key.Public().(ed25519.PublicKey))
+func newTickets(dir string, keys ring, clock vod.Clock) *Tickets {
+	options := []jwt.ParserOption{
+		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithTimeFunc(clock), jwt.WithIssuer(issuer),
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithStrictDecoding(),
+	}
 	return &Tickets{
-		clock: clock, key: key, kid: hex.EncodeToString(sum[:8]),
-		parser: jwt.NewParser(
-			jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithTimeFunc(clock), jwt.WithIssuer(issuer),
-			jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithStrictDecoding()),
+		clock: clock, dir: dir, keys: keys, parser: jwt.NewParser(options...),
+		late: jwt.NewParser(append(options, jwt.WithLeeway(vod.TicketGrace))...),
 	}
 }
 
-func readKey(name string) (ed25519.PrivateKey, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s can be read by others: make it private with chmod 600, or delete it for a new one", name)
-	}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return nil, fmt.Errorf("%s holds no PEM block", name)
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	key, ok := parsed.(ed25519.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("%s holds no Ed25519 key", name)
-	}
-	return key, nil
+// SetIssuer says how to learn that tickets cannot be renewed just now: those of a running film are then good for a while
+// longer (vod.Ticket.Over). Without, all end when they say.
+func (t *Tickets) SetIssuer(i vod.Issuer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.issuer = i
 }
 
-// makeKey writes a new key, whole or not at all. Of two programs that make one at once, the first wins.
-func makeKey(name string) error {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return err
+// key is the key of that kid. For one that nobody knows it looks into the folder, where another program may have put it.
+func (t *Tickets) key(kid string) *ticketKey {
+	t.mu.RLock()
+	k := t.keys.byID(kid)
+	t.mu.RUnlock()
+	if k != nil || !t.mayLook() || t.reload() != nil { // Keep tells of what is wrong there
+		return k
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.keys.byID(kid)
+}
+
+// mayLook allows one look in lookAgain: anybody can make up a kid.
+func (t *Tickets) mayLook() bool {
+	now := t.clock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now.Sub(t.looked) < lookAgain {
+		return false
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), keyFile+".*") // made 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), name); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return nil
+	t.looked = now
+	return true
 }
 
 // claims are a ticket's, as signed.
@@ -140,6 +117,12 @@ func (t *Tickets) Issue(ticket vod.Ticket) (string, error) {
 	if ticket.Audience == "" {
 		return "", fmt.Errorf("issue ticket: %w: no audience", vod.ErrInvalid)
 	}
+	if ticket.Expires.Sub(now) > TicketMax {
+		return "", fmt.Errorf("issue ticket: %w: for longer than %s", vod.ErrInvalid, TicketMax)
+	}
+	t.mu.RLock()
+	key := t.keys.signer(now)
+	t.mu.RUnlock()
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: issuer, Subject: ticket.Member, Audience: jwt.ClaimStrings{string(ticket.Audience)},
@@ -148,8 +131,8 @@ func (t *Tickets) Issue(ticket vod.Ticket) (string, error) {
 		Session: ticket.PlaySession, Device: ticket.Device, Title: string(ticket.Title), Version: ticket.Version,
 		Rehearsal: string(ticket.Rehearsal),
 	})
-	token.Header["kid"] = t.kid
-	signed, err := token.SignedString(t.key)
+	token.Header["kid"] = key.kid
+	signed, err := token.SignedString(key.private)
 	if err != nil {
 		return "", fmt.Errorf("issue ticket: %w", err)
 	}
@@ -162,17 +145,16 @@ func (t *Tickets) Check(audience vod.Audience, token string) (vod.Ticket, error)
 		return vod.Ticket{}, fmt.Errorf("check ticket: %w: %d bytes", vod.ErrUnauthorized, len(token))
 	}
 	var c claims
-	_, err := t.parser.ParseWithClaims(token, &c, func(parsed *jwt.Token) (any, error) {
-		if parsed.Header["kid"] != t.kid {
-			return nil, errors.New("signed with another key")
+	_, err := t.parser.ParseWithClaims(token, &c, t.verifier)
+	expired := errors.Is(err, jwt.ErrTokenExpired)
+	if expired { // nothing else may be wrong with it
+		c = claims{}
+		if _, err = t.late.ParseWithClaims(token, &c, t.verifier); err != nil {
+			expired = errors.Is(err, jwt.ErrTokenExpired)
 		}
-		if _, ok := parsed.Header["crit"]; ok { // RFC 7515, 4.1.11: what must be understood and is not
-			return nil, errors.New("unknown critical header")
-		}
-		return t.key.Public(), nil
-	})
+	}
 	if err != nil {
-		if errors.Is(err, jwt.ErrTokenExpired) {
+		if expired {
 			err = vod.ErrTicketExpired
 		}
 		return vod.Ticket{}, fmt.Errorf("check ticket: %w: %w", vod.ErrUnauthorized, err)
@@ -186,10 +168,29 @@ func (t *Tickets) Check(audience vod.Audience, token string) (vod.Ticket, error)
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if t.revoked.Covers(&ticket) {
-		return vod.Ticket{}, fmt.Errorf("check ticket: %w: %w", vod.ErrUnauthorized, vod.ErrTicketRevoked)
+	if why := t.revoked.Why(&ticket); why != "" {
+		return vod.Ticket{}, fmt.Errorf("check ticket: %w: %w", vod.ErrUnauthorized, &vod.RevokedError{Why: why})
+	}
+	if expired && ticket.Over(t.clock(), t.issuer) {
+		return vod.Ticket{}, fmt.Errorf("check ticket: %w: %w", vod.ErrUnauthorized, vod.ErrTicketExpired)
 	}
 	return ticket, nil
+}
+
+// verifier finds the key that a token says it was signed with.
+func (t *Tickets) verifier(parsed *jwt.Token) (any, error) {
+	kid, ok := parsed.Header["kid"].(string)
+	if !ok {
+		return nil, errors.New("it names no key")
+	}
+	if _, ok := parsed.Header["crit"]; ok { // RFC 7515, 4.1.11: what must be understood and is not
+		return nil, errors.New("unknown critical header")
+	}
+	key := t.key(kid)
+	if key == nil {
+		return nil, errors.New("signed with another key")
+	}
+	return key.private.Public(), nil
 }
 
 // Revoke makes Check refuse the tickets that the revocations concern.

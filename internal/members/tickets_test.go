@@ -60,7 +60,9 @@ func TestTicketIsReadBackUntilItExpires(t *testing.T) {
 
 func TestTicketOpensOnlyItsAudience(t *testing.T) {
 	tickets := openTickets(t, t.TempDir(), newClock())
-	all := []vod.Audience{vod.AudienceMedia, vod.AudienceSwarm, vod.AudienceOperator, vod.AudienceRehearsal}
+	all := []vod.Audience{
+		vod.AudienceMedia, vod.AudienceSwarm, vod.AudienceRelay, vod.AudienceLicense, vod.AudienceOperator, vod.AudienceRehearsal,
+	}
 	for _, a := range all {
 		token, err := tickets.Issue(vod.Ticket{Audience: a})
 		if err != nil {
@@ -87,19 +89,30 @@ func TestTicketsAreSharedByProgramsOnOneFolder(t *testing.T) {
 	if _, err := openTickets(t, t.TempDir(), c).Check(vod.AudienceOperator, token); !errors.Is(err, vod.ErrUnauthorized) {
 		t.Errorf("another folder's key: %v", err)
 	}
-	info, err := os.Stat(filepath.Join(dir, keyFile))
+	info, err := os.Stat(onlyKey(t, dir))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("key file: %v, %v", info.Mode(), err)
 	}
-	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
-		t.Errorf("left behind: %v", entries)
+}
+
+// onlyKey is the file of the one key that dir holds, and nothing beside it.
+func onlyKey(t *testing.T, dir string) string {
+	t.Helper()
+	folder := filepath.Join(dir, keysFolder)
+	files, err := os.ReadDir(folder)
+	if err != nil || len(files) != 1 {
+		t.Fatalf("keys: %v, %v", files, err)
 	}
+	if all, _ := os.ReadDir(dir); len(all) != 1 {
+		t.Errorf("left behind: %v", all)
+	}
+	return filepath.Join(folder, files[0].Name())
 }
 
 func TestTicketKeyOpenToOthersIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	openTickets(t, dir, newClock())
-	if err := os.Chmod(filepath.Join(dir, keyFile), 0o644); err != nil {
+	if err := os.Chmod(onlyKey(t, dir), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := OpenTickets(dir, newClock().Now); err == nil || !strings.Contains(err.Error(), "chmod 600") {
@@ -126,7 +139,7 @@ func TestForgedTicketsAreRefused(t *testing.T) {
 			edit(&x)
 		}
 		token := jwt.NewWithClaims(method, x)
-		token.Header["kid"] = tickets.kid
+		token.Header["kid"] = tickets.keys[0].kid
 		for k, v := range header {
 			token.Header[k] = v
 		}
@@ -137,15 +150,15 @@ func TestForgedTicketsAreRefused(t *testing.T) {
 		return s
 	}
 	ed := jwt.SigningMethodEdDSA
-	if _, err := tickets.Check(vod.AudienceMedia, sign(ed, tickets.key, nil, nil)); err != nil {
+	if _, err := tickets.Check(vod.AudienceMedia, sign(ed, tickets.keys[0].private, nil, nil)); err != nil {
 		t.Fatalf("the pattern itself: %v", err)
 	}
-	public := tickets.key.Public().(ed25519.PublicKey)
+	public := tickets.keys[0].private.Public().(ed25519.PublicKey)
 	_, other, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	valid := sign(ed, tickets.key, nil, nil)
+	valid := sign(ed, tickets.keys[0].private, nil, nil)
 	parts := strings.Split(valid, ".")
 	payload := func(edit func(map[string]any)) string {
 		raw, err := base64.RawURLEncoding.DecodeString(parts[1])
@@ -164,7 +177,7 @@ func TestForgedTicketsAreRefused(t *testing.T) {
 		return base64.RawURLEncoding.EncodeToString(raw)
 	}
 	header := func(alg string) string {
-		return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"` + alg + `","typ":"JWT","kid":"` + tickets.kid + `"}`))
+		return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"` + alg + `","typ":"JWT","kid":"` + tickets.keys[0].kid + `"}`))
 	}
 	for name, token := range map[string]string{
 		"alg none":            sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, nil),
@@ -175,16 +188,16 @@ func TestForgedTicketsAreRefused(t *testing.T) {
 		"EdDSA says HS256":    header("HS256") + "." + parts[1] + "." + parts[2],
 		"another key":         sign(ed, other, nil, nil),
 		"kid of a file":       sign(ed, other, map[string]any{"kid": "../../../dev/null"}, nil),
-		"no kid":              sign(ed, tickets.key, map[string]any{"kid": nil}, nil),
+		"no kid":              sign(ed, tickets.keys[0].private, map[string]any{"kid": nil}, nil),
 		"key in the header":   sign(ed, other, map[string]any{"jwk": map[string]any{"kty": "OKP", "crv": "Ed25519", "x": base64.RawURLEncoding.EncodeToString(other.Public().(ed25519.PublicKey))}}, nil),
-		"critical header":     sign(ed, tickets.key, map[string]any{"crit": []string{"x"}, "x": 1}, nil),
-		"expired":             sign(ed, tickets.key, nil, func(x *claims) { x.ExpiresAt = jwt.NewNumericDate(c.Now()) }),
-		"no expiry":           sign(ed, tickets.key, nil, func(x *claims) { x.ExpiresAt = nil }),
-		"issued in future":    sign(ed, tickets.key, nil, func(x *claims) { x.IssuedAt = jwt.NewNumericDate(c.Now().Add(time.Hour)) }),
-		"other audience":      sign(ed, tickets.key, nil, func(x *claims) { x.Audience = jwt.ClaimStrings{"operator"} }),
-		"two audiences":       sign(ed, tickets.key, nil, func(x *claims) { x.Audience = jwt.ClaimStrings{"media", "operator"} }),
-		"no audience":         sign(ed, tickets.key, nil, func(x *claims) { x.Audience = nil }),
-		"other issuer":        sign(ed, tickets.key, nil, func(x *claims) { x.Issuer = "elsewhere" }),
+		"critical header":     sign(ed, tickets.keys[0].private, map[string]any{"crit": []string{"x"}, "x": 1}, nil),
+		"expired":             sign(ed, tickets.keys[0].private, nil, func(x *claims) { x.ExpiresAt = jwt.NewNumericDate(c.Now()) }),
+		"no expiry":           sign(ed, tickets.keys[0].private, nil, func(x *claims) { x.ExpiresAt = nil }),
+		"issued in future":    sign(ed, tickets.keys[0].private, nil, func(x *claims) { x.IssuedAt = jwt.NewNumericDate(c.Now().Add(time.Hour)) }),
+		"other audience":      sign(ed, tickets.keys[0].private, nil, func(x *claims) { x.Audience = jwt.ClaimStrings{"operator"} }),
+		"two audiences":       sign(ed, tickets.keys[0].private, nil, func(x *claims) { x.Audience = jwt.ClaimStrings{"media", "operator"} }),
+		"no audience":         sign(ed, tickets.keys[0].private, nil, func(x *claims) { x.Audience = nil }),
+		"other issuer":        sign(ed, tickets.keys[0].private, nil, func(x *claims) { x.Issuer = "elsewhere" }),
 		"another title":       parts[0] + "." + payload(func(x map[string]any) { x["title"] = "other" }) + "." + parts[2],
 		"a later end":         parts[0] + "." + payload(func(x map[string]any) { x["exp"] = c.Now().Add(time.Hour).Unix() }) + "." + parts[2],
 		"cut short":           valid[:len(valid)-4],

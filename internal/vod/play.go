@@ -80,13 +80,19 @@ func (n *PlayNodes) Locate(host string) {
 	n.ICE = list
 }
 
-// PlayTickets are the session's tickets. Ten minutes, renewed by the heartbeat.
+// RelayTicket is what a player shows to TURN servers, as RTCIceServer has it.
+type RelayTicket struct {
+	Username   string `json:"username"`
+	Credential string `json:"credential"`
+}
+
+// PlayTickets are the session's tickets, one for each service that it needs. Ten minutes, renewed by the heartbeat.
 type PlayTickets struct {
-	Media     string `json:"media"`
-	Swarm     string `json:"swarm,omitempty"`
-	Relay     string `json:"relay,omitempty"`
-	License   string `json:"license,omitempty" doc:"Where the files are encrypted."`
-	ExpiresMs int64  `json:"expires_ms" doc:"Milliseconds from now."`
+	Media     string       `json:"media"`
+	Swarm     string       `json:"swarm,omitempty" doc:"Where the title has a swarm."`
+	Relay     *RelayTicket `json:"relay,omitempty" doc:"For TURN servers; where the title has a swarm."`
+	License   string       `json:"license,omitempty" doc:"Where the files are encrypted."`
+	ExpiresMs int64        `json:"expires_ms" doc:"Milliseconds from now."`
 }
 
 // PlayPolicy is what the operator and the viewer's consent allow.

@@ -47,6 +47,12 @@ type Tickets interface {
 	Check(audience Audience, token string) (Ticket, error)
 }
 
+// Relays issues what relays' servers ask for.
+type Relays interface {
+	// RelayCredentials are those of a play session until its ticket's end; the zero end is ten minutes from now.
+	RelayCredentials(t Ticket) (RelayTicket, error)
+}
+
 // Traffic is the origin's own count of media bytes, taken where they are written to sockets.
 type Traffic interface {
 	// Snapshot returns the bytes sent since the service started.

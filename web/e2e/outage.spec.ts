@@ -4,7 +4,7 @@
  * back to it each in a time of its own, and it brings newcomers to them.
  */
 
-import { copyFileSync } from "node:fs";
+import { cpSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { type Browser, expect, type Page, test, type WebSocket } from "@playwright/test";
@@ -45,7 +45,7 @@ function route(client: Socket): void {
 test.beforeAll(async () => {
   site = await startDemo();
   const data = dataFolder();
-  copyFileSync(join(site.data, "ticket-key.pem"), join(data, "ticket-key.pem")); // so that it honours the site's tickets
+  cpSync(join(site.data, "ticket-keys"), join(data, "ticket-keys"), { recursive: true }); // so that it honours the site's tickets
   tracker = await startDemo(data);
   front = createServer(route);
   await new Promise<void>((listening) => front.listen(0, "127.0.0.1", listening));
