@@ -31,6 +31,7 @@ type ingestCmd struct {
 	Summary   string `help:"A sentence or two for the title's page."`
 	ID        string `name:"id" help:"Name in addresses: lower-case letters, digits, hyphens; made from the title if absent."`
 	Open      bool   `help:"Anyone may watch, and standard BitTorrent clients may join. Otherwise members only."`
+	Scheme    string `default:"cbcs" enum:"cbcs,cenc" help:"How a film for members is encrypted (${enum}): cbcs, or cenc for devices from before 2018. Open films are not."`
 	Preset    string `default:"fast" enum:"ultrafast,superfast,veryfast,faster,fast,medium,slow,slower,veryslow" help:"x264's preset for what must be encoded (${enum})."`
 	NoSandbox bool   `name:"no-sandbox" help:"Run ffmpeg with your own rights where a sandbox cannot be had. For films that you made yourself: a crafted film may then read and do what you may."`
 
@@ -46,6 +47,7 @@ type ingestReport struct {
 	InfoHashV2 string             `json:"info_hash_v2"`
 	Files      []ingestReportFile `json:"files"`
 	Open       bool               `json:"open"`
+	Scheme     vod.Scheme         `json:"scheme"` // empty: in the clear
 	Reencoded  bool               `json:"reencoded"`
 	Reason     string             `json:"reason"`
 	DurationMs uint32             `json:"duration_ms"`
@@ -77,7 +79,7 @@ func (c *ingestCmd) run(ctx context.Context, out, log *os.File) (err error) {
 	defer done()
 	job, err := ingest.Prepare(ctx, ingest.Request{
 		File: c.Film, ID: vod.TitleID(c.ID), Name: c.Title, Summary: c.Summary, Open: c.Open, Preset: c.Preset,
-		NoSandbox: c.NoSandbox,
+		Scheme: vod.Scheme(c.Scheme), NoSandbox: c.NoSandbox,
 	}, show)
 	if err != nil {
 		return err
@@ -113,12 +115,12 @@ func (c *ingestCmd) run(ctx context.Context, out, log *os.File) (err error) {
 func (c *ingestCmd) print(out, log io.Writer, res ingest.Result) error {
 	t := res.Title
 	if !t.Open {
-		fmt.Fprintln(log, "Members only, for now as clear text: served over HTTP to ticket holders, in no swarm. Encryption and a swarm of its own come later.")
+		fmt.Fprintf(log, "Members only, encrypted (%s): store, origin and swarm hold ciphertext alone.\n", t.Version.Scheme)
 	}
 	if c.JSON {
 		r := ingestReport{
 			ID: t.ID, Name: t.Name, InfoHashV1: t.Version.InfoHashV1.String(), InfoHashV2: t.Version.InfoHashV2.String(),
-			Open: t.Open, Reencoded: res.Reencoded, Reason: res.Reason, DurationMs: t.Version.DurationMs,
+			Open: t.Open, Scheme: t.Version.Scheme, Reencoded: res.Reencoded, Reason: res.Reason, DurationMs: t.Version.DurationMs,
 		}
 		for _, f := range t.Version.Files {
 			r.Files = append(r.Files, ingestReportFile{f.Path, f.Size, f.Root.String(), f.Codec})

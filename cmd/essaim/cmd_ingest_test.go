@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"essaim/internal/vod"
 )
 
 // ingestOutput runs the command and returns what it wrote.
@@ -66,7 +68,7 @@ func TestIngestWritesOneJSONObject(t *testing.T) {
 	if len(r.Files) != 1 || r.Files[0].Path != "video-54p.mp4" || r.Files[0].Size == 0 || len(r.Files[0].Root) != 64 {
 		t.Errorf("files %+v", r.Files)
 	}
-	if !strings.Contains(log, "Members only") || !strings.Contains(log, "no swarm") {
+	if r.Scheme != vod.CBCS || !strings.Contains(log, "Members only, encrypted (cbcs)") {
 		t.Errorf("does not say what members-only means: %q", log)
 	}
 }

@@ -56,9 +56,12 @@ type protection struct {
 func readProtection(t testing.TB, file []byte) (x protection, ok bool) {
 	t.Helper()
 	stsd := one(t, part{p: file}, "moov", "trak", "mdia", "minf", "stbl", "stsd")
-	kind, entry := string(stsd.p[12:16]), stsd.p[16:]
-	fields := map[string]int{"encv": 78, "enca": 28}[kind]
-	if fields == 0 {
+	entry, fields := stsd.p[16:], 78
+	switch string(stsd.p[12:16]) {
+	case "encv":
+	case "enca":
+		fields = 28
+	default:
 		return x, false
 	}
 	sinf := one(t, part{p: entry[fields:]}, "sinf")

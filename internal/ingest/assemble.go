@@ -30,7 +30,7 @@ type Package struct {
 }
 
 // Assemble makes a title of the track files in dir: checks each, settles its clock, hashes all into one hybrid torrent,
-// and describes them. Of tracks it uses Path, Lang and Start. hashed may be nil.
+// and describes them, encrypted (Protect) or not. Of tracks it uses Path, Lang and Start. hashed may be nil.
 func Assemble(ctx context.Context, dir string, r Request, tracks []Track, hashed func(done float64)) (*Package, error) {
 	byPath := map[string]cmaf.Entry{}
 	var sources []metainfo.Source
@@ -59,16 +59,20 @@ func Assemble(ctx context.Context, dir string, r Request, tracks []Track, hashed
 	p := &Package{Torrent: t.Bytes, dir: dir, Title: vod.Title{ID: r.ID, Name: r.Name, Summary: r.Summary, Open: r.Open}}
 	v := vod.Version{ID: t.InfoHashV2.String(), InfoHashV1: t.InfoHash, InfoHashV2: t.InfoHashV2, PieceLength: t.PieceLength}
 	var entries []cmaf.Entry
-	for _, f := range t.Files {
+	for i, f := range t.Files {
 		e := byPath[f.Path]
 		entries = append(entries, e)
 		kind := vod.Audio
 		if e.Track.Video {
 			kind = vod.Video
 		}
+		if scheme := vod.Scheme(e.Track.Scheme); i > 0 && scheme != v.Scheme || r.Open && scheme != vod.Clear {
+			return nil, fmt.Errorf("%s is encrypted otherwise than the title is", f.Path)
+		}
+		v.Scheme = vod.Scheme(e.Track.Scheme)
 		v.Files = append(v.Files, vod.File{
 			Path: f.Path, Size: f.Size, Root: f.Root, FirstPiece: f.FirstPiece, Kind: kind, Codec: e.Track.Codec,
-			Bandwidth: e.Track.Bandwidth(), Width: e.Track.Width, Height: e.Track.Height, Index: e.Track.Index(e.Zero),
+			Bandwidth: e.Track.Bandwidth(), Width: e.Track.Width, Height: e.Track.Height, KID: e.Track.KID, Index: e.Track.Index(e.Zero),
 		})
 		p.Leaves = append(p.Leaves, bt.AppendDigests(nil, f.Leaves))
 	}

@@ -1,10 +1,11 @@
 // Package ingest turns a film file into a published title: probe, plan, package with ffmpeg, check, hash, store, publish.
-// It must get right that nothing half-made is ever visible or left behind, that the film's own bytes are kept wherever
+// It must get right that nothing half-made is ever visible or left behind, that what is not open to all leaves it encrypted, that the film's own bytes are kept wherever
 // browsers can play them as they are, and that no file, however strange, does more than be refused in one line.
 package ingest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -23,8 +24,10 @@ type Request struct {
 	ID      vod.TitleID // empty: made from Name
 	Name    string      // empty: the file's name without its extension
 	Summary string
-	Open    bool   // anyone may watch and join its swarm
-	Preset  string // x264's, for what must be encoded; empty: "fast"
+	Open    bool // anyone may watch and join its swarm
+	// Scheme is how a title that is not open is encrypted; empty: vod.CBCS. Open titles stay in the clear, whatever it says.
+	Scheme vod.Scheme
+	Preset string // x264's, for what must be encoded; empty: "fast"
 	// NoSandbox runs ffmpeg with this user's rights where a sandbox cannot be had: for films of one's own alone.
 	NoSandbox bool
 }
@@ -44,7 +47,7 @@ type Stores struct {
 	Objects   blob.Store
 	Titles    vod.Titles // to refuse a taken ID before hours of work; may be nil
 	Publisher vod.Publisher
-	Keys      vod.ContentKeys // of titles that are not open
+	Keys      vod.ContentKeys // of titles that are not open, which are refused without; open ones need none
 	Temp      string          // folder for work in progress, on the same disk as the data; made if missing
 }
 
@@ -83,6 +86,13 @@ func Prepare(ctx context.Context, r Request, p Progress) (*Job, error) {
 	}
 	if !idForm.MatchString(string(r.ID)) || len(r.ID) > 64 {
 		return nil, fmt.Errorf("%q cannot be a title's ID: 1 to 64 lower-case letters and digits, joined by single hyphens (--id)", r.ID)
+	}
+	switch r.Scheme {
+	case vod.CBCS, vod.CENC:
+	case vod.Clear:
+		r.Scheme = vod.CBCS
+	default:
+		return nil, fmt.Errorf("encryption is %s or %s, not %q (--scheme)", vod.CBCS, vod.CENC, r.Scheme)
 	}
 	tools, err := findTools(ctx, r.NoSandbox)
 	if err != nil {
@@ -124,6 +134,9 @@ func (j *Job) Run(ctx context.Context, s Stores, p Progress) (res Result, err er
 			return res, fmt.Errorf("look up %q: %w", j.req.ID, err)
 		}
 	}
+	if !j.req.Open && s.Keys == nil {
+		return res, errors.New("a film for members is encrypted, and there are no keys to do it with")
+	}
 	work, err := newWorkdir(s.Temp)
 	if err != nil {
 		return res, err
@@ -137,6 +150,17 @@ func (j *Job) Run(ctx context.Context, s Stores, p Progress) (res Result, err er
 	poster, err := j.film.tools.poster(ctx, j.film, dir)
 	if err != nil {
 		return res, err
+	}
+	if !j.req.Open {
+		job := "ingest-" + rand.Text()
+		if err := Protect(ctx, dir, j.req.Scheme, j.plan.tracks, s.Keys, job, func(done float64) { p("encrypting", done) }); err != nil {
+			return res, errors.Join(err, s.Keys.Discard(context.WithoutCancel(ctx), job))
+		}
+		defer func() { // nothing was published that these keys open
+			if err != nil {
+				err = errors.Join(err, s.Keys.Discard(context.WithoutCancel(ctx), job))
+			}
+		}()
 	}
 	pk, err := Assemble(ctx, dir, j.req, j.plan.tracks, func(done float64) { p("hashing", done) })
 	if err != nil {

@@ -123,6 +123,12 @@ func (s *shelf) Get(_ context.Context, id vod.TitleID) (vod.Title, error) {
 // ingestFilm runs a request into memory and checks what every published title must be.
 func ingestFilm(t *testing.T, r Request) (Result, *mem.Store) {
 	t.Helper()
+	return ingestWith(t, r, nil)
+}
+
+// ingestWith is ingestFilm for what needs keys.
+func ingestWith(t *testing.T, r Request, keys vod.ContentKeys) (Result, *mem.Store) {
+	t.Helper()
 	ctx, objects, pub := context.Background(), mem.New(), &shelf{}
 	temp := filepath.Join(t.TempDir(), "data", "tmp")
 	r.Preset = "ultrafast"
@@ -130,7 +136,7 @@ func ingestFilm(t *testing.T, r Request) (Result, *mem.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := job.Run(ctx, Stores{Objects: objects, Titles: pub, Publisher: pub, Temp: temp}, nil)
+	res, err := job.Run(ctx, Stores{Objects: objects, Titles: pub, Publisher: pub, Keys: keys, Temp: temp}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +283,7 @@ func TestOtherFilmsAreEncodedAnewAndItSaysWhy(t *testing.T) {
 		"mpeg2-ac3.mkv": "video is MPEG2VIDEO, which not all browsers play; audio is AC3, which not all browsers play",
 	} {
 		t.Run(name, func(t *testing.T) {
-			res, objects := ingestFilm(t, Request{File: filmFile(t, name), Name: "A film"})
+			res, objects := ingestFilm(t, Request{File: filmFile(t, name), Name: "A film", Open: true})
 			if !res.Reencoded || res.Reason != why {
 				t.Errorf("reason %q", res.Reason)
 			}
@@ -339,7 +345,7 @@ func TestWhatIsNoFilmIsRefusedInOneLine(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			job, err := Prepare(context.Background(), Request{File: path, Name: "A film"}, nil)
+			job, err := Prepare(context.Background(), Request{File: path, Name: "A film", Open: true}, nil)
 			if err == nil {
 				t.Fatalf("accepted: %+v", job.plan)
 			}
@@ -353,7 +359,7 @@ func TestWhatIsNoFilmIsRefusedInOneLine(t *testing.T) {
 func TestFailedPublicationLeavesNothingBehind(t *testing.T) {
 	ctx, objects := context.Background(), mem.New()
 	temp := filepath.Join(t.TempDir(), "tmp")
-	job, err := Prepare(ctx, Request{File: filmFile(t, "silent.mp4"), Name: "A film"}, nil)
+	job, err := Prepare(ctx, Request{File: filmFile(t, "silent.mp4"), Name: "A film", Open: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -393,7 +399,7 @@ func (r *rival) Publish(ctx context.Context, t vod.Title, torrent []byte) error 
 
 func TestNobodyCountsOnObjectsThatMayYetBeTakenBack(t *testing.T) {
 	temp := filepath.Join(t.TempDir(), "tmp")
-	job, err := Prepare(context.Background(), Request{File: filmFile(t, "silent.mp4"), Name: "A film"}, nil)
+	job, err := Prepare(context.Background(), Request{File: filmFile(t, "silent.mp4"), Name: "A film", Open: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -413,7 +419,7 @@ func TestNobodyCountsOnObjectsThatMayYetBeTakenBack(t *testing.T) {
 
 func TestInterruptLeavesNothingBehind(t *testing.T) {
 	objects, temp := mem.New(), filepath.Join(t.TempDir(), "tmp")
-	job, err := Prepare(context.Background(), Request{File: filmFile(t, "long-gops.mp4"), Name: "A film", Preset: "ultrafast"}, nil)
+	job, err := Prepare(context.Background(), Request{File: filmFile(t, "long-gops.mp4"), Name: "A film", Preset: "ultrafast", Open: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -463,7 +469,7 @@ func TestWorkOfADeadRunIsSweptAway(t *testing.T) {
 }
 
 func TestTakenIDIsRefusedBeforeAnyWork(t *testing.T) {
-	job, err := Prepare(context.Background(), Request{File: filmFile(t, "silent.mp4"), Name: "A film"}, nil)
+	job, err := Prepare(context.Background(), Request{File: filmFile(t, "silent.mp4"), Name: "A film", Open: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func (c careless) Put(ctx context.Context, key string, r io.Reader) error {
 
 func TestFilmThatTheStoreSpoilsIsNotPublished(t *testing.T) {
 	ctx, objects, pub := context.Background(), mem.New(), &shelf{}
-	job, err := Prepare(ctx, Request{File: filmFile(t, "silent.mp4"), Name: "A film"}, nil)
+	job, err := Prepare(ctx, Request{File: filmFile(t, "silent.mp4"), Name: "A film", Open: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,9 +102,9 @@ func write(ctx context.Context, tx *sql.Tx, t *vod.Title, torrent []byte) error 
 		return fmt.Errorf("remove the old version: %w", err)
 	}
 	if _, err := tx.ExecContext(ctx, `
-		INSERT INTO versions (id, title_id, info_hash_v1, info_hash_v2, piece_length, duration_ms, manifest, torrent)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		v.ID, t.ID, v.InfoHashV1.String(), v.InfoHashV2.Truncated().String(), v.PieceLength, v.DurationMs, v.Manifest,
+		INSERT INTO versions (id, title_id, info_hash_v1, info_hash_v2, piece_length, duration_ms, scheme, manifest, torrent)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		v.ID, t.ID, v.InfoHashV1.String(), v.InfoHashV2.Truncated().String(), v.PieceLength, v.DurationMs, v.Scheme, v.Manifest,
 		torrent); err != nil {
 		return fmt.Errorf("write version: %w", err)
 	}
@@ -112,14 +112,22 @@ func write(ctx context.Context, tx *sql.Tx, t *vod.Title, torrent []byte) error 
 		f := &v.Files[i]
 		if _, err := tx.ExecContext(ctx, `
 			INSERT INTO files (version_id, position, path, size, root, first_piece, kind, codec, bandwidth, width, height,
-				segments)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+				kid, segments)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 			v.ID, i, f.Path, f.Size, f.Root.String(), f.FirstPiece, f.Kind, f.Codec, f.Bandwidth, f.Width, f.Height,
-			f.Index.AppendBinary([]byte{})); err != nil {
+			kidText(f.KID), f.Index.AppendBinary([]byte{})); err != nil {
 			return fmt.Errorf("write file %s: %w", f.Path, err)
 		}
 	}
 	return nil
+}
+
+// kidText is how a key's name is kept: empty for none.
+func kidText(k vod.KID) string {
+	if k.IsZero() {
+		return ""
+	}
+	return k.String()
 }
 
 func flag(b bool) int {
@@ -130,7 +138,7 @@ func flag(b bool) int {
 }
 
 const titleColumns = `t.id, t.name, t.summary, t.open, t.poster, t.published_ms,
-	v.id, v.info_hash_v1, v.piece_length, v.duration_ms, v.manifest`
+	v.id, v.info_hash_v1, v.piece_length, v.duration_ms, v.scheme, v.manifest`
 
 const titleFrom = ` FROM titles t JOIN versions v ON v.title_id = t.id `
 
@@ -242,7 +250,7 @@ func scanTitle(row scanner) (t vod.Title, err error) {
 	var v1 string
 	v := &t.Version
 	if err := row.Scan(&t.ID, &t.Name, &t.Summary, &t.Open, &t.Poster, &published,
-		&v.ID, &v1, &v.PieceLength, &v.DurationMs, &v.Manifest); err != nil {
+		&v.ID, &v1, &v.PieceLength, &v.DurationMs, &v.Scheme, &v.Manifest); err != nil {
 		return t, err
 	}
 	t.Published = time.UnixMilli(published).UTC()
@@ -257,7 +265,7 @@ func scanTitle(row scanner) (t vod.Title, err error) {
 
 func files(ctx context.Context, tx sqlstore.Querier, version string) ([]vod.File, error) {
 	rows, err := tx.QueryContext(ctx, `
-		SELECT path, size, root, first_piece, kind, codec, bandwidth, width, height, segments
+		SELECT path, size, root, first_piece, kind, codec, bandwidth, width, height, kid, segments
 		FROM files WHERE version_id = $1 ORDER BY position`, version)
 	if err != nil {
 		return nil, err
@@ -266,14 +274,19 @@ func files(ctx context.Context, tx sqlstore.Querier, version string) ([]vod.File
 	var found []vod.File
 	for rows.Next() {
 		var f vod.File
-		var root string
+		var root, kid string
 		var segments []byte
 		if err := rows.Scan(&f.Path, &f.Size, &root, &f.FirstPiece, &f.Kind, &f.Codec, &f.Bandwidth, &f.Width, &f.Height,
-			&segments); err != nil {
+			&kid, &segments); err != nil {
 			return nil, err
 		}
 		if f.Root, err = bt.ParseDigest(root); err != nil {
 			return nil, fmt.Errorf("root of %s: %w", f.Path, err)
+		}
+		if kid != "" {
+			if f.KID, err = vod.ParseKID(kid); err != nil {
+				return nil, fmt.Errorf("key of %s: %w", f.Path, err)
+			}
 		}
 		if f.Index, err = index.Parse(segments); err != nil {
 			return nil, fmt.Errorf("segments of %s: %w", f.Path, err)

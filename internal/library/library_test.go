@@ -62,8 +62,16 @@ func publish(t *testing.T, l *Library, x vod.Title) {
 func TestLibraryReturnsWhatWasPublished(t *testing.T) {
 	l := newLibrary(t)
 	want := title("closed", 1, false)
+	want.Version.Scheme = vod.CBCS
+	want.Version.Files[0].KID, want.Version.Files[1].KID = vod.KID{1, 2}, vod.KID{15: 3}
 	publish(t, l, want)
 	publish(t, l, title("open", 2, true))
+	was := title("from before titles were encrypted", 3, false)
+	was.ID = "clear"
+	publish(t, l, was)
+	if got, err := l.Get(t.Context(), "clear"); err != nil || !reflect.DeepEqual(got, was) {
+		t.Errorf("get: %+v, %v\nwant %+v", got, err, was)
+	}
 
 	got, err := l.Get(t.Context(), "closed")
 	if err != nil || !reflect.DeepEqual(got, want) {

@@ -19,7 +19,7 @@ func (id TitleID) Valid() bool {
 }
 
 // Validate returns an error that wraps ErrInvalid for a title that could not be played: no name, no file, files that
-// overlap, a version not named by its info hash.
+// overlap, a version not named by its info hash, files with a key in the clear or without one where encrypted, an open title encrypted.
 func (t *Title) Validate() error {
 	v := &t.Version
 	switch {
@@ -35,11 +35,14 @@ func (t *Title) Validate() error {
 		return fmt.Errorf("%w: title %s: piece length %d", ErrInvalid, t.ID, v.PieceLength)
 	case len(v.Files) == 0 || v.DurationMs == 0:
 		return fmt.Errorf("%w: title %s: nothing to play", ErrInvalid, t.ID)
+	case v.Scheme != Clear && v.Scheme != CBCS && v.Scheme != CENC || t.Open && v.Scheme != Clear:
+		return fmt.Errorf("%w: title %s: encrypted as %q, open %v", ErrInvalid, t.ID, v.Scheme, t.Open)
 	}
 	next, paths := int64(0), map[string]bool{}
 	for i := range v.Files {
 		f := &v.Files[i]
-		if f.Size <= 0 || int64(f.FirstPiece) < next || f.Path == "" || paths[f.Path] || f.Kind != Video && f.Kind != Audio {
+		if f.Size <= 0 || int64(f.FirstPiece) < next || f.Path == "" || paths[f.Path] || f.Kind != Video && f.Kind != Audio ||
+			f.KID.IsZero() != (v.Scheme == Clear) {
 			return fmt.Errorf("%w: title %s: file %d (%q)", ErrInvalid, t.ID, i, f.Path)
 		}
 		next = int64(f.FirstPiece) + (f.Size+int64(v.PieceLength)-1)/int64(v.PieceLength)
