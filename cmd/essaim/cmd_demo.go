@@ -255,8 +255,8 @@ func demonstration(s *node, seeded []demoReportMember) (*api.Demo, []api.Mount, 
 	})
 	return &api.Demo{
 		Members: names,
-		SignIn: func(ctx context.Context, name string) (string, vod.DeviceSession, error) {
-			return s.members.SignIn(ctx, name, passwords[name])
+		SignIn: func(ctx context.Context, name string, from vod.Visit) (string, vod.DeviceSession, error) {
+			return s.members.SignIn(ctx, name, passwords[name], from)
 		},
 	}, []api.Mount{{Pattern: "/room/api/", Handler: room}}, nil
 }

@@ -270,7 +270,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	if err := s.keys.Check(ctx); err != nil { // open titles play all the same
 		c.log.Error("protected titles cannot be played", "error", err)
 	}
-	s.members = members.New(s.db, time.Now, members.WithWindows(s.library))
+	s.members = members.New(s.db, time.Now, members.WithWindows(s.library.Windows()))
 	s.tickets.SetIssuer(s.members)
 	s.origin = origin.New(origin.Config{
 		Titles: s.library, Tickets: s.tickets, Blobs: s.objects, Clock: time.Now, Log: c.log,

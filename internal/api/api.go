@@ -36,6 +36,8 @@ type Config struct {
 	Demo    *Demo                           // nil: this is no demonstration
 	// Licences answers who gets which content key; nil where no title is protected.
 	Licences vod.Licences
+	People   *People // nil: accounts are managed elsewhere, and operators have tokens only
+	Hidden   bool    // all visitors come from a proxy's address, which says nothing
 	// Mounts are other rooms' handlers, served behind the same headers.
 	Mounts []Mount
 }
@@ -52,7 +54,7 @@ type Mount struct {
 // agreed to share unless they say no.
 type Demo struct {
 	Members []string // in the order shown
-	SignIn  func(ctx context.Context, name string) (token string, s vod.DeviceSession, err error)
+	SignIn  func(ctx context.Context, name string, from vod.Visit) (token string, s vod.DeviceSession, err error)
 }
 
 // Server is the http.Handler of everything that a browser sees. It is safe for concurrent use.
@@ -91,6 +93,7 @@ func New(c Config) (*Server, error) {
 	s.registerPlay()
 	s.registerOperator()
 	s.registerLicenses()
+	s.registerPeople()
 	if c.Demo != nil {
 		s.registerDemo()
 	}
@@ -122,7 +125,7 @@ func (s *Server) humaConfig() huma.Config {
 		"session":  {Type: "apiKey", In: "cookie", Name: cookieName},
 		"media":    {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A play session's media ticket."},
 		"license":  {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A play session's licence ticket, where its files are encrypted."},
-		"operator": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "`essaim admin token --role operator`."},
+		"operator": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "`essaim admin token --role operator`; or the session of a member with that role."},
 	}
 	return c
 }

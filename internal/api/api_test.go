@@ -236,7 +236,7 @@ func TestSessionCookieIsOutOfScriptsReach(t *testing.T) {
 			t.Fatalf("%d %s %v", resp.StatusCode, body, resp.Header)
 		}
 		var me map[string]string
-		if err := json.Unmarshal(body, &me); err != nil || me["name"] != "ada" || me["id"] == "" || len(me) != 2 {
+		if err := json.Unmarshal(body, &me); err != nil || me["name"] != "ada" || me["id"] == "" || me["role"] != "viewer" || len(me) != 3 {
 			t.Errorf("body %s", body)
 		}
 		c := resp.Cookies()[0]
@@ -466,8 +466,8 @@ func TestDemoSignsItsMembersIn(t *testing.T) {
 
 	var m *members.Members
 	h = newHouse(t, func(c *Config) {
-		c.Demo = &Demo{Members: []string{"ada"}, SignIn: func(ctx context.Context, name string) (string, vod.DeviceSession, error) {
-			return m.SignIn(ctx, name, password)
+		c.Demo = &Demo{Members: []string{"ada"}, SignIn: func(ctx context.Context, name string, from vod.Visit) (string, vod.DeviceSession, error) {
+			return m.SignIn(ctx, name, password, from)
 		}}
 	})
 	m = h.members

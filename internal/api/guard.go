@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"essaim/internal/vod"
 )
 
 // guardOrigin refuses state-changing requests that a page of another site sends: the session's cookie would come along.
@@ -24,13 +26,14 @@ type visitor struct {
 	bearer string // of the Authorization header; empty for none
 	secure bool   // by TLS
 	host   string // the name by which it reached us, with port; empty where it is malformed
+	visit  vod.Visit
 }
 
 type visitorKey struct{}
 
 func (s *Server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v := visitor{secure: s.isSecure(r)}
+		v := visitor{secure: s.isSecure(r), visit: visitOf(r, s.c.Hidden)}
 		if c, err := r.Cookie(cookieNameFor(v.secure)); err == nil && len(c.Value) <= 200 {
 			v.token = c.Value
 		}

@@ -202,5 +202,5 @@ func TestOperatorsSeeHowManyLicencesWereAskedFor(t *testing.T) {
 	if fmt.Sprint(got) != "map[failed:4 forwarded:5 granted:1 limited:3 refused:2]" {
 		t.Errorf("%v", got)
 	}
-	h.browser().signIn().refused(401, "unauthorized", "GET", "/api/v1/operator/licenses", "")
+	h.browser().signIn().refused(403, "forbidden", "GET", "/api/v1/operator/licenses", "")
 }

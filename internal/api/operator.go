@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"net/http"
 
 	"essaim/internal/vod"
 )
@@ -51,10 +50,11 @@ type revokeOutput struct {
 }
 
 func (s *Server) registerRevocations() {
-	register(s, op("revoke", "POST", "/api/v1/operator/revocations",
-		"End a member's device sessions, or one play session, with their tickets and peer connections, within five seconds", 200, "operator"),
-		func(ctx context.Context, in *revokeInput) (_ *revokeOutput, err error) {
-			if err := s.operator(ctx); err != nil {
+	register(s, staffOp("revoke", "POST", "/api/v1/operator/revocations",
+		"End a member's device sessions, or one play session, with their tickets and peer connections, within five seconds", 200),
+		func(ctx context.Context, in *revokeInput) (*revokeOutput, error) {
+			by, err := s.staff(ctx, vod.Operator)
+			if err != nil {
 				return nil, err
 			}
 			if (in.Body.Member == "") == (in.Body.Session == "") {
@@ -66,13 +66,16 @@ func (s *Server) registerRevocations() {
 			} else {
 				out.Body.Ended, err = s.c.Members.RevokeMember(ctx, in.Body.Member)
 			}
+			if err == nil {
+				s.audited(ctx, by, "revoke", in.Body.Member+in.Body.Session, fmt.Sprintf("%d sessions", out.Body.Ended))
+			}
 			return out, err
 		})
 }
 
 func (s *Server) registerOperator() {
 	s.registerRevocations()
-	register(s, op("traffic", "GET", "/api/v1/operator/traffic", "Media bytes sent, counted at the sockets", 200, "operator"),
+	register(s, staffOp("traffic", "GET", "/api/v1/operator/traffic", "Media bytes sent, counted at the sockets", 200),
 		func(ctx context.Context, _ *struct{}) (*trafficOutput, error) {
 			if err := s.operator(ctx); err != nil {
 				return nil, err
@@ -87,7 +90,7 @@ func (s *Server) registerOperator() {
 			}
 			return &trafficOutput{Body: body}, nil
 		})
-	register(s, op("get-policy", "GET", "/api/v1/operator/policy", "What players are allowed", 200, "operator"),
+	register(s, staffOp("get-policy", "GET", "/api/v1/operator/policy", "What players are allowed", 200),
 		func(ctx context.Context, _ *struct{}) (*policyMessage, error) {
 			if err := s.operator(ctx); err != nil {
 				return nil, err
@@ -95,22 +98,16 @@ func (s *Server) registerOperator() {
 			p := s.policy.Get()
 			return &policyMessage{Body: PolicyBody{P2P: p.P2P, UplinkKbps: p.UplinkKbps}}, nil
 		})
-	register(s, op("set-policy", "PUT", "/api/v1/operator/policy", "Change it, until the service stops", 200, "operator"),
+	register(s, staffOp("set-policy", "PUT", "/api/v1/operator/policy", "Change it, until the service stops", 200),
 		func(ctx context.Context, in *policyMessage) (*policyMessage, error) {
-			if err := s.operator(ctx); err != nil {
+			by, err := s.staff(ctx, vod.Operator)
+			if err != nil {
 				return nil, err
 			}
 			p := s.policy.Get()
 			p.P2P, p.UplinkKbps = in.Body.P2P, in.Body.UplinkKbps
 			s.policy.Set(p)
+			s.audited(ctx, by, "policy", "", fmt.Sprintf("p2p %v, uplink %d kbit/s", p.P2P, p.UplinkKbps))
 			return &policyMessage{Body: in.Body}, nil
 		})
-}
-
-// operator refuses whoever holds no operator's token. A session's cookie never makes an operator.
-func (s *Server) operator(ctx context.Context) error {
-	if _, err := s.c.Tickets.Check(vod.AudienceOperator, visitorOf(ctx).bearer); err != nil {
-		return newProblem(http.StatusUnauthorized, "unauthorized", "This needs an operator's token: essaim admin token --role operator.")
-	}
-	return nil
 }

@@ -72,7 +72,7 @@ func newPages(folder fs.FS, demo bool) (*pages, error) {
 // page is the HTML file that answers a path; empty for none.
 func (p *pages) page(name string) string {
 	switch {
-	case name == "/" || name == "/sign-in" || oneMore(name, "/title/") || oneMore(name, "/watch/"):
+	case name == "/" || name == "/sign-in" || name == "/sign-up" || name == "/join" || name == "/account" || name == "/members" || oneMore(name, "/title/") || oneMore(name, "/watch/"):
 		return "index.html"
 	case p.demo && name == "/room":
 		return "room.html"

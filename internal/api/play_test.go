@@ -249,7 +249,7 @@ func TestOperatorSeesTrafficAndSwitchesPeersOff(t *testing.T) {
 	}
 	auth := []string{"Authorization", "Bearer " + token}
 	for _, path := range []string{"/api/v1/operator/traffic", "/api/v1/operator/policy"} {
-		b.refused(401, "unauthorized", "GET", path, "") // a member's cookie is not enough
+		b.refused(403, "forbidden", "GET", path, "") // a viewer's cookie is not enough
 		b.refused(401, "unauthorized", "GET", path, "", "Authorization", "Bearer "+p.Tickets.Media)
 	}
 	var traffic struct {
@@ -261,7 +261,7 @@ func TestOperatorSeesTrafficAndSwitchesPeersOff(t *testing.T) {
 	if total := int64(len(body) + len(more)); traffic.OriginBytes != total || traffic.Titles["open"] != total || traffic.Sessions[p.ID] != 50_000 {
 		t.Errorf("traffic %+v, received %d", traffic, total)
 	}
-	b.refused(401, "unauthorized", "PUT", "/api/v1/operator/policy", `{"p2p":false,"uplink_kbps":0}`)
+	b.refused(403, "forbidden", "PUT", "/api/v1/operator/policy", `{"p2p":false,"uplink_kbps":0}`)
 	var policy PolicyBody
 	b.want(200, &policy, "PUT", "/api/v1/operator/policy", `{"p2p":false,"uplink_kbps":500}`, auth...)
 	b.want(200, &policy, "GET", "/api/v1/operator/policy", "", auth...)
@@ -336,7 +336,7 @@ func TestOperatorRevokesAMemberAndAStranger(t *testing.T) {
 			t.Errorf("%s: %d %s", body, resp.StatusCode, data)
 		}
 	}
-	b.refused(401, "unauthorized", "POST", path, `{"member":"ada"}`)
+	b.refused(403, "forbidden", "POST", path, `{"member":"ada"}`)
 	var got struct{ Ended int }
 	b.want(200, &got, "POST", path, `{"member":"Ada"}`, operator...)
 	if got.Ended != 1 {

@@ -30,8 +30,10 @@ type Code string
 
 // codes are all there are. Programs rely on them; none may go, or mean something else.
 var codes = []Code{
-	"conflict", "cross_origin", "forbidden", "internal", "invalid", "method", "not_available", "not_built", "not_found", "not_included",
-	"plan_ended", "too_large", "too_many_rehearsals", "too_many_streams", "too_many_tries", "unauthorized", "unavailable", "upstream", "wrong_credentials",
+	"bad_signature", "conflict", "cross_origin", "forbidden", "internal", "invalid", "link_dead", "method", "name_taken",
+	"not_available", "not_built", "not_found", "not_included", "plan_ended", "sign_up_closed", "too_large",
+	"too_many_rehearsals", "too_many_streams", "too_many_tries", "unauthorized", "unavailable", "upstream", "weak_password",
+	"wrong_credentials", "wrong_password",
 }
 
 var _ huma.SchemaProvider = Code("")

@@ -54,8 +54,13 @@ func (s *Server) sessionOrStranger(ctx context.Context) (vod.DeviceSession, erro
 
 // Me is who is signed in.
 type Me struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
+	ID   string   `json:"id"`
+	Name string   `json:"name"`
+	Role vod.Role `json:"role" enum:"viewer,editor,operator"`
+}
+
+func meOf(d *vod.DeviceSession) Me {
+	return Me{ID: d.Member.ID, Name: d.Member.Name, Role: d.Member.Role}
 }
 
 type meOutput struct {
@@ -81,7 +86,7 @@ type signOutOutput struct {
 func (s *Server) registerSessions() {
 	register(s, op("sign-in", "POST", "/api/v1/session", "Sign in", 200),
 		func(ctx context.Context, in *signInInput) (*signInOutput, error) {
-			token, d, err := s.c.Members.SignIn(ctx, in.Body.Name, in.Body.Password)
+			token, d, err := s.c.Members.SignIn(ctx, in.Body.Name, in.Body.Password, visitorOf(ctx).visit)
 			if errors.Is(err, vod.ErrUnauthorized) {
 				return nil, newProblem(http.StatusUnauthorized, "wrong_credentials", "That name and password do not go together.")
 			}
@@ -106,7 +111,7 @@ func (s *Server) registerSessions() {
 			if err != nil {
 				return nil, err
 			}
-			return &meOutput{Body: Me{ID: d.Member.ID, Name: d.Member.Name}}, nil
+			return &meOutput{Body: meOf(&d)}, nil
 		})
 }
 
@@ -120,7 +125,7 @@ func (s *Server) signedIn(ctx context.Context, token string, d vod.DeviceSession
 		}
 	}
 	return &signInOutput{
-		SetCookie: sessionCookie(v.secure, token, d.Expires.Sub(s.c.Clock())), Body: Me{ID: d.Member.ID, Name: d.Member.Name},
+		SetCookie: sessionCookie(v.secure, token, d.Expires.Sub(s.c.Clock())), Body: meOf(&d),
 	}
 }
 
@@ -149,7 +154,7 @@ func (s *Server) registerDemo() {
 			if !slices.Contains(s.c.Demo.Members, in.Body.Name) {
 				return nil, vod.ErrNotFound
 			}
-			token, d, err := s.c.Demo.SignIn(ctx, in.Body.Name)
+			token, d, err := s.c.Demo.SignIn(ctx, in.Body.Name, visitorOf(ctx).visit)
 			if err != nil {
 				return nil, err
 			}

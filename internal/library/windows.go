@@ -10,12 +10,42 @@ import (
 	"essaim/internal/vod"
 )
 
-var _ vod.Windows = (*Library)(nil)
+// Windows keeps when titles may be seen. It is safe for concurrent use.
+type Windows struct{ l *Library }
+
+var _ vod.Windows = Windows{}
+
+// Windows is the part of the catalogue that editors see, whatever the time.
+func (l *Library) Windows() Windows { return Windows{l} }
+
+// List implements vod.Windows.
+func (w Windows) List(ctx context.Context) ([]vod.TitleWindow, error) {
+	rows, err := w.l.db.Reader().QueryContext(ctx,
+		`SELECT id, name, open, published_ms, from_ms, until_ms FROM titles ORDER BY published_ms DESC, id`)
+	if err != nil {
+		return nil, fmt.Errorf("list windows: %w", err)
+	}
+	defer rows.Close()
+	list := []vod.TitleWindow{}
+	for rows.Next() {
+		var t vod.TitleWindow
+		var published, from, until int64
+		if err := rows.Scan(&t.ID, &t.Name, &t.Open, &published, &from, &until); err != nil {
+			return nil, fmt.Errorf("list windows: %w", err)
+		}
+		t.Published, t.Window = fromMs(published), vod.Window{From: fromMs(from), Until: fromMs(until)}
+		list = append(list, t)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list windows: %w", err)
+	}
+	return list, nil
+}
 
 // Window implements vod.Windows.
-func (l *Library) Window(ctx context.Context, id vod.TitleID) (vod.Window, error) {
+func (w Windows) Window(ctx context.Context, id vod.TitleID) (vod.Window, error) {
 	var from, until int64
-	err := l.db.Reader().QueryRowContext(ctx, `SELECT from_ms, until_ms FROM titles WHERE id = $1`, id).Scan(&from, &until)
+	err := w.l.db.Reader().QueryRowContext(ctx, `SELECT from_ms, until_ms FROM titles WHERE id = $1`, id).Scan(&from, &until)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = vod.ErrNotFound
 	}
@@ -27,12 +57,12 @@ func (l *Library) Window(ctx context.Context, id vod.TitleID) (vod.Window, error
 
 // SetWindow implements vod.Windows. Outside of it no reader finds the title: its list, its bytes, its swarm and its torrent
 // are gone until it opens again. A new version keeps the window.
-func (l *Library) SetWindow(ctx context.Context, id vod.TitleID, w vod.Window) error {
-	from, until := toMs(w.From), toMs(w.Until)
+func (w Windows) SetWindow(ctx context.Context, id vod.TitleID, window vod.Window) error {
+	from, until := toMs(window.From), toMs(window.Until)
 	if from < 0 || until < 0 || until != 0 && until <= from {
 		return fmt.Errorf("window of %s: %w: it must end after it begins", id, vod.ErrInvalid)
 	}
-	err := l.db.Write(ctx, func(tx *sql.Tx) error {
+	err := w.l.db.Write(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, `UPDATE titles SET from_ms = $2, until_ms = $3 WHERE id = $1`, id, from, until)
 		if err != nil {
 			return err

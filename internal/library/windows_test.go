@@ -15,11 +15,11 @@ func TestTitlesOutsideOfTheirWindowAreNotThere(t *testing.T) {
 	x := title("soon", 1, true)
 	publish(t, l, x)
 	w := vod.Window{From: epoch.Add(time.Hour), Until: epoch.Add(2 * time.Hour)}
-	if err := l.SetWindow(t.Context(), "soon", w); err != nil {
+	if err := l.Windows().SetWindow(t.Context(), "soon", w); err != nil {
 		t.Fatal(err)
 	}
 	publish(t, l, x) // a new version keeps the window
-	if got, err := l.Window(t.Context(), "soon"); err != nil || got != w {
+	if got, err := l.Windows().Window(t.Context(), "soon"); err != nil || got != w {
 		t.Errorf("window %+v, %v", got, err)
 	}
 	for step, there := range []bool{false, true, false} {
@@ -39,7 +39,7 @@ func TestTitlesOutsideOfTheirWindowAreNotThere(t *testing.T) {
 		}
 		now = now.Add(time.Hour)
 	}
-	if err := l.SetWindow(t.Context(), "soon", vod.Window{}); err != nil {
+	if err := l.Windows().SetWindow(t.Context(), "soon", vod.Window{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Get(t.Context(), "soon"); err != nil {
@@ -50,13 +50,13 @@ func TestTitlesOutsideOfTheirWindowAreNotThere(t *testing.T) {
 func TestWindowsThatCannotBeAreRefused(t *testing.T) {
 	l := newLibrary(t)
 	publish(t, l, title("film", 1, false))
-	if err := l.SetWindow(t.Context(), "film", vod.Window{From: epoch, Until: epoch}); !errors.Is(err, vod.ErrInvalid) {
+	if err := l.Windows().SetWindow(t.Context(), "film", vod.Window{From: epoch, Until: epoch}); !errors.Is(err, vod.ErrInvalid) {
 		t.Errorf("an empty window: %v", err)
 	}
-	if err := l.SetWindow(t.Context(), "none", vod.Window{}); !errors.Is(err, vod.ErrNotFound) {
+	if err := l.Windows().SetWindow(t.Context(), "none", vod.Window{}); !errors.Is(err, vod.ErrNotFound) {
 		t.Errorf("no title: %v", err)
 	}
-	if _, err := l.Window(t.Context(), "none"); !errors.Is(err, vod.ErrNotFound) {
+	if _, err := l.Windows().Window(t.Context(), "none"); !errors.Is(err, vod.ErrNotFound) {
 		t.Errorf("no title: %v", err)
 	}
 }

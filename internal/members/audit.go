@@ -33,9 +33,12 @@ func (m *Members) record(ctx context.Context, tx *sql.Tx, by vod.Actor, action, 
 }
 
 // cut bounds a text of the log, at a character's end.
-func cut(s string) string {
-	if len(s) <= auditWord {
+func cut(s string) string { return cutTo(s, auditWord) }
+
+// cutTo is s in at most so many bytes, and an ellipsis.
+func cutTo(s string, most int) string {
+	if len(s) <= most {
 		return s
 	}
-	return strings.ToValidUTF8(s[:auditWord], "") + "…"
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }

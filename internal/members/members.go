@@ -38,6 +38,7 @@ const (
 	nameMax     = 64  // characters
 	passwordMin = 8   // characters, the least that NIST SP 800-63B accepts
 	passwordMax = 512 // bytes
+	deviceMax   = 100 // bytes
 )
 
 // params follow OWASP's smallest recommendation for argon2id, which suits a service that shares its machine with media.
@@ -45,16 +46,19 @@ var params = &argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, S
 
 // Members keeps accounts in the database. It is safe for concurrent use.
 type Members struct {
-	db       *sqlstore.Store
-	clock    vod.Clock
-	tries    *tries
-	waiters  chan struct{}
-	hashers  chan struct{}
-	nobody   func() string // the hash that passwords for unknown names are compared with
-	matching func(password, hash string) (bool, error)
-	changed  chan struct{} // holds a token when something may have been revoked
-	reached  reached
-	windows  vod.Windows // nil: titles have none
+	db        *sqlstore.Store
+	clock     vod.Clock
+	tries     *tries // by name
+	networks  *tries // by network
+	signUps   *tries // by network
+	sightings sightings
+	waiters   chan struct{}
+	hashers   chan struct{}
+	nobody    func() string // the hash that passwords for unknown names are compared with
+	matching  func(password, hash string) (bool, error)
+	changed   chan struct{} // holds a token when something may have been revoked
+	windows   vod.Windows   // nil: titles have none
+	reached   reached
 }
 
 var (
@@ -71,7 +75,8 @@ func WithWindows(w vod.Windows) Option { return func(m *Members) { m.windows = w
 // New returns the accounts kept in db.
 func New(db *sqlstore.Store, clock vod.Clock, options ...Option) *Members {
 	m := &Members{
-		db: db, clock: clock, tries: newTries(clock),
+		db: db, clock: clock, tries: newTries(clock, triesFree, pauseMax),
+		networks: newTries(clock, networkFree, networkPause), signUps: newTries(clock, signUpsFree, signUpsPause),
 		waiters: make(chan struct{}, waitersMax),
 		hashers: make(chan struct{}, hashersMax),
 		nobody: sync.OnceValue(func() string {
@@ -206,22 +211,25 @@ func (m *Members) Others(ctx context.Context, names ...string) (n int, err error
 }
 
 // SignIn implements vod.Members. Each failed try for a name, whether it exists or not, lengthens the pause before the
-// next; within it SignIn returns a *vod.LaterError without looking at the password. When too many sign in at once, it
-// returns vod.ErrUnavailable, and that is no failed try.
-func (m *Members) SignIn(ctx context.Context, name, password string) (string, vod.DeviceSession, error) {
+// next, and so do many from one network, whatever the names; within it SignIn returns a *vod.LaterError without looking at
+// the password. When too many sign in at once, it returns vod.ErrUnavailable, and that is no failed try.
+func (m *Members) SignIn(ctx context.Context, name, password string, from vod.Visit) (string, vod.DeviceSession, error) {
 	none := vod.DeviceSession{}
 	if len(password) > passwordMax || checkName(strings.TrimSpace(name)) != nil {
 		return "", none, fmt.Errorf("sign in: %w: wrong name or password", vod.ErrUnauthorized)
 	}
-	select {
-	case m.waiters <- struct{}{}:
-		defer func() { <-m.waiters }()
-	default:
-		return "", none, fmt.Errorf("sign in: %w: too many at once", vod.ErrUnavailable)
+	leave, err := m.enter()
+	if err != nil {
+		return "", none, fmt.Errorf("sign in: %w", err)
 	}
-	key := nameKey(name)
+	defer leave()
+	key, network := nameKey(name), networkKey(from.Network)
 	// The try counts as failed until it succeeds: many at once are no way around the pause.
+	if wait := m.networks.begin(network); wait > 0 {
+		return "", none, fmt.Errorf("sign in: %w", &vod.LaterError{After: wait})
+	}
 	if wait := m.tries.begin(key); wait > 0 {
+		m.networks.undo(network) // nothing was learned
 		return "", none, fmt.Errorf("sign in: %w", &vod.LaterError{After: wait})
 	}
 	member, hash, err := m.byName(ctx, key)
@@ -243,7 +251,18 @@ func (m *Members) SignIn(ctx context.Context, name, password string) (string, vo
 		return "", none, fmt.Errorf("sign in: %w: wrong name or password", vod.ErrUnauthorized)
 	}
 	m.tries.succeed(key)
-	return m.openSession(ctx, member)
+	m.networks.undo(network)
+	return m.openSession(ctx, member, from)
+}
+
+// enter takes a place among those who sign in or set a password; vod.ErrUnavailable where there is none.
+func (m *Members) enter() (leave func(), err error) {
+	select {
+	case m.waiters <- struct{}{}:
+		return func() { <-m.waiters }, nil
+	default:
+		return nil, fmt.Errorf("%w: too many at once", vod.ErrUnavailable)
+	}
 }
 
 func (m *Members) byName(ctx context.Context, key string) (member vod.Member, hash string, err error) {
@@ -252,32 +271,43 @@ func (m *Members) byName(ctx context.Context, key string) (member vod.Member, ha
 	return member, hash, err
 }
 
-func (m *Members) openSession(ctx context.Context, member vod.Member) (string, vod.DeviceSession, error) {
-	var secret [32]byte
-	if _, err := rand.Read(secret[:]); err != nil {
-		return "", vod.DeviceSession{}, fmt.Errorf("sign in: %w", err)
-	}
-	token := base64.RawURLEncoding.EncodeToString(secret[:])
-	now := m.clock()
-	s := vod.DeviceSession{ID: newID(), Member: member, Expires: now.Add(sessionLife)}
-	err := m.write(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM device_sessions WHERE expires_ms <= $1`, now.UnixMilli()); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, `
-			INSERT INTO device_sessions (token_sha256, id, member_id, created_ms, expires_ms) VALUES ($1, $2, $3, $4, $5)`,
-			tokenKey(token), s.ID, member.ID, now.UnixMilli(), s.Expires.UnixMilli()); err != nil {
-			return err
-		}
-		_, err := m.endSessions(ctx, tx, `member_id = $1 AND id NOT IN (
-				SELECT id FROM device_sessions WHERE member_id = $1 ORDER BY created_ms DESC, (id = $2) DESC LIMIT $3)`,
-			member.ID, s.ID, sessionsMax)
+func (m *Members) openSession(ctx context.Context, member vod.Member, from vod.Visit) (token string, s vod.DeviceSession, err error) {
+	err = m.write(ctx, func(tx *sql.Tx) error {
+		token, s, err = m.insertSession(ctx, tx, member, from)
 		return err
 	})
 	if err != nil {
 		return "", vod.DeviceSession{}, fmt.Errorf("open session: %w", err)
 	}
 	return token, s, nil
+}
+
+// insertSession opens a device session, in a transaction.
+func (m *Members) insertSession(ctx context.Context, tx *sql.Tx, member vod.Member, from vod.Visit) (string, vod.DeviceSession, error) {
+	token, now := newToken(), m.clock()
+	s := vod.DeviceSession{ID: newID(), Member: member, Device: cutTo(from.Device, deviceMax), Expires: fromMs(now.Add(sessionLife).UnixMilli())}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM device_sessions WHERE expires_ms <= $1`, now.UnixMilli()); err != nil {
+		return "", s, err
+	}
+	if _, err := tx.ExecContext(ctx, `
+		INSERT INTO device_sessions (token_sha256, id, member_id, created_ms, expires_ms, device, seen_ms)
+		VALUES ($1, $2, $3, $4, $5, $6, $4)`,
+		tokenKey(token), s.ID, member.ID, now.UnixMilli(), s.Expires.UnixMilli(), s.Device); err != nil {
+		return "", s, err
+	}
+	_, err := m.endSessions(ctx, tx, `member_id = $1 AND id NOT IN (
+			SELECT id FROM device_sessions WHERE member_id = $1 ORDER BY created_ms DESC, (id = $2) DESC LIMIT $3)`,
+		member.ID, s.ID, sessionsMax)
+	return token, s, err
+}
+
+// newToken is a secret of 256 bits.
+func newToken() string {
+	var secret [32]byte
+	if _, err := rand.Read(secret[:]); err != nil {
+		panic("members: no randomness: " + err.Error())
+	}
+	return base64.RawURLEncoding.EncodeToString(secret[:])
 }
 
 // tokenKey is what is stored of a token. Tokens have 256 bits of chance, so a plain digest cannot be guessed back, and
@@ -304,16 +334,17 @@ func (m *Members) Session(ctx context.Context, token string) (vod.DeviceSession,
 	var s vod.DeviceSession
 	var expires int64
 	err := m.db.Reader().QueryRowContext(ctx, `
-		SELECT s.id, s.expires_ms, m.id, m.name, m.role FROM device_sessions s JOIN members m ON m.id = s.member_id
+		SELECT s.id, s.expires_ms, s.device, m.id, m.name, m.role FROM device_sessions s JOIN members m ON m.id = s.member_id
 		WHERE s.token_sha256 = $1 AND s.expires_ms > $2`, tokenKey(token), m.clock().UnixMilli()).
-		Scan(&s.ID, &expires, &s.Member.ID, &s.Member.Name, &s.Member.Role)
+		Scan(&s.ID, &expires, &s.Device, &s.Member.ID, &s.Member.Name, &s.Member.Role)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = vod.ErrUnauthorized
 	}
 	if err != nil {
 		return vod.DeviceSession{}, fmt.Errorf("session: %w", err)
 	}
-	s.Expires = time.UnixMilli(expires).UTC()
+	s.Expires = fromMs(expires)
+	m.sightings.note(s.ID, m.clock())
 	return s, nil
 }
 

@@ -57,7 +57,7 @@ func add(t *testing.T, m *Members, name, password string) vod.Member {
 func TestMemberSignsInAndOut(t *testing.T) {
 	m, clock := newMembers(t)
 	ada := add(t, m, "Ada", "correct horse")
-	token, s, err := m.SignIn(t.Context(), " ada", "correct horse")
+	token, s, err := m.SignIn(t.Context(), " ada", "correct horse", vod.Visit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestMemberSignsInAndOut(t *testing.T) {
 func TestSessionExpires(t *testing.T) {
 	m, clock := newMembers(t)
 	add(t, m, "ada", "correct horse")
-	token, _, err := m.SignIn(t.Context(), "ada", "correct horse")
+	token, _, err := m.SignIn(t.Context(), "ada", "correct horse", vod.Visit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestSessionsOfOneMemberAreBounded(t *testing.T) {
 	ada := add(t, m, "ada", "correct horse")
 	var tokens []string
 	for range sessionsMax + 2 {
-		token, _, err := m.openSession(t.Context(), ada)
+		token, _, err := m.openSession(t.Context(), ada, vod.Visit{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func TestSessionsOfOneMemberAreBounded(t *testing.T) {
 func TestDatabaseHoldsNeitherPasswordsNorTokens(t *testing.T) {
 	m, _ := newMembers(t)
 	add(t, m, "ada", "correct horse")
-	token, _, err := m.SignIn(t.Context(), "ada", "correct horse")
+	token, _, err := m.SignIn(t.Context(), "ada", "correct horse", vod.Visit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,8 +142,8 @@ func TestUnknownNameCostsWhatAWrongPasswordCosts(t *testing.T) {
 		hashed = append(hashed, hash[:strings.LastIndex(hash[:strings.LastIndexByte(hash, '$')], "$")])
 		return matching(password, hash)
 	}
-	_, _, wrong := m.SignIn(t.Context(), "ada", "wrong horse")
-	_, _, unknown := m.SignIn(t.Context(), "eve", "wrong horse")
+	_, _, wrong := m.SignIn(t.Context(), "ada", "wrong horse", vod.Visit{})
+	_, _, unknown := m.SignIn(t.Context(), "eve", "wrong horse", vod.Visit{})
 	if !errors.Is(wrong, vod.ErrUnauthorized) || unknown == nil || wrong.Error() != unknown.Error() {
 		t.Errorf("wrong password: %v\nunknown name: %v", wrong, unknown)
 	}
@@ -157,7 +157,7 @@ func TestFailedSignInsAreSlowedDownByName(t *testing.T) {
 	add(t, m, "ada", "correct horse")
 	m.matching = func(password, _ string) (bool, error) { return password == "correct horse", nil }
 	try := func(name, password string) error {
-		_, _, err := m.SignIn(t.Context(), name, password)
+		_, _, err := m.SignIn(t.Context(), name, password, vod.Visit{})
 		return err
 	}
 	for _, name := range []string{"ada", "nobody"} { // names that do not exist behave alike
@@ -190,7 +190,7 @@ func TestFailedSignInsAreSlowedDownByName(t *testing.T) {
 
 func TestTriesAreBounded(t *testing.T) {
 	clock := newClock()
-	tr := newTries(clock.Now)
+	tr := newTries(clock.Now, triesFree, pauseMax)
 	for i := range triesMax + 1000 {
 		tr.begin(strings.Repeat("x", i%100) + string(rune('a'+i%26)) + time.Duration(i).String())
 	}
@@ -207,7 +207,7 @@ func TestHashingIsBounded(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := m.SignIn(ctx, "ada", "correct horse"); !errors.Is(err, context.Canceled) {
+	if _, _, err := m.SignIn(ctx, "ada", "correct horse", vod.Visit{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("with all places taken and no time left: %v", err)
 	}
 }
@@ -235,7 +235,7 @@ func TestAddRefusesWhatCannotBe(t *testing.T) {
 func TestPutChangesThePasswordAndEndsSessions(t *testing.T) {
 	m, _ := newMembers(t)
 	ada := add(t, m, "ada", "correct horse")
-	token, _, err := m.SignIn(t.Context(), "ada", "correct horse")
+	token, _, err := m.SignIn(t.Context(), "ada", "correct horse", vod.Visit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,10 +246,10 @@ func TestPutChangesThePasswordAndEndsSessions(t *testing.T) {
 	if _, err := m.Session(t.Context(), token); !errors.Is(err, vod.ErrUnauthorized) {
 		t.Errorf("the old session: %v", err)
 	}
-	if _, _, err := m.SignIn(t.Context(), "ada", "correct horse"); !errors.Is(err, vod.ErrUnauthorized) {
+	if _, _, err := m.SignIn(t.Context(), "ada", "correct horse", vod.Visit{}); !errors.Is(err, vod.ErrUnauthorized) {
 		t.Errorf("the old password: %v", err)
 	}
-	if _, _, err := m.SignIn(t.Context(), "ada", "battery staple"); err != nil {
+	if _, _, err := m.SignIn(t.Context(), "ada", "battery staple", vod.Visit{}); err != nil {
 		t.Errorf("the new password: %v", err)
 	}
 }
@@ -257,7 +257,7 @@ func TestPutChangesThePasswordAndEndsSessions(t *testing.T) {
 func TestDeletingAMemberEndsSessions(t *testing.T) {
 	m, _ := newMembers(t)
 	ada := add(t, m, "ada", "correct horse")
-	token, _, err := m.SignIn(t.Context(), "ada", "correct horse")
+	token, _, err := m.SignIn(t.Context(), "ada", "correct horse", vod.Visit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,13 +279,13 @@ func TestFloodOfSignInsIsTurnedAway(t *testing.T) {
 		m.waiters <- struct{}{}
 	}
 	for range 2 * triesFree { // none of them is a failed try
-		if _, _, err := m.SignIn(t.Context(), "ada", "correct horse"); !errors.Is(err, vod.ErrUnavailable) {
+		if _, _, err := m.SignIn(t.Context(), "ada", "correct horse", vod.Visit{}); !errors.Is(err, vod.ErrUnavailable) {
 			t.Fatalf("with all places taken: %v", err)
 		}
 	}
 	<-m.waiters
 	for range 2 { // the place is given back
-		if _, _, err := m.SignIn(t.Context(), "ada", "correct horse"); err != nil {
+		if _, _, err := m.SignIn(t.Context(), "ada", "correct horse", vod.Visit{}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -16,6 +16,8 @@ var admin = vod.Actor{Name: vod.ActorAdmin}
 // windows is a catalogue's windows in memory.
 type windows map[vod.TitleID]vod.Window
 
+func (w windows) List(context.Context) ([]vod.TitleWindow, error) { return nil, errors.ErrUnsupported }
+
 func (w windows) Window(_ context.Context, id vod.TitleID) (vod.Window, error) {
 	if window, ok := w[id]; ok {
 		return window, nil

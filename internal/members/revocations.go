@@ -150,6 +150,7 @@ func (m *Members) Follow(ctx context.Context, log *slog.Logger, ready func(), te
 		if first && ready != nil {
 			ready()
 		}
+		m.writeSightings(ctx, log)
 		pause := time.NewTimer(followPause)
 		select {
 		case <-pause.C:

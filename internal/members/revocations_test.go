@@ -37,7 +37,7 @@ func TestEveryWayToEndADeviceSessionRevokesItsTickets(t *testing.T) {
 		},
 		"too many sessions": func(m *Members, member vod.Member, _ string) error {
 			for range sessionsMax {
-				if _, _, err := m.openSession(t.Context(), member); err != nil {
+				if _, _, err := m.openSession(t.Context(), member, vod.Visit{}); err != nil {
 					return err
 				}
 			}
@@ -46,11 +46,11 @@ func TestEveryWayToEndADeviceSessionRevokesItsTickets(t *testing.T) {
 	} {
 		m, clock := newMembers(t)
 		ada, bob := add(t, m, "ada", "correct horse"), add(t, m, "bob", "correct horse")
-		token, s, err := m.openSession(t.Context(), ada)
+		token, s, err := m.openSession(t.Context(), ada, vod.Visit{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		other, _, err := m.openSession(t.Context(), bob)
+		other, _, err := m.openSession(t.Context(), bob, vod.Visit{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -226,7 +226,7 @@ func TestEveryEndClosesTheStreamAndSaysWhy(t *testing.T) {
 	} {
 		m, _ := newMembers(t)
 		ada := add(t, m, "ada", "correct horse")
-		token, device, err := m.openSession(t.Context(), ada)
+		token, device, err := m.openSession(t.Context(), ada, vod.Visit{})
 		if err != nil {
 			t.Fatal(err)
 		}

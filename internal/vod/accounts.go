@@ -105,8 +105,30 @@ func (w Window) Open(now time.Time) bool {
 // Over reports whether w has closed for good.
 func (w Window) Over(now time.Time) bool { return !w.Until.IsZero() && !now.Before(w.Until) }
 
+// String is w in words, for the audit log.
+func (w Window) String() string {
+	words := func(t time.Time) string {
+		if t.IsZero() {
+			return "–"
+		}
+		return t.UTC().Format(time.RFC3339)
+	}
+	return "from " + words(w.From) + ", until " + words(w.Until)
+}
+
+// TitleWindow is a title with its window, open or not.
+type TitleWindow struct {
+	ID        TitleID
+	Name      string
+	Open      bool // to all, as Title.Open
+	Published time.Time
+	Window    Window
+}
+
 // Windows keeps when titles may be seen.
 type Windows interface {
+	// List returns all published titles with their windows, the newest first.
+	List(ctx context.Context) ([]TitleWindow, error)
 	// Window is the title's; ErrNotFound for what is not published.
 	Window(ctx context.Context, id TitleID) (Window, error)
 	// SetWindow changes it, for everybody at once; ErrNotFound, and ErrInvalid for one that ends before it begins.

@@ -29,7 +29,8 @@ type Publisher interface {
 
 // Members answers who somebody is.
 type Members interface {
-	SignIn(ctx context.Context, name, password string) (token string, s DeviceSession, err error) // ErrUnauthorized
+	// SignIn opens a device session; ErrUnauthorized, or a LaterError after too many tries for a name or from a network.
+	SignIn(ctx context.Context, name, password string, from Visit) (token string, s DeviceSession, err error)
 	SignOut(ctx context.Context, token string) error
 	Session(ctx context.Context, token string) (DeviceSession, error) // ErrUnauthorized
 	// RevokeMember ends all device sessions of the member of that name, and with them their tickets, and says how many

@@ -81,6 +81,7 @@ type Member struct {
 type DeviceSession struct {
 	ID      string
 	Member  Member
+	Device  string // what it is, in words; empty where that is not known
 	Expires time.Time
 }
 
