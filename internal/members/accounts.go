@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/alexedwards/argon2id"
-
 	"essaim/internal/vod"
 )
 
@@ -175,7 +173,7 @@ func (m *Members) hash(ctx context.Context, password string) (hash string, err e
 		return "", err
 	}
 	err = m.hashing(ctx, func() (err error) {
-		hash, err = argon2id.CreateHash(password, params)
+		hash, err = m.hashed(password)
 		return err
 	})
 	return hash, err

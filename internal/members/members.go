@@ -56,8 +56,10 @@ type Members struct {
 	hashers   chan struct{}
 	nobody    func() string // the hash that passwords for unknown names are compared with
 	matching  func(password, hash string) (bool, error)
+	hashed    func(password string) (string, error)
 	changed   chan struct{} // holds a token when something may have been revoked
 	windows   vod.Windows   // nil: titles have none
+	closed    closed
 	reached   reached
 }
 
@@ -87,6 +89,7 @@ func New(db *sqlstore.Store, clock vod.Clock, options ...Option) *Members {
 			return hash
 		}),
 		matching: argon2id.ComparePasswordAndHash,
+		hashed:   func(password string) (string, error) { return argon2id.CreateHash(password, params) },
 		changed:  make(chan struct{}, 1),
 	}
 	for _, option := range options {
@@ -134,11 +137,7 @@ func (m *Members) put(ctx context.Context, name, password string, replace bool) 
 	if err := errors.Join(checkName(name), checkPassword(password)); err != nil {
 		return vod.Member{}, err
 	}
-	var hash string
-	err := m.hashing(ctx, func() (err error) {
-		hash, err = argon2id.CreateHash(password, params)
-		return err
-	})
+	hash, err := m.hash(ctx, password)
 	if err != nil {
 		return vod.Member{}, fmt.Errorf("add member: %w", err)
 	}

@@ -16,7 +16,12 @@ var admin = vod.Actor{Name: vod.ActorAdmin}
 // windows is a catalogue's windows in memory.
 type windows map[vod.TitleID]vod.Window
 
-func (w windows) List(context.Context) ([]vod.TitleWindow, error) { return nil, errors.ErrUnsupported }
+func (w windows) List(context.Context) (list []vod.TitleWindow, _ error) {
+	for id, window := range w {
+		list = append(list, vod.TitleWindow{ID: id, Window: window})
+	}
+	return list, nil
+}
 
 func (w windows) Window(_ context.Context, id vod.TitleID) (vod.Window, error) {
 	if window, ok := w[id]; ok {

@@ -151,6 +151,7 @@ func (m *Members) Follow(ctx context.Context, log *slog.Logger, ready func(), te
 			ready()
 		}
 		m.writeSightings(ctx, log)
+		m.lapse(ctx, log)
 		pause := time.NewTimer(followPause)
 		select {
 		case <-pause.C:
