@@ -114,7 +114,42 @@ type Heartbeat struct {
 	StartupMs   int64 `json:"startup_ms"`
 	BadBlocks   int   `json:"bad_blocks"`
 
+	RelayedBytes int64     `json:"relayed_bytes,omitempty" doc:"Of peer_bytes, those that came through a relay."`
+	CachedBytes  int64     `json:"cached_bytes,omitempty" doc:"Bytes that were held from an earlier visit."`
+	WastedBytes  int64     `json:"wasted_bytes,omitempty" doc:"Bytes that came twice."`
+	PlayedMs     int64     `json:"played_ms,omitempty" doc:"Film that was played; where it is missing, how far the position moved."`
+	Switches     int       `json:"switches,omitempty" doc:"Changes of rendition."`
+	Failures     int       `json:"failures,omitempty" doc:"Times that playback failed for good."`
+	Height       int       `json:"height,omitempty" doc:"Of the rendition that plays."`
+	Met          *Meetings `json:"met,omitempty"`
+	Continued    bool      `json:"continued,omitempty" doc:"The session goes on where another of the same player's left off: no start of its own."`
+
 	Banned []BannedPeer `json:"banned,omitempty" maxItems:"32" doc:"The peers that this session's engine has banned for good, the first 32 of them."`
+}
+
+// Meetings counts what became of introductions to other viewers.
+type Meetings struct {
+	Introduced int `json:"introduced" doc:"Viewers to meet, whose outcome is known."`
+	Connected  int `json:"connected"`
+	Answer     int `json:"answer" doc:"Failed: no answer came."`
+	ICE        int `json:"ice" doc:"Failed: no way between the two."`
+	DTLS       int `json:"dtls" doc:"Failed: no secure connection."`
+	Channel    int `json:"channel" doc:"Failed: no data channel."`
+	Budget     int `json:"budget" doc:"Not tried: too many connections already."`
+}
+
+// Counts are all numbers of a report, so that impossible ones can be refused.
+func (h *Heartbeat) Counts() []int64 {
+	list := []int64{
+		h.PositionMs, h.OriginBytes, h.PeerBytes, h.SentBytes, int64(h.Stalls), h.StalledMs, h.StartupMs, int64(h.BadBlocks),
+		h.RelayedBytes, h.CachedBytes, h.WastedBytes, h.PlayedMs, int64(h.Switches), int64(h.Failures), int64(h.Height),
+	}
+	if m := h.Met; m != nil {
+		for _, n := range []int{m.Introduced, m.Connected, m.Answer, m.ICE, m.DTLS, m.Channel, m.Budget} {
+			list = append(list, int64(n))
+		}
+	}
+	return list
 }
 
 // BannedMax bounds Heartbeat.Banned.
