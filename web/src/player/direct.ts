@@ -67,6 +67,11 @@ export class DirectSource implements MediaSourceBytes {
     this.#book = new HashBook(session, this.#origin, this.#closing.signal);
   }
 
+  /** Resolves once the origin has failed to answer or kept silent for two seconds, the first time of all. */
+  get failed(): Promise<void> {
+    return this.#origin.failed;
+  }
+
   async read(file: number, from: number, to: number, signal: AbortSignal): Promise<ReadResult> {
     const about = this.#session.files.at(file);
     if (this.#closing.signal.aborted) throw sourceError("closed");

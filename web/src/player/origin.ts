@@ -40,6 +40,9 @@ const triesMax: Record<SourceErrorCode, number> = {
 /** An answer that brings no byte for so long is given up: 2 s where another origin could be asked, else 10 s. */
 const idleMs = { oneOfMany: 2_000, only: 10_000 };
 
+/** One that brings no byte for so long is not waited for alone. */
+const silentMs = 2_000;
+
 /** The rate is measured over this long. */
 const rateWindowMs = 3_000;
 
@@ -89,6 +92,9 @@ export class Origin {
   #hooks: OriginHooks;
   #current = 0;
   #troubled = false;
+  #failed: () => void = () => undefined;
+  /** Resolves once an attempt has failed, or brought no byte for two seconds, the first of all. */
+  readonly failed = new Promise<void>((resolve) => (this.#failed = resolve));
   #renewing: Promise<void> | undefined;
   #received = 0;
   #recent: { at: number; bytes: number }[] = [];
@@ -215,6 +221,7 @@ export class Origin {
   #trouble(error: SourceError | undefined): void {
     if (!error && !this.#troubled) return;
     this.#troubled = error !== undefined;
+    if (error) this.#failed();
     this.#hooks.trouble?.(error);
   }
 
@@ -254,8 +261,11 @@ export class Origin {
     signal.addEventListener("abort", stop, { once: true });
     const patience = this.#session.nodes.origins.length > 1 ? idleMs.oneOfMany : idleMs.only;
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let silence: ReturnType<typeof setTimeout> | undefined;
     const alive = () => {
       clearTimeout(timer);
+      clearTimeout(silence);
+      silence = setTimeout(() => this.#failed(), silentMs);
       timer = setTimeout(() => attempt.abort(sourceError("network", "no byte for too long")), patience);
     };
     alive();
@@ -277,6 +287,7 @@ export class Origin {
       throw error instanceof SourceError ? error : sourceError("network", error);
     } finally {
       clearTimeout(timer);
+      clearTimeout(silence);
       signal.removeEventListener("abort", stop);
       // What was not read of a refused answer must not keep its connection busy.
       attempt.abort();

@@ -304,6 +304,7 @@ export class EssaimPlayer {
       },
       onDelivery: this.#options.record ? (delivery) => this.#record(delivery) : undefined,
     });
+    void direct.failed.then(() => source.start()); // other viewers may have what the origin does not send
     this.#watch(source);
     this.#schedule(session.tickets.expires_ms / 2);
     const player = new shaka.Player();

@@ -206,3 +206,40 @@ test("an aborted read says so and blames nobody", async () => {
   await expect(source.read(0, 0, 10, controller.signal)).rejects.toMatchObject({ name: "AbortError" });
   expect(source.via).toBe("engine");
 });
+
+test("what the page waits for from an origin that fails comes from the engine once it is there", async () => {
+  const film = makeFilm([new Uint8Array(randomBytes(5 * piece))]);
+  film.session.policy = sharing;
+  const asked = vi.fn(() => Promise.reject(new TypeError("connection refused")));
+  const direct = new DirectSource(film.session, { around: { fetch: asked, wait: () => new Promise(() => undefined) } });
+  const engine = new FakeEngine();
+  const source = new SwitchingSource(film.session, direct, {
+    load: () => Promise.resolve(() => Promise.resolve(engine)),
+  });
+  const start = source.read(0, 0, piece, never);
+  await direct.failed;
+  await source.start();
+  expect((await start).data.byteLength).toBe(piece);
+  expect(source.via).toBe("engine");
+});
+
+test("what the origin is merely slow to send is not asked for again by the engine", async () => {
+  const film = makeFilm([new Uint8Array(randomBytes(5 * piece))]);
+  film.session.policy = sharing;
+  const origin = makeOrigin(film);
+  let send!: () => void;
+  const slow = new Promise<void>((resolve) => (send = resolve));
+  const direct = new DirectSource(film.session, {
+    around: { fetch: async (input, init) => slow.then(() => origin.fetch(input, init)) },
+  });
+  const engine = new FakeEngine();
+  engine.reading = vi.fn(engine.reading);
+  const source = new SwitchingSource(film.session, direct, {
+    load: () => Promise.resolve(() => Promise.resolve(engine)),
+  });
+  const start = source.read(0, 0, piece, never);
+  await source.start();
+  send();
+  expect((await start).data.byteLength).toBe(piece);
+  expect(engine.reading).not.toHaveBeenCalled();
+});

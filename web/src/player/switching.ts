@@ -5,6 +5,7 @@
  */
 
 import type { DirectSource } from "./direct";
+import { sourceError } from "./origin";
 import { bannedMax, type PlayPolicy, type PlaySession, type PlayTickets } from "./session";
 import {
   type EngineBytes,
@@ -134,6 +135,7 @@ export class SwitchingSource implements MediaSourceBytes {
       for (const file of this.#renditions) engine.rendition(file);
       engine.moved(this.#state);
       this.#decided();
+      this.#isOpen();
       this.#options.onChange?.("engine");
     } catch (error) {
       this.#fail(this.#engine, error);
@@ -142,8 +144,42 @@ export class SwitchingSource implements MediaSourceBytes {
 
   async read(file: number, from: number, to: number, signal: AbortSignal): Promise<ReadResult> {
     if (!this.#engine && this.#expectsEngine() && this.#playsLater(file, from)) await this.#engineOrTimeOut(signal);
-    const engine = this.#engine;
-    if (!engine) return this.#direct.read(file, from, to, signal);
+    return this.#engine ? this.#byEngine(this.#engine, file, from, to, signal) : this.#byPage(file, from, to, signal);
+  }
+
+  /**
+   * The page's own way. An origin that fails must not keep from the viewer what other viewers have: once there is an engine, it
+   * is asked beside the page, which goes on trying. What the origin is merely slow to send is not asked for twice.
+   */
+  async #byPage(file: number, from: number, to: number, signal: AbortSignal): Promise<ReadResult> {
+    const own = this.#direct.read(file, from, to, signal);
+    if (!this.#expectsEngine()) return own;
+    const settled = new AbortController();
+    const others = Promise.all([this.#direct.failed, this.#opened]).then(() => {
+      settled.signal.throwIfAborted();
+      if (!this.#engine) throw sourceError("network");
+      return this.#byEngine(this.#engine, file, from, to, AbortSignal.any([signal, settled.signal]));
+    });
+    others.catch(() => undefined);
+    try {
+      const given = own.catch((error: unknown) => {
+        if (!this.#engine || signal.aborted) throw error;
+        return others;
+      });
+      return await Promise.race([given, others.catch(() => own)]);
+    } finally {
+      own.catch(() => undefined);
+      settled.abort(new DOMException("answered", "AbortError"));
+    }
+  }
+
+  async #byEngine(
+    engine: EngineBytes,
+    file: number,
+    from: number,
+    to: number,
+    signal: AbortSignal,
+  ): Promise<ReadResult> {
     signal.throwIfAborted();
     const settled = new AbortController();
     const stop = () => settled.abort(signal.reason);
@@ -254,6 +290,10 @@ export class SwitchingSource implements MediaSourceBytes {
     });
   }
   #decided: () => void = () => undefined;
+
+  #isOpen: () => void = () => undefined;
+  /** Resolves once there is an engine, if there ever is. */
+  readonly #opened = new Promise<void>((resolve) => (this.#isOpen = resolve));
 
   /** Tells the engine something; an engine that throws has failed. */
   #tell(what: (engine: EngineBytes) => void): void {
