@@ -22,6 +22,10 @@ var codecs = []struct {
 }{
 	{"H.264", true, []string{"-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-g", "50", "-keyint_min", "50", "-sc_threshold", "0", "-slices", "3", "-weightp", "2"}},
 	{"H.264 baseline", true, []string{"-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast", "-g", "50", "-keyint_min", "50", "-sc_threshold", "0"}},
+	{"VP9", true, []string{"-c:v", "libvpx-vp9", "-deadline", "good", "-cpu-used", "5", "-b:v", "300k", "-auto-alt-ref", "1", "-lag-in-frames", "16", "-tile-columns", "1", "-g", "50"}},
+	{"AV1 of libaom", true, []string{"-c:v", "libaom-av1", "-cpu-used", "6", "-b:v", "200k", "-lag-in-frames", "19", "-tiles", "2x2", "-g", "50", "-denoise-noise-level", "10"}},
+	{"AV1 of SVT", true, []string{"-c:v", "libsvtav1", "-preset", "8", "-b:v", "200k", "-g", "50"}},
+	{"AV1 of rav1e", true, []string{"-c:v", "librav1e", "-speed", "10", "-b:v", "200k", "-g", "50"}},
 	{"AAC", false, []string{"-c:a", "aac"}},
 	{"Opus", false, []string{"-c:a", "libopus"}},
 }

@@ -102,7 +102,7 @@ func (h *h264) unit(unit []byte) error {
 	if len(unit) == 0 {
 		return nil
 	}
-	b := &bits{p: unit[1:], escaped: true}
+	b := &bitReader{p: unit[1:], escaped: true}
 	switch unit[0] & 31 {
 	case 7:
 		return h.readSPS(b)
@@ -112,7 +112,7 @@ func (h *h264) unit(unit []byte) error {
 	return nil
 }
 
-func (h *h264) readSPS(b *bits) error {
+func (h *h264) readSPS(b *bitReader) error {
 	profile := b.u(8)
 	b.skip(16)
 	id := b.ue()
@@ -162,7 +162,7 @@ func (h *h264) readSPS(b *bits) error {
 }
 
 // skipScalingList reads over a scaling list (7.3.2.1.1.1).
-func skipScalingList(b *bits, list int) {
+func skipScalingList(b *bitReader, list int) {
 	size := 16
 	if list >= 6 {
 		size = 64
@@ -183,7 +183,7 @@ func skipScalingList(b *bits, list int) {
 	}
 }
 
-func (h *h264) readPPS(b *bits) error {
+func (h *h264) readPPS(b *bitReader) error {
 	id := b.ue()
 	s := &h264PPS{sps: b.ue()}
 	s.cabac = b.flag()
@@ -219,7 +219,7 @@ const (
 func (h *h264) slice(unit []byte) (int, error) {
 	kind, reference := unit[0]&31, unit[0]>>5&3 != 0
 	idr := kind == 5
-	b := &bits{p: unit[1:], escaped: true}
+	b := &bitReader{p: unit[1:], escaped: true}
 	b.ue() // first macroblock
 	slice := b.ue() % 5
 	id := b.ue()
@@ -284,7 +284,7 @@ func (h *h264) slice(unit []byte) (int, error) {
 }
 
 // references reads over which pictures a slice refers to, and with what weights (7.3.3.1, 7.3.3.2).
-func (h *h264) references(b *bits, p *h264PPS, s *h264SPS, slice uint32) {
+func (h *h264) references(b *bitReader, p *h264PPS, s *h264SPS, slice uint32) {
 	lists := 0
 	refs := p.refs
 	switch slice {
@@ -335,7 +335,7 @@ func (h *h264) references(b *bits, p *h264PPS, s *h264SPS, slice uint32) {
 }
 
 // marking reads over what becomes of decoded pictures (7.3.3.3).
-func marking(b *bits, idr bool) {
+func marking(b *bitReader, idr bool) {
 	if idr {
 		b.skip(2)
 		return

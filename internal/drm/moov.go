@@ -144,6 +144,10 @@ func newSplitter(kind string, record []byte) (splitter, error) {
 	switch kind {
 	case "avc1", "avc3":
 		return newH264(record)
+	case "vp09":
+		return &vp9{}, nil
+	case "av01":
+		return newAV1(record)
 	}
 	return nil, box.Malformed("no way is known to encrypt %q", kind)
 }
