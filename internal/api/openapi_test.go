@@ -70,6 +70,10 @@ func witness(t *testing.T, s *Server) http.Handler {
 			}
 		}
 	}
+	// As http.ServeMux does: the more particular description first.
+	slices.SortFunc(known, func(a, b described) int {
+		return strings.Count(a.path.String(), "[^/]+") - strings.Count(b.path.String(), "[^/]+")
+	})
 	slices.Sort(ids)
 	answered.Lock()
 	if len(ids) > len(answered.all) {
