@@ -86,6 +86,7 @@ async function start(command: "demo" | "serve", data: string, args: string[]): P
       child.kill("SIGTERM");
       await ended;
       rmSync(data, { recursive: true, force: true });
+      rmSync(`${data}.master-key`, { force: true });
     },
     async kill() {
       child.kill("SIGKILL");

@@ -38,6 +38,12 @@ export interface TitleFile {
   height?: number;
 }
 
+/** A licence (W3C ClearKey): keys with their names, both in base64url without padding. */
+export interface Licence {
+  keys: { kty: "oct"; kid: string; k: string }[];
+  type: "temporary";
+}
+
 /** A person who is signed in. */
 export interface Me {
   id: string;
@@ -139,6 +145,12 @@ export class Api {
       headers: { Authorization: `Bearer ${ticket}` },
       keepalive: last,
     });
+  }
+
+  /** The keys of these names, as far as the plan includes them. `path` and `ticket` are the play session's. */
+  license(path: string, ticket: string, kids: string[]): Promise<Licence> {
+    const headers = { Authorization: `Bearer ${ticket}` };
+    return this.#json("POST", path, { kids, type: "temporary" }, { headers });
   }
 
   async #json<T>(method: string, path: string, body?: unknown, init?: RequestInit): Promise<T> {

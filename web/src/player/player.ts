@@ -9,8 +9,9 @@ import { DirectSource } from "./direct";
 import { Emitter } from "./emitter";
 import { Gauge } from "./gauge";
 import { toHex, sha256 } from "./merkle";
+import { clearKey, openLock } from "./lock";
 import { currentNetworkLeave, watchNetwork } from "./network";
-import { type Delivery, manifestUri, serve, type Shaka } from "./scheme";
+import { type Delivery, licenceUri, manifestUri, serve, type Shaka } from "./scheme";
 import type { Heartbeat, PlayPolicy, PlaySession } from "./session";
 import { type EngineNote, SourceError, type SourceErrorCode, type OpenEngine, type Stats } from "./source";
 import { SwitchingSource, type Via } from "./switching";
@@ -171,7 +172,7 @@ export class EssaimPlayer {
 
   /** Tries again after a failure of the network, where playback stands. False when only a new player can help. */
   retry(): boolean {
-    if (this.#failure && !this.#shaka?.retryStreaming()) return false;
+    if (this.#failure && (this.#failure.code === "api" || !this.#shaka?.retryStreaming())) return false;
     this.#failure = undefined;
     this.#refresh();
     return true;
@@ -275,6 +276,7 @@ export class EssaimPlayer {
     if (!shaka.Player.isBrowserSupported()) throw new Unsupported();
     this.#session = session;
     this.#serverPolicy = session.policy;
+    const opening = session.protection && openLock(this.#api, session, this.#life.signal);
     const direct = new DirectSource(session, {
       renew: () => this.#beat(),
       trouble: (error) => this.events.emit("trouble", error),
@@ -295,7 +297,10 @@ export class EssaimPlayer {
     this.#source = source;
     this.events.emit("policy", this.#effective(session.policy));
     const asked = new Map<string, number>();
+    const lock = await opening;
+    this.#life.signal.throwIfAborted();
     this.#stopServing = serve(shaka, session, source, {
+      ...lock,
       onRequest: (file, from) => {
         const { kind, segments } = session.files[file];
         if (asked.get(kind) === file || from < (segments[0]?.[0] ?? 0)) return;
@@ -310,6 +315,7 @@ export class EssaimPlayer {
     const player = new shaka.Player();
     this.#shaka = player;
     player.configure(shakaSettings);
+    if (lock?.native) player.configure({ drm: { servers: { [clearKey]: licenceUri(session) } } });
     if (this.#options.steady) player.configure({ abr: { enabled: false, restrictToElementSize: false } });
     player.addEventListener("error", (event) => {
       if (!this.#life.signal.aborted) this.#fail((event as Event & { detail: unknown }).detail);
@@ -490,6 +496,7 @@ const patience = {
 };
 
 const shakaSettings = {
+  drm: { retryParameters: patience },
   manifest: { retryParameters: patience },
   streaming: { bufferingGoal, rebufferingGoal: 1, bufferBehind: 30, maxDisabledTime: 0, retryParameters: patience },
   abr: {
@@ -515,8 +522,14 @@ function explain(error: unknown): PlayerFailure {
     };
   }
   const { data, category } = (error ?? {}) as { data?: unknown[]; category?: number };
-  const source = data?.find((item) => item instanceof SourceError);
-  if (source) return { code: source.code, message: source.message, cause: error };
+  for (const item of data ?? []) {
+    if (item instanceof SourceError) return { code: item.code, message: item.message, cause: error };
+    if (item instanceof ApiError) return explain(item);
+    // A licence that was not had is wrapped once more.
+    const { data: inner } = (item ?? {}) as { data?: unknown[] };
+    const api = Array.isArray(inner) && inner.find((each) => each instanceof ApiError);
+    if (api) return explain(api);
+  }
   if (category !== undefined && mediaCategories.includes(category)) {
     return { code: "media", message: "This browser cannot play this film. Try another one.", cause: error };
   }

@@ -8,6 +8,7 @@
  */
 
 import type shaka from "shaka-player/dist/shaka-player.dash-es2021";
+import { ApiError } from "./api";
 import type { PlaySession } from "./session";
 import { type MediaSourceBytes, SourceError } from "./source";
 
@@ -30,7 +31,16 @@ export interface Onlooker {
   onDelivery?(delivery: Delivery): void;
 }
 
-interface Entry extends Onlooker {
+/** What opens an encrypted session. Its promises reject with what the viewer is to be told. */
+export interface Lock {
+  /** For the browser's own ClearKey: the licence, whatever Shaka asks for. */
+  licence?(): Promise<ArrayBuffer>;
+  /** Where the browser has none: the manifest of what `open` returns, and a range of a file as if it had never been encrypted. */
+  manifest?: string;
+  open?(file: number, from: number, data: ArrayBuffer): Promise<ArrayBuffer>;
+}
+
+interface Entry extends Onlooker, Lock {
   session: PlaySession;
   source: MediaSourceBytes;
 }
@@ -42,12 +52,17 @@ export function manifestUri(session: PlaySession): string {
   return `essaim:/${encodeURIComponent(session.id)}/manifest.mpd`;
 }
 
+/** licenceUri is where Shaka asks for this session's keys. */
+export function licenceUri(session: PlaySession): string {
+  return `essaim:/${encodeURIComponent(session.id)}/licence`;
+}
+
 /** serve answers Shaka's requests for a session from a source, until the function returned is called. */
 export function serve(
   shaka: Shaka,
   session: PlaySession,
   source: MediaSourceBytes,
-  onlooker: Onlooker = {},
+  onlooker: Onlooker & Lock = {},
 ): () => void {
   shaka.net.NetworkingEngine.registerScheme("essaim", plugin(shaka), undefined, false);
   open.set(session.id, { ...onlooker, session, source });
@@ -85,7 +100,7 @@ function plugin(shaka: Shaka): shaka.extern.SchemePlugin {
       const base = { uri, originalUri: uri, originalRequest: request };
       if (!entry) throw fail(Code.BAD_HTTP_STATUS, 404, null, {}, type);
       if (path === "manifest.mpd") {
-        const data = new TextEncoder().encode(entry.session.manifest);
+        const data = new TextEncoder().encode(entry.manifest ?? entry.session.manifest);
         return {
           ...base,
           data,
@@ -94,6 +109,13 @@ function plugin(shaka: Shaka): shaka.extern.SchemePlugin {
           timeMs: 0,
           fromCache: true,
         };
+      }
+      if (path === "licence" && entry.licence) {
+        try {
+          return { ...base, data: await entry.licence(), status: 200, headers: {}, timeMs: 0, fromCache: true };
+        } catch (error) {
+          throw fail(Code.HTTP_ERROR, error, type);
+        }
       }
       const file = entry.session.files.findIndex((each) => each.path === path);
       if (file < 0) throw fail(Code.BAD_HTTP_STATUS, 404, null, {}, type);
@@ -104,15 +126,16 @@ function plugin(shaka: Shaka): shaka.extern.SchemePlugin {
       const [from, to] = range;
       entry.onRequest?.(file, from, to);
       try {
-        const { data, cached, timeMs } = await entry.source.read(file, from, to, controller.signal);
-        entry.onDelivery?.({ file, from, to, data });
+        const { data: read, cached, timeMs } = await entry.source.read(file, from, to, controller.signal);
+        entry.onDelivery?.({ file, from, to, data: read });
+        const data = entry.open ? await entry.open(file, from, read) : read;
         const headers = { "content-range": `bytes ${from}-${to - 1}/${size}`, "content-length": String(to - from) };
         return { ...base, data, status: header ? 206 : 200, headers, timeMs, fromCache: cached };
       } catch (error) {
         if (controller.signal.aborted) throw fail(Code.OPERATION_ABORTED);
         throw fail(
           Code.HTTP_ERROR,
-          error instanceof SourceError ? error : new SourceError("network", String(error)),
+          error instanceof SourceError || error instanceof ApiError ? error : new SourceError("network", String(error)),
           type,
         );
       }

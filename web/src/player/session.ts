@@ -19,9 +19,18 @@ export interface PlaySession {
   files: PlayFile[];
   /** DASH on-demand manifest; its BaseURLs are the files' paths. */
   manifest: string;
+  /** How to open the files; absent where they are in the clear. */
+  protection?: Protection;
   nodes: PlayNodes;
   tickets: PlayTickets;
   policy: PlayPolicy;
+}
+
+/** How a session's files are encrypted (ISO/IEC 23001-7), and where their keys are had. */
+export interface Protection {
+  scheme: "cbcs" | "cenc";
+  /** Where W3C ClearKey licence requests are POSTed, with the licence ticket as bearer. */
+  clearkey: string;
 }
 
 /** What a file of a title carries. */
@@ -45,6 +54,8 @@ export interface PlayFile {
   /** Bits per second. */
   bandwidth: number;
   height?: number;
+  /** The name of the key that opens it, 32 lower-case hexadecimal digits; absent where it is in the clear. */
+  kid?: string;
   segments: PlaySegment[];
   /** The hashes of the first pieces with their proof; absent for a file of one piece, whose hash is the root. */
   first?: PlayHashes;
@@ -75,6 +86,8 @@ export interface PlayNodes {
 export interface PlayTickets {
   media: string;
   swarm?: string;
+  /** Where the files are encrypted. */
+  license?: string;
   /** Milliseconds from the moment of the answer. */
   expires_ms: number;
 }
