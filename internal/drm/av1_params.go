@@ -110,13 +110,7 @@ func (a *av1) loopFilter(b *bitReader) {
 		b.skip(12)
 	}
 	b.skip(3)
-	if b.flag() && b.flag() {
-		for range 8 + 2 {
-			if b.flag() {
-				b.skip(7)
-			}
-		}
-	}
+	b.deltas(8 + 2)
 }
 
 // cdefParams reads cdef_params (5.9.19).

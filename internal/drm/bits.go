@@ -82,6 +82,21 @@ func (b *bitReader) uvlc() {
 	}
 }
 
+// deltas reads over what VP9 and AV1 both add to the strengths of their loop filters: whether, whether anew, and n times perhaps 7 bits.
+func (b *bitReader) deltas(n int) {
+	if !b.flag() {
+		return
+	}
+	if !b.flag() {
+		return
+	}
+	for range n {
+		if b.flag() {
+			b.skip(7)
+		}
+	}
+}
+
 // su reads AV1's signed number of n bits (4.10.6).
 func (b *bitReader) su(n int) int {
 	v := int(b.u(n))

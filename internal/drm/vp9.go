@@ -172,13 +172,7 @@ func (v *vp9) sizeOfRefs(b *bitReader) uint32 {
 // vp9Filters reads loop_filter_params and quantization_params (6.2.8, 6.2.9).
 func vp9Filters(b *bitReader) {
 	b.skip(9)
-	if b.flag() && b.flag() {
-		for range 6 {
-			if b.flag() {
-				b.skip(7)
-			}
-		}
-	}
+	b.deltas(4 + 2)
 	b.skip(8)
 	for range 3 {
 		if b.flag() {
