@@ -103,6 +103,11 @@ func newHouse(t *testing.T, edit func(*Config)) *house {
 	c := Config{
 		Titles: h.library, Members: h.members, Tickets: h.tickets, Traffic: h.origin, Hashes: h.origin, Clock: h.clock.Now,
 		Pages: dist, Log: log, Version: "test", Ready: db.Ping,
+		People: &People{
+			Accounts: h.members.Accounts(), Links: h.members.Links(), Directory: h.members.Directory(), Audit: h.members.Directory(),
+			Plans: h.members.Plans(), Windows: h.library.Windows(), SignUp: SignUpInvitation,
+			BillingSecrets: [][]byte{[]byte("the secret before"), []byte(billingSecret)},
+		},
 		Mounts: []Mount{{Pattern: "/media/", Handler: h.origin}, {Pattern: "/hashes/", Handler: h.origin}},
 	}
 	if edit != nil {
@@ -160,9 +165,11 @@ func (h *house) browser() *browser {
 	return &browser{h, &http.Client{Transport: h.server.Client().Transport, Jar: jar}}
 }
 
-func (b *browser) signIn() *browser {
+func (b *browser) signIn() *browser { return b.signInAs("ada") }
+
+func (b *browser) signInAs(name string) *browser {
 	b.t.Helper()
-	if resp, body := b.do("POST", "/api/v1/session", `{"name":"ada","password":"`+password+`"}`); resp.StatusCode != 200 {
+	if resp, body := b.do("POST", "/api/v1/session", `{"name":"`+name+`","password":"`+password+`"}`); resp.StatusCode != 200 {
 		b.t.Fatalf("sign in: %d %s", resp.StatusCode, body)
 	}
 	return b

@@ -34,7 +34,7 @@ type memberInput struct {
 }
 
 type subscriptionInput struct {
-	memberInput
+	ID   string `path:"id" maxLength:"64"`
 	Body SubscriptionBody
 }
 
@@ -48,7 +48,7 @@ type RoleBody struct {
 }
 
 type roleInput struct {
-	memberInput
+	ID   string `path:"id" maxLength:"64"`
 	Body RoleBody
 }
 

@@ -82,7 +82,7 @@ func witness(t *testing.T, s *Server) http.Handler {
 	answered.Unlock()
 	var turn sync.Mutex // huma's validation of schemas keeps state
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.HasPrefix(r.URL.Path, "/api/") && !strings.HasPrefix(r.URL.Path, "/demo/") && !strings.HasSuffix(r.URL.Path, "z") {
+		if !strings.HasPrefix(r.URL.Path, "/api/") && !strings.HasPrefix(r.URL.Path, "/demo/") && !strings.HasPrefix(r.URL.Path, "/hooks/") && !strings.HasSuffix(r.URL.Path, "z") {
 			s.ServeHTTP(w, r)
 			return
 		}

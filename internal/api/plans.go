@@ -41,7 +41,7 @@ type planIDInput struct {
 }
 
 type planInput struct {
-	planIDInput
+	ID   string `path:"id" maxLength:"64" pattern:"^[a-z0-9-]+$"`
 	Body PlanChange
 }
 
