@@ -22,11 +22,22 @@ import (
 // adminCmd manages members and tokens, beside a running service or without one.
 type adminCmd struct {
 	Member struct {
-		Add memberAddCmd `cmd:"" help:"Make an account."`
+		Add   memberAddCmd   `cmd:"" help:"Make an account."`
+		Plan  memberPlanCmd  `cmd:"" help:"Give a member a plan. What they watch and may not any more stops within five seconds."`
+		Role  memberRoleCmd  `cmd:"" help:"Say what a member may do."`
+		Reset memberResetCmd `cmd:"" help:"Print a one-time link for a new password, good for a day."`
 	} `cmd:"" help:"Manage members."`
-	Revoke revokeCmd `cmd:"" help:"End a member's sessions, or one play session, within five seconds."`
-	Token  tokenCmd  `cmd:"" help:"Print a token for the operator's part of the API, and nothing else."`
-	Keys   keysCmd   `cmd:"" help:"Manage the master key that seals the keys of protected titles."`
+	Plan struct {
+		List   planListCmd   `cmd:"" help:"Print all plans."`
+		Put    planPutCmd    `cmd:"" help:"Make a plan, or change one for everybody on it."`
+		Remove planRemoveCmd `cmd:"" help:"Take a plan away that nobody is on."`
+	} `cmd:"" help:"Manage plans: what members may watch."`
+	Invite       inviteCmd       `cmd:"" help:"Print a one-time link for a new member."`
+	OperatorLink operatorLinkCmd `cmd:"" help:"Print a one-time link for a new operator, good for an hour."`
+	Window       windowCmd       `cmd:"" help:"Say when a title may be seen."`
+	Revoke       revokeCmd       `cmd:"" help:"End a member's sessions, or one play session, within five seconds."`
+	Token        tokenCmd        `cmd:"" help:"Print a token for the operator's part of the API, and nothing else."`
+	Keys         keysCmd         `cmd:"" help:"Manage the master key that seals the keys of protected titles."`
 
 	RotateTickets rotateTicketsCmd `cmd:"" help:"Sign tickets with a new key from now on, as happens by itself every 30 days."`
 }

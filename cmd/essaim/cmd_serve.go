@@ -42,6 +42,7 @@ type serveCmd struct {
 	seeding
 	keySettings
 	licenseSettings
+	peopleSettings
 	STUNListen string   `name:"stun-listen" default:"auto" env:"ESSAIM_STUN_LISTEN" placeholder:"ADDRESS:PORT" help:"Where to answer STUN over UDP: auto is port 3478 beside --listen, unless only this machine reaches that; off is nowhere (${default})."`
 	Geo        []string `type:"path" env:"ESSAIM_GEO" placeholder:"FILE" help:"Where addresses are, so that neighbours meet first: databases in MaxMind's format, or lists of lines such as 192.0.2.0/24 64500 FR. Read again when they change."`
 
@@ -91,7 +92,7 @@ func (c *serveCmd) Run() error {
 		defer door.close()
 		url := door.url(ln.Addr())
 		s, err := openNode(ctx, nodeConfig{
-			settings: c.settings, keys: c.keySettings, licenses: c.licenseSettings, data: c.Data, log: log, url: door.own(ln.Addr()), public: public, places: where, stun: asked, door: door,
+			settings: c.settings, keys: c.keySettings, licenses: c.licenseSettings, who: c.peopleSettings, data: c.Data, log: log, url: door.own(ln.Addr()), public: public, places: where, stun: asked, door: door,
 		})
 		if err != nil {
 			return err
@@ -103,6 +104,9 @@ func (c *serveCmd) Run() error {
 			}
 		}
 		log.Info("serving", "url", url, "data", c.Data)
+		if err := greetOperator(ctx, s, url, os.Stderr); err != nil {
+			return err
+		}
 		seeded, err := c.start(ctx, c.Listen, s)
 		if err != nil {
 			return err
@@ -205,6 +209,7 @@ type nodeConfig struct {
 	keys     keySettings
 	data     string
 	licenses licenseSettings
+	who      peopleSettings
 	log      *slog.Logger
 	lan      bool                                          // addresses of local networks may be offered to peers
 	demo     func(s *node) (*api.Demo, []api.Mount, error) // what a demonstration adds; nil for none
@@ -310,9 +315,14 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 			return s.seeder.Peer(local)
 		},
 	})
+	people, err := c.who.people(s)
+	if err != nil {
+		return nil, err
+	}
 	config := api.Config{
 		Titles: s.library, Members: s.members, Tickets: s.tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
 		Pages: web.Dist(), Log: c.log, Version: version(), Ready: s.db.Ping,
+		People: people, Hidden: c.hidden(),
 		Policy: policy, ICE: ice, Licences: licences, Secure: c.Secure,
 		Mounts: []api.Mount{
 			{Pattern: "/media/", Handler: s.origin, OtherSites: true},
