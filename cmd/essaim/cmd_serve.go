@@ -22,6 +22,7 @@ import (
 
 	"essaim/internal/api"
 	"essaim/internal/blob/dir"
+	"essaim/internal/insight"
 	"essaim/internal/library"
 	"essaim/internal/license"
 	"essaim/internal/members"
@@ -46,6 +47,8 @@ type serveCmd struct {
 	STUNListen string   `name:"stun-listen" default:"auto" env:"ESSAIM_STUN_LISTEN" placeholder:"ADDRESS:PORT" help:"Where to answer STUN over UDP: auto is port 3478 beside --listen, unless only this machine reaches that; off is nowhere (${default})."`
 	Geo        []string `type:"path" env:"ESSAIM_GEO" placeholder:"FILE" help:"Where addresses are, so that neighbours meet first: databases in MaxMind's format, or lists of lines such as 192.0.2.0/24 64500 FR. Read again when they change."`
 
+	HoldOut float64 `name:"hold-out" default:"5" env:"ESSAIM_HOLD_OUT" placeholder:"PERCENT" help:"Until an operator sets the policy: of the viewers who would share, how many in a hundred play by HTTP alone, drawn once and for all, for comparison (${default})."`
+
 	Data string `default:"data" env:"ESSAIM_DATA" type:"path" help:"Folder of database, media and keys (${default})."`
 	JSON bool   `name:"json" help:"Print one JSON object, url, once the service listens."`
 }
@@ -60,6 +63,9 @@ func (c *serveCmd) Validate() error {
 	}
 	if _, err := c.upstreams(); err != nil {
 		return err
+	}
+	if !(c.HoldOut >= 0 && c.HoldOut <= 50) {
+		return fmt.Errorf("--hold-out %v: want 0 to 50", c.HoldOut)
 	}
 	return c.seeding.Validate()
 }
@@ -93,6 +99,7 @@ func (c *serveCmd) Run() error {
 		url := door.url(ln.Addr())
 		s, err := openNode(ctx, nodeConfig{
 			settings: c.settings, keys: c.keySettings, licenses: c.licenseSettings, who: c.peopleSettings, data: c.Data, log: log, url: door.own(ln.Addr()), public: public, places: where, stun: asked, door: door,
+			holdOut: c.HoldOut,
 		})
 		if err != nil {
 			return err
@@ -220,6 +227,8 @@ type nodeConfig struct {
 	door   *door          // nil: plain HTTP
 	url    string         // where the origin can be reached from this program; for seeding only
 	public netip.AddrPort // where clients are told that open titles are seeded; unset parts are found out
+
+	holdOut float64 // percent of viewers, until an operator sets the policy
 }
 
 // node is everything that runs, wired.
@@ -233,6 +242,8 @@ type node struct {
 	tickets *members.Tickets
 	origin  *origin.Origin
 	tracker *tracker.Tracker
+	insight *insight.Insight
+	policy  *api.Policy
 	seeder  *seeder.Seeder
 	api     *api.Server
 	places  *places.Places
@@ -303,7 +314,10 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	licences := license.NewLicences(license.LicencesConfig{
 		Keys: s.keys, Titles: s.library, Plans: s.members, Upstreams: upstreams, Clock: time.Now, Log: c.log,
 	})
-	policy := api.NewPolicy(vod.PlayPolicy{P2P: true, LAN: c.lan})
+	policy, err := s.openPolicy(ctx, &c)
+	if err != nil {
+		return nil, err
+	}
 	policy.Watch(func(p vod.PlayPolicy) { s.tracker.SetPeers(p.P2P) })
 	s.seeder = seeder.New(seeder.Config{Titles: s.library, Blobs: s.objects, Origin: c.url, Log: c.log, Public: c.public})
 	announcer := tracker.NewAnnouncer(tracker.HTTPConfig{
@@ -323,7 +337,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 		Titles: s.library, Members: s.members, Tickets: s.tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
 		Pages: web.Dist(), Log: c.log, Version: version(), Ready: s.db.Ping,
 		People: people, Hidden: c.hidden(),
-		Policy: policy, ICE: ice, Licences: licences, Secure: c.Secure,
+		Policy: policy, Insight: s.figures(&c), ICE: ice, Licences: licences, Secure: c.Secure,
 		Mounts: []api.Mount{
 			{Pattern: "/media/", Handler: s.origin, OtherSites: true},
 			{Pattern: "/hashes/", Handler: s.origin, OtherSites: true},
@@ -413,6 +427,8 @@ func (s *node) Serve(ctx context.Context, ln net.Listener) error {
 	defer func() { stop(); others.Wait() }()
 	others.Go(func() { s.door.serve(beside, s.origin) })
 	others.Go(func() { s.tickets.Keep(beside, s.log) })
+	others.Go(func() { s.insight.Run(beside) })
+	others.Go(func() { s.insight.FollowPolicy(beside, func(v vod.PolicyVersion) { s.policy.Put(v.Policy) }) })
 	if s.places != nil {
 		others.Go(func() { s.places.Keep(beside) })
 	}

@@ -36,8 +36,9 @@ type Config struct {
 	Demo    *Demo                           // nil: this is no demonstration
 	// Licences answers who gets which content key; nil where no title is protected.
 	Licences vod.Licences
-	People   *People // nil: accounts are managed elsewhere, and operators have tokens only
-	Hidden   bool    // all visitors come from a proxy's address, which says nothing
+	People   *People  // nil: accounts are managed elsewhere, and operators have tokens only
+	Hidden   bool     // all visitors come from a proxy's address, which says nothing
+	Insight  *Insight // nil: reports are not kept, and the policy not beyond the service's end
 	// Mounts are other rooms' handlers, served behind the same headers.
 	Mounts []Mount
 }
@@ -92,6 +93,7 @@ func New(c Config) (*Server, error) {
 	s.registerTorrents()
 	s.registerPlay()
 	s.registerOperator()
+	s.registerInsight()
 	s.registerLicenses()
 	s.registerPeople()
 	if c.Demo != nil {

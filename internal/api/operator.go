@@ -26,16 +26,6 @@ type trafficOutput struct {
 	Body TrafficBody
 }
 
-// PolicyBody is the part of the policy that operators change.
-type PolicyBody struct {
-	P2P        bool `json:"p2p" doc:"Viewers may use peers at all."`
-	UplinkKbps int  `json:"uplink_kbps" minimum:"0" maximum:"10000000" doc:"Each viewer's upload limit; 0 is none."`
-}
-
-type policyMessage struct {
-	Body PolicyBody
-}
-
 type revokeInput struct {
 	Body struct {
 		Member  string `json:"member,omitempty" maxLength:"200" doc:"A member's name: all of their device sessions end."`
@@ -90,24 +80,5 @@ func (s *Server) registerOperator() {
 			}
 			return &trafficOutput{Body: body}, nil
 		})
-	register(s, staffOp("get-policy", "GET", "/api/v1/operator/policy", "What players are allowed", 200),
-		func(ctx context.Context, _ *struct{}) (*policyMessage, error) {
-			if err := s.operator(ctx); err != nil {
-				return nil, err
-			}
-			p := s.policy.Get()
-			return &policyMessage{Body: PolicyBody{P2P: p.P2P, UplinkKbps: p.UplinkKbps}}, nil
-		})
-	register(s, staffOp("set-policy", "PUT", "/api/v1/operator/policy", "Change it, until the service stops", 200),
-		func(ctx context.Context, in *policyMessage) (*policyMessage, error) {
-			by, err := s.staff(ctx, vod.Operator)
-			if err != nil {
-				return nil, err
-			}
-			p := s.policy.Get()
-			p.P2P, p.UplinkKbps = in.Body.P2P, in.Body.UplinkKbps
-			s.policy.Set(p)
-			s.audited(ctx, by, "policy", "", fmt.Sprintf("p2p %v, uplink %d kbit/s", p.P2P, p.UplinkKbps))
-			return &policyMessage{Body: in.Body}, nil
-		})
+	s.registerPolicy()
 }

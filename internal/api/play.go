@@ -21,10 +21,11 @@ type Policy struct {
 	mu    sync.Mutex
 	p     vod.PlayPolicy
 	heard []func(vod.PlayPolicy)
+	rules rules
 }
 
 // NewPolicy starts with p. Its Upload is not looked at: that is each viewer's own word.
-func NewPolicy(p vod.PlayPolicy) *Policy { return &Policy{p: p} }
+func NewPolicy(p vod.PlayPolicy) *Policy { return &Policy{p: p, rules: rulesOf(p)} }
 
 // Get is the policy of the moment.
 func (p *Policy) Get() vod.PlayPolicy {
@@ -64,6 +65,7 @@ type play struct {
 	bans    []vod.BannedPeer // of the report, those that the one before did not name
 	told    int              // how many were told of so far
 
+	place     place
 	rehearsal vod.RehearsalLabel // empty for a viewer's
 	until     time.Time          // of a rehearsal: the end of the operator's token
 }
@@ -178,12 +180,14 @@ func (s *Server) play(ctx context.Context, in *playInput) (*playOutput, error) {
 	}
 	x := play{
 		id: newSessionID(), title: t.ID, version: t.Version.ID, member: d.Member.ID, device: d.ID, share: s.shares(in),
+		place: s.placeOf(ctx),
 	}
 	out, err := s.begin(ctx, &t, &x)
 	if err != nil {
 		return nil, err
 	}
 	s.plays.add(x)
+	s.opened(&x, &t)
 	return out, nil
 }
 
@@ -278,7 +282,7 @@ func (s *Server) tickets(x *play, t *vod.Title) (vod.PlayTickets, error) {
 // policyFor is what the operator allows and this viewer agreed to, where there is a swarm.
 func (s *Server) policyFor(x *play, open bool) vod.PlayPolicy {
 	p := s.policy.Get()
-	p.P2P = p.P2P && x.swarms(open) && x.share
+	p.P2P = p.P2P && x.swarms(open) && x.share && s.policy.admits(x)
 	p.Upload = p.P2P
 	p.LAN = p.LAN || x.rehearsal != "" // its viewers are one operator's, often on one machine
 	return p
@@ -324,6 +328,7 @@ func (s *Server) heartbeat(ctx context.Context, in *heartbeatInput) (*heartbeatO
 		x.told = len(x.bans)
 		s.plays.add(x)
 	}
+	s.reported(ctx, &x, &t)
 	return s.beaten(ctx, &x, &t)
 }
 
@@ -342,9 +347,7 @@ func (s *Server) beaten(ctx context.Context, x *play, t *vod.Title) (*heartbeatO
 
 // checkReport refuses what no player could have counted.
 func checkReport(h *vod.Heartbeat) error {
-	for _, n := range []int64{
-		h.PositionMs, h.OriginBytes, h.PeerBytes, h.SentBytes, int64(h.Stalls), h.StalledMs, h.StartupMs, int64(h.BadBlocks),
-	} {
+	for _, n := range h.Counts() {
 		if n < 0 || n > 1<<50 {
 			return fmt.Errorf("%w: a report of %d", vod.ErrInvalid, n)
 		}

@@ -36,6 +36,8 @@ type Config struct {
 	Log   *slog.Logger // nil: none
 	// Titles tells the sizes of films, for the count of origin copies; nil: these are not told.
 	Titles vod.Titles
+	// Initial is in force until somebody changes the policy; nil: vod.DefaultPolicy.
+	Initial *vod.OperatorPolicy
 	// Traffic is the origin's own count; nil: none is kept.
 	Traffic vod.Traffic
 }

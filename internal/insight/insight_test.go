@@ -193,6 +193,26 @@ func TestClaimsThatCannotBeAreLeftOut(t *testing.T) {
 	}
 }
 
+func TestWhoAgreesToShareLaterBelongsToTheGroupFromThenOn(t *testing.T) {
+	b := newBench(t)
+	b.open("s", vod.GroupNone)
+	b.now = b.now.Add(time.Minute)
+	b.report("s", vod.Heartbeat{OriginBytes: 1_000_000, StartupMs: 300, Stalls: 1})
+	b.flush()
+	for _, group := range []vod.Group{vod.GroupHoldOut, vod.GroupSharing} { // the first counts
+		b.now = b.now.Add(time.Minute)
+		b.room.Reported(vod.PlayReported{Session: "s", Title: "film", Group: group, Bucket: 5, At: b.now, Report: vod.Heartbeat{OriginBytes: 4_000_000, StartupMs: 300, Stalls: 2}})
+		b.flush()
+	}
+	none, held := b.number(`SELECT SUM(origin_bytes) FROM traffic WHERE grp = 'none'`), b.number(`SELECT SUM(origin_bytes) FROM traffic WHERE grp = 'holdout'`)
+	if none != 1_000_000 || held != 3_000_000 {
+		t.Errorf("%d bytes before and %d after", none, held)
+	}
+	if n, all := b.number(`SELECT SUM(stalls) FROM quality WHERE grp = 'holdout' AND bucket = 5`), b.number(`SELECT SUM(stalls) FROM quality`); n != 2 || all != 2 {
+		t.Errorf("%d of %d stalls are the group's", n, all)
+	}
+}
+
 func TestRelayedBytesCountAsTheOrigins(t *testing.T) {
 	b := newBench(t)
 	b.open("s", vod.GroupSharing)

@@ -25,17 +25,21 @@ const (
 
 // Policy implements vod.PolicyBook.
 func (i *Insight) Policy(ctx context.Context) (vod.PolicyVersion, error) {
-	v, err := policyIn(ctx, i.c.Store.Reader())
+	v, err := i.policyIn(ctx, i.c.Store.Reader())
 	if err != nil {
 		return v, fmt.Errorf("read the policy: %w", err)
 	}
 	return v, nil
 }
 
-func policyIn(ctx context.Context, tx sqlstore.Querier) (vod.PolicyVersion, error) {
+func (i *Insight) policyIn(ctx context.Context, tx sqlstore.Querier) (vod.PolicyVersion, error) {
 	list, err := versions(ctx, tx, `SELECT version, at_ms, who, why, policy FROM policy_versions ORDER BY version DESC LIMIT 1`)
 	if err != nil || len(list) > 0 {
 		return append(list, vod.PolicyVersion{})[0], err
+	}
+	if i.c.Initial != nil {
+		p := *i.c.Initial
+		return vod.PolicyVersion{Policy: p}, p.Check()
 	}
 	return vod.PolicyVersion{Policy: vod.DefaultPolicy()}, nil
 }
@@ -68,7 +72,7 @@ func (i *Insight) ChangePolicy(ctx context.Context, who, why string, change func
 		return v, fmt.Errorf("%w: who changes the policy", vod.ErrInvalid)
 	}
 	err = i.c.Store.Write(ctx, func(tx *sql.Tx) error {
-		if v, err = policyIn(ctx, tx); err != nil {
+		if v, err = i.policyIn(ctx, tx); err != nil {
 			return err
 		}
 		before, err := json.Marshal(v.Policy)

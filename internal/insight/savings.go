@@ -186,7 +186,7 @@ func (t *tally) finish(ctx context.Context, sizes *filmSizes, price float64) err
 	r := &t.row
 	// What came twice is taken off what viewers gave, whoever sent it: the saving is not told larger than it was.
 	r.AvoidedBytes = max(0, r.PeerBytes-r.RelayedBytes-r.WastedBytes)
-	r.AvoidedAmount = float64(r.AvoidedBytes) / 1e9 * price
+	r.AvoidedAmount = float64(r.AvoidedBytes) * price / 1e9
 	r.Offload = share(float64(r.AvoidedBytes), float64(r.OriginBytes+r.PeerBytes-r.WastedBytes))
 	r.Bound = share(t.bound, float64(r.OriginBytes+r.PeerBytes))
 	r.Crowd = share(t.crowd, t.shared)

@@ -171,6 +171,9 @@ func (i *Insight) advance(before *state, w *waiting, s *sums) state {
 			after.position = min(after.position, r.DurationMs)
 		}
 		after.film = max(after.film, r.FilmBytes)
+		if after.group == vod.GroupNone && r.Group != "" {
+			after.group, after.bucket = r.Group, r.Bucket
+		}
 		after.continued = after.continued || r.Report.Continued
 		after.totals[playedMs] = min(after.totals[playedMs], speedMax*max(0, after.seen-after.began)+playedSlack)
 		after.quarantined = !after.plausible()
@@ -200,9 +203,13 @@ func begin(w *waiting) state {
 // sum adds to s what lies between before and after.
 func (i *Insight) sum(before, after *state, isNew bool, s *sums) {
 	grew := after.totals.less(&before.totals)
-	q := after.quality()
 	if !isNew {
-		q = q.less(before.quality())
+		s.judge(before, quality{}.less(before.quality()))
+	}
+	s.judge(after, after.quality())
+	started := after.quality().started
+	if !isNew {
+		started -= before.quality().started
 	}
 	// The minute is that of the session's clock where it runs on, which is the service's: so a test's too.
 	r := s.row(rowKey{floorMs(after.seen, "minute"), after.title, i.tell(after.network, time.UnixMilli(after.seen)), after.height, after.group})
@@ -224,11 +231,13 @@ func (i *Insight) sum(before, after *state, isNew bool, s *sums) {
 	} else if after.quarantined && !before.quarantined && !isNew {
 		r.sessions--
 	}
-	r.started += q.started
-	if q != (quality{}) {
-		key := qualityKey{floorMs(after.began, "day"), after.group, after.bucket}
-		s.quality[key] = s.quality[key].plus(q)
-	}
+	r.started += started
+}
+
+// judge adds to the bucket of a session's viewer.
+func (s *sums) judge(of *state, q quality) {
+	key := qualityKey{floorMs(of.began, "day"), of.group, of.bucket}
+	s.quality[key] = s.quality[key].plus(q)
 }
 
 // write adds the sums to the tables.
@@ -257,6 +266,9 @@ func (s *sums) write(ctx context.Context, tx *sql.Tx) error {
 	}
 	defer buckets.Close()
 	for k, q := range s.quality {
+		if q == (quality{}) {
+			continue
+		}
 		if _, err := buckets.ExecContext(ctx, k.day, string(k.group), k.bucket, q.sessions, q.started, q.well, q.startupMs, q.startupLog,
 			q.playedMs, q.stalls, q.stalledMs); err != nil {
 			return fmt.Errorf("add to the day's quality: %w", err)

@@ -30,6 +30,8 @@ type PlayOpened struct {
 type PlayReported struct {
 	Session    string
 	Title      TitleID
+	Group      Group // of the moment; it counts for a session that had none, whose viewer agreed to share meanwhile
+	Bucket     int
 	Network    uint32
 	FilmBytes  int64
 	DurationMs int64 // of the film

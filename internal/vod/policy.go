@@ -90,10 +90,10 @@ func parseNetwork(s string) (n network, err error) {
 		if err == nil && number != 0 {
 			return network{number: uint32(number)}, nil
 		}
-	} else if p, err := netip.ParsePrefix(s); err == nil {
-		return network{prefix: p.Masked()}, nil
+	} else if p, err := netip.ParsePrefix(s); err == nil && (p.Addr().Is4() && p.Bits() <= 24 || p.Addr().Is6() && p.Bits() <= 48) {
+		return network{prefix: p.Masked()}, nil // nobody's address is kept more exactly
 	}
-	return n, fmt.Errorf("%w: %q: want a network such as AS64500, or a prefix such as 192.0.2.0/24", ErrInvalid, s)
+	return n, fmt.Errorf("%w: %q: want a network such as AS64500, or a prefix such as 192.0.2.0/24, at most /24 (IPv6: /48)", ErrInvalid, s)
 }
 
 // Networks is a list of networks, ready to be asked.

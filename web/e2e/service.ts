@@ -57,6 +57,8 @@ export function startServe(data: string, args: string[] = []): Promise<Service> 
 
 async function start(command: "demo" | "serve", data: string, args: string[]): Promise<Service> {
   const port = await freePort();
+  // Nobody is held out: whom chance chose would not share.
+  if (command === "serve" && !args.includes("--hold-out")) args = ["--hold-out", "0", ...args];
   const child: ChildProcess = spawn(binary, [command, "--listen", `127.0.0.1:${port}`, "--data", data, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
   });
