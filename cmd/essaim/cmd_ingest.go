@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,7 +27,10 @@ import (
 // ingestCmd turns a film file into a published title.
 type ingestCmd struct {
 	keySettings
-	Film      string `arg:"" type:"path" help:"The film: MP4, WebM, MKV or another container that ffmpeg reads."`
+	Film      string `arg:"" optional:"" help:"The film: MP4, WebM, MKV or another container that ffmpeg reads. With --resume or --cancel: the job."`
+	List      bool   `xor:"what" help:"List jobs: what is being taken in, what can be resumed, what is done."`
+	Resume    bool   `xor:"what" help:"Go on with the job of that ID; without one, with the only one that is unfinished."`
+	Cancel    bool   `xor:"what" help:"Give up the job of that ID and leave nothing of it."`
 	Title     string `help:"Name in the catalogue; the file's name if absent."`
 	Summary   string `help:"A sentence or two for the title's page."`
 	ID        string `name:"id" help:"Name in addresses: lower-case letters, digits, hyphens; made from the title if absent."`
@@ -60,15 +64,24 @@ type ingestReportFile struct {
 	Codec string `json:"codec"`
 }
 
-// Run ingests the film. An interrupt ends it and leaves nothing behind.
+// AfterApply refuses what does not go together.
+func (c *ingestCmd) AfterApply() error {
+	switch {
+	case c.Film == "" && !c.List && !c.Resume && !c.Cancel:
+		return errors.New("which film? essaim ingest FILE")
+	case c.Film == "" && c.Cancel:
+		return errors.New("which job? essaim ingest --list shows them")
+	case c.Film != "" && c.List:
+		return errors.New("--list takes no film")
+	}
+	return nil
+}
+
+// Run ingests the film. After an interrupt the job can be resumed.
 func (c *ingestCmd) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := c.run(ctx, os.Stdout, os.Stderr)
-	if err != nil && ctx.Err() != nil {
-		return errors.New("interrupted; nothing was published, nothing is left behind")
-	}
-	return err
+	return c.run(ctx, os.Stdout, os.Stderr)
 }
 
 func (c *ingestCmd) run(ctx context.Context, out, log *os.File) (err error) {
@@ -77,12 +90,18 @@ func (c *ingestCmd) run(ctx context.Context, out, log *os.File) (err error) {
 	}
 	show, done := showProgress(log)
 	defer done()
-	job, err := ingest.Prepare(ctx, ingest.Request{
-		File: c.Film, ID: vod.TitleID(c.ID), Name: c.Title, Summary: c.Summary, Open: c.Open, Preset: c.Preset,
-		Scheme: vod.Scheme(c.Scheme), NoSandbox: c.NoSandbox,
-	}, show)
-	if err != nil {
-		return err
+	var job *ingest.Job
+	if !c.List && !c.Resume && !c.Cancel {
+		job, err = ingest.Prepare(ctx, ingest.Request{
+			File: c.Film, ID: vod.TitleID(c.ID), Name: c.Title, Summary: c.Summary, Open: c.Open, Preset: c.Preset,
+			Scheme: vod.Scheme(c.Scheme), NoSandbox: c.NoSandbox,
+		}, show)
+		if err != nil {
+			if ctx.Err() != nil {
+				err = errors.New("interrupted; nothing is left behind")
+			}
+			return err
+		}
 	}
 	// Nothing has been written so far: a file that is no film leaves no trace.
 	if err := os.MkdirAll(c.Data, 0o750); err != nil {
@@ -93,23 +112,139 @@ func (c *ingestCmd) run(ctx context.Context, out, log *os.File) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	titles := library.New(db, time.Now)
+	to := ingest.Stores{Titles: titles, Publisher: titles, Temp: filepath.Join(c.Data, "tmp")}
+	to.Jobs = ingest.NewJobs(db, time.Now, to.Temp)
+	if c.List {
+		return c.list(ctx, out, to.Jobs)
+	}
 	objects, err := dir.Open(filepath.Join(c.Data, "objects"))
 	if err != nil {
 		return err
 	}
-	keys, err := c.open(db, c.Data, func(file string) { fmt.Fprintf(log, "%s: %s\n", madeMasterKey, file) })
-	if err != nil {
+	defer func() { err = errors.Join(err, objects.Close()) }()
+	to.Objects = objects
+	if to.Keys, err = c.open(db, c.Data, func(file string) { fmt.Fprintf(log, "%s: %s\n", madeMasterKey, file) }); err != nil {
 		return err
 	}
-	titles := library.New(db, time.Now)
-	res, err := job.Run(ctx, ingest.Stores{
-		Objects: objects, Titles: titles, Publisher: titles, Keys: keys, Temp: filepath.Join(c.Data, "tmp"),
-	}, show)
+	switch {
+	case c.Cancel:
+		if err := to.Jobs.Cancel(ctx, c.Film, to); err != nil {
+			return err
+		}
+		fmt.Fprintf(log, "Cancelled; nothing of job %s is left.\n", c.Film)
+		return nil
+	case c.Resume:
+		id, err := c.which(ctx, to.Jobs)
+		if err != nil {
+			return err
+		}
+		if job, err = to.Jobs.Resume(ctx, id, show); err != nil {
+			return err
+		}
+	default:
+		old, found, err := to.Jobs.Adopt(ctx, job)
+		if err != nil {
+			return err
+		}
+		if found {
+			fmt.Fprintf(log, "Going on with job %s, which was begun %s.\n", old.ID, old.Created.Local().Format(time.DateTime))
+		}
+	}
+	res, err := job.Run(ctx, to, show)
 	done()
 	if err != nil {
-		return err
+		id := job.KeptID()
+		if id == "" || errors.Is(err, ingest.ErrCancelled) {
+			return err
+		}
+		return interrupted(ctx, err, fmt.Sprintf("job %s is kept: essaim ingest --resume %s goes on with it, --cancel %s gives it up", id, id, id))
 	}
 	return c.print(out, log, res)
+}
+
+// interrupted is err with what becomes of the job; after an interrupt, that alone.
+func interrupted(ctx context.Context, err error, job string) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted; nothing was published; %s", job)
+	}
+	return fmt.Errorf("%w; %s", err, job)
+}
+
+// which is the job to resume.
+func (c *ingestCmd) which(ctx context.Context, jobs *ingest.Jobs) (string, error) {
+	if c.Film != "" {
+		return c.Film, nil
+	}
+	all, err := jobs.List(ctx)
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, r := range all {
+		if r.Resumable() {
+			found = append(found, r.ID)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", errors.New("there is no unfinished job")
+	case 1:
+		return found[0], nil
+	}
+	return "", fmt.Errorf("there are %d unfinished jobs: say which (%s)", len(found), strings.Join(found, ", "))
+}
+
+// ingestList is what --list prints with --json.
+type ingestList struct {
+	Jobs []ingestJob `json:"jobs"`
+}
+
+type ingestJob struct {
+	ID        string       `json:"id"`
+	Title     vod.TitleID  `json:"title"`
+	File      string       `json:"file"`
+	State     ingest.State `json:"state"`
+	Step      string       `json:"step"`
+	Done      float64      `json:"done"`
+	LeftMs    int64        `json:"left_ms"`
+	Error     string       `json:"error"`
+	CreatedMs int64        `json:"created_ms"`
+	UpdatedMs int64        `json:"updated_ms"`
+}
+
+func (c *ingestCmd) list(ctx context.Context, out io.Writer, jobs *ingest.Jobs) error {
+	all, err := jobs.List(ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		l := ingestList{Jobs: []ingestJob{}}
+		for _, r := range all {
+			l.Jobs = append(l.Jobs, ingestJob{
+				r.ID, r.Title, r.Request.File, r.State, r.Step, r.Done, r.Left.Milliseconds(), r.Error, r.Created.UnixMilli(), r.Updated.UnixMilli(),
+			})
+		}
+		return json.NewEncoder(out).Encode(l)
+	}
+	if len(all) == 0 {
+		fmt.Fprintln(out, "No jobs.")
+	}
+	for _, r := range all {
+		fmt.Fprintf(out, "%s  %-10s  %s  %s", r.ID, r.State, r.Title, r.Request.File)
+		switch {
+		case r.State == ingest.Failed:
+			fmt.Fprintf(out, "  (%s)", r.Error)
+		case r.State != ingest.Done && r.Step != "":
+			fmt.Fprintf(out, "  (%s, %.0f %%", r.Step, 100*r.Done)
+			if r.State == ingest.Running && r.Left > 0 {
+				fmt.Fprintf(out, ", %s left", r.Left.Round(time.Second))
+			}
+			fmt.Fprint(out, ")")
+		}
+		fmt.Fprintln(out)
+	}
+	return nil
 }
 
 func (c *ingestCmd) print(out, log io.Writer, res ingest.Result) error {

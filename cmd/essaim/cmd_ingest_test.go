@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -88,6 +89,85 @@ func TestIngestOfWhatIsNoFilmMakesNoDataFolder(t *testing.T) {
 	}
 	if _, err := os.Stat(data); !os.IsNotExist(err) {
 		t.Error("the data folder was made")
+	}
+}
+
+// ingestProcess runs essaim ingest in a process of its own, which is killed when it writes a line that begins with until.
+func ingestProcess(t *testing.T, until string, args ...string) (out, log string, err error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"ingest"}, args...)...)
+	var text bytes.Buffer
+	cmd.Stdout = &text
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(pipe); lines.Scan(); {
+		log += lines.Text() + "\n"
+		if until != "" && strings.HasPrefix(lines.Text(), until) {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	return text.String(), log, cmd.Wait()
+}
+
+func TestKilledIngestIsListedResumedAndCancelled(t *testing.T) {
+	dir := t.TempDir()
+	film, data := filepath.Join(dir, "film.mkv"), filepath.Join(dir, "data")
+	args := []string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=s=64x720:r=25:d=4", "-f", "lavfi", "-i", "sine=d=4", "-c:v", "mpeg2video", "-c:a", "ac3", film}
+	if b, err := exec.Command("ffmpeg", args...).CombinedOutput(); err != nil {
+		t.Fatalf("ffmpeg: %v\n%s", err, b)
+	}
+	jobs := func() []ingestJob {
+		t.Helper()
+		out, log, err := ingestProcess(t, "", "--data", data, "--list", "--json")
+		var l ingestList
+		if err != nil || json.Unmarshal([]byte(out), &l) != nil || strings.Count(out, "\n") != 1 {
+			t.Fatalf("list: %v in %q, %q", err, out, log)
+		}
+		return l.Jobs
+	}
+	if _, log, err := ingestProcess(t, "encoding 480p", film, "--data", data, "--preset", "ultrafast"); err == nil {
+		t.Fatalf("not killed: %s", log)
+	}
+	found := jobs()
+	if len(found) != 1 || found[0].State != "stopped" || found[0].Title != "film" || found[0].File != film {
+		t.Fatalf("jobs %+v", found)
+	}
+	if _, log, err := ingestProcess(t, "encrypting", "--data", data, "--resume"); err == nil || strings.Contains(log, "encoding 720p") {
+		t.Fatalf("resumed: %v: %s", err, log)
+	}
+	out, log, err := ingestProcess(t, "", film, "--data", data, "--preset", "ultrafast", "--json") // the same again goes on
+	var r ingestReport
+	if err != nil || json.Unmarshal([]byte(out), &r) != nil || len(r.Files) != 3 || !strings.Contains(log, "Going on with job "+found[0].ID) || strings.Contains(log, "encoding") {
+		t.Fatalf("resumed: %v: %q, %s", err, out, log)
+	}
+	if found := jobs(); len(found) != 1 || found[0].State != "done" {
+		t.Errorf("jobs %+v", found)
+	}
+	if _, _, err := ingestProcess(t, "encoding 480p", film, "--data", data, "--title", "Another"); err == nil {
+		t.Fatal("not killed")
+	}
+	found = jobs()
+	if len(found) != 2 {
+		t.Fatalf("jobs %+v", found)
+	}
+	if _, log, err := ingestProcess(t, "", "--data", data, "--cancel", found[1].ID); err != nil {
+		t.Errorf("cancel: %v: %s", err, log)
+	}
+	if found := jobs(); len(found) != 1 {
+		t.Errorf("jobs %+v", found)
+	}
+	if _, err := os.Stat(filepath.Join(data, "tmp")); !os.IsNotExist(err) {
+		t.Errorf("working folder left behind: %v", err)
+	}
+	if _, log, err := ingestProcess(t, "", "--data", data, "--resume"); err == nil || !strings.Contains(log, "no unfinished job") {
+		t.Errorf("resume: %v: %s", err, log)
 	}
 }
 

@@ -27,6 +27,7 @@ type Package struct {
 
 	dir    string
 	poster []byte
+	note   func(key string) error // is told of a key before it is put; may be nil
 }
 
 // Assemble makes a title of the track files in dir: checks each, settles its clock, hashes all into one hybrid torrent,
@@ -169,6 +170,11 @@ func (p *Package) Store(ctx context.Context, s blob.Store, stored func(done floa
 		}
 		if !errors.Is(err, blob.ErrNotFound) {
 			return fmt.Errorf("look for %s: %w", key, err)
+		}
+		if p.note != nil {
+			if err := p.note(key); err != nil {
+				return fmt.Errorf("note %s: %w", key, err)
+			}
 		}
 		added = append(added, key)
 		if err := s.Put(ctx, key, r); err != nil {

@@ -13,39 +13,32 @@ import (
 )
 
 // What making a track may take: more than any processor of today needs, and an end.
-func packLimits(f *film, size int64) limits {
+func packLimits(f *film) limits {
 	length := time.Duration(f.length * float64(time.Second))
 	return limits{
 		wall: time.Hour + 200*length, cpu: time.Hour + 2000*length, idle: 15 * time.Minute, memory: 8 << 30,
 		// Copied, it is about as large as the film; encoded, no more than the highest ceiling for its length.
-		file: 2*size + int64(f.length)*(8_000_000/8) + 256<<20,
+		file: 2*f.size + int64(f.length)*(8_000_000/8) + 256<<20,
 	}
 }
 
 // posterLimits are for a single frame.
 var posterLimits = limits{wall: 10 * time.Minute, cpu: 10 * time.Minute, memory: 4 << 30, file: 64 << 20}
 
-// pack has ffmpeg read the film once and write every track's file into dir.
-func (t tools) pack(ctx context.Context, f *film, p plan, preset, dir string, progress Progress) error {
-	step := "packaging"
-	if p.reason != "" {
-		step = "encoding"
-	}
+// pack has ffmpeg read the film once and write the file of each of the task's tracks into dir.
+func (t tools) pack(ctx context.Context, f *film, made task, preset, dir string, progress Progress) error {
+	step := made.name
 	progress(step, 0)
-	st, err := os.Stat(f.path)
-	if err != nil {
-		return fmt.Errorf("the film is gone: %w", err)
-	}
 	name, folder := t.see(f.path, dir)
 	args := append([]string{"-v", "error", "-nostdin", "-y", "-nostats", "-progress", "pipe:3"}, input(name)...)
-	for _, k := range p.tracks {
+	for _, k := range made.tracks {
 		args = append(args, "-map", "0:"+strconv.Itoa(k.stream))
 		args = append(args, k.codecArgs(preset)...)
 		args = append(args, cmaf.MuxArgs(k.video)...)
 		args = append(args, filepath.Join(folder, k.Path))
 	}
-	err = t.run(ctx, &call{
-		program: t.ffmpeg, args: args, film: f.path, work: dir, limits: packLimits(f, st.Size()),
+	err := t.run(ctx, &call{
+		program: t.ffmpeg, args: args, film: f.path, work: dir, limits: packLimits(f),
 		progress: func(line string) {
 			if us, ok := strings.CutPrefix(line, "out_time_us="); ok && f.length > 0 {
 				progress(step, min(max(number(us)/1e6/f.length, 0), 1))

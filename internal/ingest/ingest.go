@@ -5,7 +5,7 @@ package ingest
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -32,6 +32,13 @@ type Request struct {
 	NoSandbox bool
 }
 
+// same reports whether two requests ask for the very same.
+func (r *Request) same(o *Request) bool {
+	a, err1 := json.Marshal(r)
+	b, err2 := json.Marshal(o)
+	return err1 == nil && err2 == nil && string(a) == string(b)
+}
+
 // Result is what became of a request.
 type Result struct {
 	Title     vod.Title
@@ -48,6 +55,7 @@ type Stores struct {
 	Titles    vod.Titles // to refuse a taken ID before hours of work; may be nil
 	Publisher vod.Publisher
 	Keys      vod.ContentKeys // of titles that are not open, which are refused without; open ones need none
+	Jobs      *Jobs           // keeps the job, so that it can be resumed; nil: it ends with its process, and leaves nothing
 	Temp      string          // folder for work in progress, on the same disk as the data; made if missing
 }
 
@@ -64,6 +72,8 @@ type Job struct {
 	req  Request
 	plan plan
 	film *film
+	id   string // as Jobs keeps it; empty: not kept
+	keys string // under which it draws its keys
 }
 
 // Prepare looks at the film and decides what to do, and touches nothing else. Its error is a sentence for the operator.
@@ -111,6 +121,7 @@ func Prepare(ctx context.Context, r Request, p Progress) (*Job, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(r.File), err)
 	}
+	r.File, f.size, f.changed = f.path, st.Size(), st.ModTime()
 	return &Job{req: r, plan: decide(f), film: f}, nil
 }
 
@@ -119,80 +130,6 @@ func (j *Job) Reencodes() (bool, string) { return j.plan.reason != "", j.plan.re
 
 // ID is the title's ID, as asked for or as made from its name.
 func (j *Job) ID() vod.TitleID { return j.req.ID }
-
-// Run packages, hashes, stores and publishes the film. Whatever goes wrong, also when ctx ends, the temporary folder and the
-// objects that this run added are gone when it returns; publication is the last step.
-func (j *Job) Run(ctx context.Context, s Stores, p Progress) (res Result, err error) {
-	if p == nil {
-		p = func(string, float64) {}
-	}
-	if s.Titles != nil {
-		switch old, err := s.Titles.Get(ctx, j.req.ID); {
-		case err == nil && old.Name != j.req.Name:
-			return res, fmt.Errorf("the ID %q belongs to the title %q; choose another with --id: %w", j.req.ID, old.Name, vod.ErrConflict)
-		case err != nil && !errors.Is(err, vod.ErrNotFound):
-			return res, fmt.Errorf("look up %q: %w", j.req.ID, err)
-		}
-	}
-	if !j.req.Open && s.Keys == nil {
-		return res, errors.New("a film for members is encrypted, and there are no keys to do it with")
-	}
-	work, err := newWorkdir(s.Temp)
-	if err != nil {
-		return res, err
-	}
-	defer func() { err = errors.Join(err, work.remove()) }()
-	dir := work.path
-	if err := j.film.tools.pack(ctx, j.film, j.plan, j.req.Preset, dir, p); err != nil {
-		return res, err
-	}
-	short := j.film.length*0.98 - 1
-	poster, err := j.film.tools.poster(ctx, j.film, dir)
-	if err != nil {
-		return res, err
-	}
-	if !j.req.Open {
-		job := "ingest-" + rand.Text()
-		if err := Protect(ctx, dir, j.req.Scheme, j.plan.tracks, s.Keys, job, func(done float64) { p("encrypting", done) }); err != nil {
-			return res, errors.Join(err, s.Keys.Discard(context.WithoutCancel(ctx), job))
-		}
-		defer func() { // nothing was published that these keys open
-			if err != nil {
-				err = errors.Join(err, s.Keys.Discard(context.WithoutCancel(ctx), job))
-			}
-		}()
-	}
-	pk, err := Assemble(ctx, dir, j.req, j.plan.tracks, func(done float64) { p("hashing", done) })
-	if err != nil {
-		return res, err
-	}
-	if got := float64(pk.Title.Version.DurationMs) / 1000; got < short {
-		return res, fmt.Errorf("ffmpeg could read only %.1f of the film's %.1f seconds", got, j.film.length)
-	}
-	if err := pk.AddPoster(poster); err != nil {
-		return res, err
-	}
-	done, err := work.turn(ctx)
-	if err != nil {
-		return res, err
-	}
-	defer done()
-	added, err := pk.Store(ctx, s.Objects, func(done float64) { p("storing", done) })
-	if err == nil {
-		err = pk.Verify(ctx, s.Objects, func(done float64) { p("checking", done) })
-	}
-	if err == nil {
-		err = s.Publisher.Publish(ctx, pk.Title, pk.Torrent)
-	}
-	if err != nil {
-		// The context may be what failed, but what was added must go all the same.
-		for _, key := range added {
-			err = errors.Join(err, s.Objects.Delete(context.WithoutCancel(ctx), key))
-		}
-		return res, fmt.Errorf("publish: %w", err)
-	}
-	return Result{Title: pk.Title, Reencoded: j.plan.reason != "", Reason: j.plan.reason}, nil
-}
 
 // folded maps the letters of western European names to what stands for them in an ID.
 var folded = strings.NewReplacer(

@@ -36,6 +36,7 @@ var (
 		"silent.mp4":    {picture, x264},
 		"late.mkv":      {picture, {"-itsoffset", "0.5"}, sound, x264, {"-c:a", "aac"}},
 		"transport.ts":  {picture, sound, x264, {"-c:a", "aac"}},
+		"ladder.mkv":    {{"-f", "lavfi", "-i", "testsrc2=s=64x720:r=25:d=4"}, {"-f", "lavfi", "-i", "sine=d=4"}, {"-c:v", "mpeg2video", "-q:v", "5", "-c:a", "ac3"}},
 		"sound.m4a":     {sound, {"-c:a", "aac"}},
 	}
 	made struct {
@@ -47,6 +48,13 @@ var (
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == "inside" {
 		inside[os.Args[2]](os.Args[3])
+		return
+	}
+	if len(os.Args) == 5 && os.Args[1] == "job" {
+		if err := jobProcess(os.Args[2], os.Args[3], os.Args[4]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		return
 	}
 	var err error
@@ -521,14 +529,25 @@ func TestSlugMakesIDs(t *testing.T) {
 	}
 }
 
-func TestLadderHasASmallRenditionBesideALargeOne(t *testing.T) {
-	f := &film{video: stream{Codec: "hevc", Width: 3840, Height: 1606, PixFmt: "yuv420p"}}
-	f.video.packets = packets{n: 1, keyed: true}
-	var got []string
-	for _, k := range decide(f).tracks {
-		got = append(got, fmt.Sprintf("%s %d×%d", k.Path, k.width, k.height))
-	}
-	if s := strings.Join(got, ", "); s != "video-360p.mp4 860×360, video-1080p.mp4 2582×1080" {
-		t.Error(s)
+func TestLadderIsShortAndNeverAboveTheFilm(t *testing.T) {
+	for size, want := range map[[2]int]string{
+		{3840, 1606}: "video-1080p.mp4 2582×1080, video-720p.mp4 1722×720, video-480p.mp4 1148×480",
+		{1920, 1080}: "video-1080p.mp4 1920×1080, video-720p.mp4 1280×720, video-480p.mp4 854×480",
+		{1920, 800}:  "video-800p.mp4 1920×800, video-480p.mp4 1152×480",
+		{1280, 720}:  "video-720p.mp4 1280×720, video-480p.mp4 854×480",
+		{720, 576}:   "video-576p.mp4 720×576, video-360p.mp4 450×360",
+		{854, 480}:   "video-480p.mp4 854×480",
+		{640, 470}:   "video-470p.mp4 640×470, video-360p.mp4 490×360",
+		{321, 241}:   "video-240p.mp4 320×240",
+	} {
+		f := &film{video: stream{Codec: "hevc", Width: size[0], Height: size[1], PixFmt: "yuv420p"}}
+		f.video.packets = packets{n: 1, keyed: true}
+		var got []string
+		for _, k := range decide(f).tracks {
+			got = append(got, fmt.Sprintf("%s %d×%d", k.Path, k.width, k.height))
+		}
+		if s := strings.Join(got, ", "); s != want {
+			t.Errorf("%v: %s", size, s)
+		}
 	}
 }

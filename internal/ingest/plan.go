@@ -18,6 +18,37 @@ type plan struct {
 	reason string // why something is encoded anew; empty when nothing is
 }
 
+// A task is what one run of ffmpeg makes: a job that is taken up again makes anew only what was not finished.
+type task struct {
+	name   string // for the operator
+	tracks []Track
+}
+
+// tasks are the plan's: one for all that is copied, since that costs one reading of the film and little else; one for each
+// picture and one for the sound that is encoded.
+func (p *plan) tasks() (list []task) {
+	add := func(name string, k Track) {
+		for i := range list {
+			if list[i].name == name {
+				list[i].tracks = append(list[i].tracks, k)
+				return
+			}
+		}
+		list = append(list, task{name, []Track{k}})
+	}
+	for _, k := range p.tracks {
+		switch {
+		case !k.encode:
+			add("packaging", k)
+		case k.video:
+			add(fmt.Sprintf("encoding %dp", k.height), k)
+		default:
+			add("encoding sound", k)
+		}
+	}
+	return list
+}
+
 // A Track is one file of a package in the making.
 type Track struct {
 	Path  string  // within the torrent
@@ -133,8 +164,12 @@ func progressive(order string) bool {
 	return order == "" || order == "progressive" || order == "unknown"
 }
 
-// heights are the renditions' heights, from low to high: the film's own where it is copied; where it is encoded, at most 1080,
-// and 360 beside anything much larger.
+// rungs are the heights of a ladder below the film's own.
+var rungs = []int{720, 480, 360}
+
+// heights are the renditions' heights, from high to low: the film's own where it is copied; where it is encoded, its own or
+// 1080, whichever is less, and of 720 and 480 lines what is clearly smaller. A film of fewer than 600 lines gets 360 instead
+// of 480. The ladder is short, for viewers of one rendition have nothing to give to those of another.
 func heights(f *film, encode bool) []int {
 	h := f.video.Height
 	if !encode {
@@ -146,9 +181,11 @@ func heights(f *film, encode bool) []int {
 			break
 		}
 	}
-	h = max(min(h, 1080)&^1, 2)
-	if h >= 540 {
-		return []int{360, h}
+	list := []int{max(min(h, 1080)&^1, 2)}
+	for _, r := range rungs {
+		if last := list[len(list)-1]; r*5 <= last*4 && (r > 360 || last != 480) {
+			list = append(list, r)
+		}
 	}
-	return []int{h}
+	return list
 }

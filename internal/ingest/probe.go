@@ -42,12 +42,14 @@ func input(file string) []string {
 
 // A film is what ffprobe said about a file.
 type film struct {
-	tools  tools
-	path   string
-	start  float64 // seconds; from here ffmpeg counts
-	length float64 // seconds that its container claims; 0 when it does not say
-	video  stream
-	audio  []stream
+	tools   tools
+	path    string // absolute
+	size    int64  // and changed: of the file when it was looked at
+	changed time.Time
+	start   float64 // seconds; from here ffmpeg counts
+	length  float64 // seconds that its container claims; 0 when it does not say
+	video   stream
+	audio   []stream
 }
 
 // A stream is one track of a film.

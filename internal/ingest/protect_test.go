@@ -161,7 +161,7 @@ func TestProtectGoesOnWhereItWasBrokenOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	tracks := job.plan.tracks
-	if err := job.film.tools.pack(t.Context(), job.film, job.plan, "", dir, func(string, float64) {}); err != nil {
+	if err := job.film.tools.pack(t.Context(), job.film, job.plan.tasks()[0], "", dir, func(string, float64) {}); err != nil {
 		t.Fatal(err)
 	}
 	keys, read := &ring{}, func(k Track) []byte {
