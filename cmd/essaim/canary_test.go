@@ -26,6 +26,7 @@ import (
 
 	"essaim/internal/license"
 	"essaim/internal/vod"
+	"essaim/internal/watch"
 )
 
 // tapped passes random bytes on and keeps what was read, sixteen bytes at a time: a key's name, then the key.
@@ -201,7 +202,8 @@ func TestAKnownContentKeyIsFoundInTheLicenceAlone(t *testing.T) {
 			}
 		}
 	}
-	errorsAndPages(x, &s, licence, n, data)
+	errorsAndPages(x, &s, licence, n)
+	watches(t, x.url, &s, clean)
 	// A new master key beside the running service; then a key whose row was damaged.
 	var rotated, told bytes.Buffer
 	if err := (&keysRotateCmd{Data: data}).run(t.Context(), &rotated, &told); err != nil {
@@ -276,7 +278,7 @@ func (x *client) ask(method, path, body, bearer string) (int, []byte) {
 }
 
 // errorsAndPages asks for all that can be asked for without changing anything, and for licences in all wrong ways.
-func errorsAndPages(x *client, s *vod.PlaySession, licence func(...string) (int, []byte), n *node, data string) {
+func errorsAndPages(x *client, s *vod.PlaySession, licence func(...string) (int, []byte), n *node) {
 	x.t.Helper()
 	token, err := n.tickets.Issue(vod.Ticket{Audience: vod.AudienceOperator})
 	if err != nil {
@@ -312,6 +314,34 @@ func errorsAndPages(x *client, s *vod.PlaySession, licence func(...string) (int,
 	x.ask("POST", "/api/v1/license/widevine", "challenge", s.Tickets.License)
 	if status, b := licence("AAAAAAAAAAAAAAAAAAAAAA"); status != 403 {
 		x.t.Errorf("an unknown key: %d %s", status, b)
+	}
+}
+
+// watches takes the film by the native viewer: refused, or encrypted as it is.
+func watches(t *testing.T, url string, s *vod.PlaySession, clean func(what string, b []byte)) {
+	t.Helper()
+	o := watch.Options{Server: url, Name: "ada", Password: "a long enough password", Title: "film", To: filepath.Join(t.TempDir(), "film.mp4")}
+	_, err := watch.Run(t.Context(), o)
+	if err == nil || !strings.Contains(err.Error(), "is encrypted") || !strings.Contains(err.Error(), "--raw") {
+		t.Errorf("an encrypted film: %v", err)
+	}
+	if _, err := os.Stat(o.To); err == nil {
+		t.Error("something was written of it")
+	}
+	o.Raw = true
+	res, err := watch.Run(t.Context(), o)
+	if err != nil || len(res.Outputs) != len(s.Files) {
+		t.Fatalf("taking it encrypted: %d files, %v", len(res.Outputs), err)
+	}
+	for _, out := range res.Outputs {
+		b, err := os.ReadFile(out.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(b, []byte("enc")) || !bytes.Contains(b, []byte("cbcs")) {
+			t.Errorf("%s is not encrypted", out.Path)
+		}
+		clean(out.Path, b)
 	}
 }
 

@@ -28,6 +28,7 @@ type watchCmd struct {
 	User       string        `env:"ESSAIM_USER" help:"Sign in under this name; the password is read from ESSAIM_PASSWORD or standard input. Not needed for open titles."`
 	Height     int           `help:"Take the highest rendition of at most so many lines."`
 	Speed      float64       `help:"Watch in real time (1), or at so many times real time; as fast as it comes if absent."`
+	Raw        bool          `help:"Take a title for members as it is, encrypted; it is refused otherwise."`
 	Share      bool          `default:"true" negatable:"" help:"Exchange pieces with other viewers while this runs; --no-share takes all from the server."`
 	BitTorrent string        `name:"bittorrent" default:":0" placeholder:"ADDRESS:PORT" help:"Where BitTorrent clients reach this viewer over TCP while it shares an open title (any free port); off is nowhere."`
 	Cache      byteSize      `default:"10G" placeholder:"BYTES" help:"The most that the folder FILE.pieces may hold beside the file: 10G, 800M; 0 is no bound (${default})."`
@@ -77,7 +78,7 @@ func (c *watchCmd) Run() error {
 	show, done := watchProgress(os.Stderr)
 	res, err := watch.Run(ctx, watch.Options{
 		Server: c.Server, Name: c.User, Password: password, Title: vod.TitleID(c.Title), To: c.To, Height: c.Height,
-		Speed: c.Speed, Share: c.Share, Cache: int64(c.Cache), Listen: peers, Seed: c.Seed, Progress: show,
+		Speed: c.Speed, Raw: c.Raw, Share: c.Share, Cache: int64(c.Cache), Listen: peers, Seed: c.Seed, Progress: show,
 	})
 	done()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

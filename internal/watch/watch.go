@@ -35,6 +35,7 @@ type Options struct {
 	To     string
 	Height int     // the highest rendition that is no higher; 0: the highest there is
 	Speed  float64 // times real time; 0: as fast as it comes
+	Raw    bool    // take an encrypted title as it is, encrypted
 	Share  bool    // the viewer's consent to exchange pieces with others
 	// Listen is where BitTorrent clients reach this viewer over TCP, of open titles that it shares: ADDRESS:PORT, port 0 for any.
 	// Empty: nowhere, and it looks for none.
@@ -115,6 +116,9 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	s, err := c.Play(ctx, o.Title, o.Share)
 	if err != nil {
 		return Result{}, err
+	}
+	if s.Protection != nil && !o.Raw {
+		return Result{}, fmt.Errorf("%s is encrypted, and this program cannot open it yet: watch it in a browser, or take it encrypted with --raw", o.Title)
 	}
 	title, indexes, err := ReadSession(&s)
 	if err != nil {
