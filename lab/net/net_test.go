@@ -178,9 +178,10 @@ func TestCountersAreReadAsNftPrintsThem(t *testing.T) {
 	const text = `{"nftables": [{"metainfo": {"version": "1.0.6"}},
  {"counter": {"family": "ip", "name": "outside", "table": "lab", "handle": 1, "packets": 3, "bytes": 4200}},
  {"counter": {"family": "ip", "name": "outside_peers", "table": "lab", "handle": 2, "packets": 1, "bytes": 100}},
+ {"counter": {"family": "ip", "name": "page_peers", "table": "lab", "handle": 4, "packets": 1, "bytes": 40}},
  {"counter": {"family": "ip", "name": "inside", "table": "lab", "handle": 3, "packets": 9, "bytes": 9000}}]}`
 	c, err := readCounters([]byte(text))
-	if want := (counters{4200, 100, 9000}); err != nil || c != want {
+	if want := (counters{4200, 100, 40, 9000}); err != nil || c != want {
 		t.Errorf("%+v, %v; want %+v", c, err, want)
 	}
 	if _, err := readCounters([]byte(`{"nftables": []}`)); err == nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -18,8 +19,8 @@ const (
 func (l *lab) street() (a, b []seat) {
 	l.plan.direct = l.link == "origin"
 	for i := range throttledViewers - 2 {
-		h := l.plan.add(0, home{})
-		a = append(a, seat{home: h, page: i == 3 && l.page})
+		page := i == 3 && l.page
+		a = append(a, seat{home: l.plan.add(0, home{page: page}), page: page})
 	}
 	pair := l.plan.add(0, home{hosts: 2})
 	a = append(a, seat{home: pair, host: 0, lan: true}, seat{home: pair, host: 1, lan: true})
@@ -27,6 +28,11 @@ func (l *lab) street() (a, b []seat) {
 		b = append(b, seat{home: l.plan.add(1, home{})})
 	}
 	return a, b
+}
+
+// mixed is the order in which they come: B's among A's, neither first nor last.
+func mixed(a, b []seat) []seat {
+	return slices.Insert(slices.Clone(a), len(a)/2, b...)
 }
 
 // fall is one phase of the scene: who came, what was counted, and when.
@@ -93,7 +99,7 @@ func throttledScene(ctx context.Context, l *lab) (fields, error) {
 		return l.throttle(ctx, link)
 	}
 	latest := time.Duration(l.film.seconds*float64(time.Second)) + patience
-	shared, err := l.throttled(ctx, append(b, a...), true, latest, 0, change)
+	shared, err := l.throttled(ctx, mixed(a, b), true, latest, 0, change)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +109,7 @@ func throttledScene(ctx context.Context, l *lab) (fields, error) {
 	if !l.alone {
 		return f, nil
 	}
-	alone, err := l.throttled(ctx, append(b, a...), false, shared.ended.Sub(shared.fell), 0, change)
+	alone, err := l.throttled(ctx, mixed(a, b), false, shared.ended.Sub(shared.fell), 0, change)
 	if err != nil {
 		return nil, err
 	}
@@ -121,9 +127,10 @@ func (l *lab) common(f *fields, link int) {
 	}
 }
 
-// tell adds what A's viewers lived through where they share. What came in by A's uplink after the fall is counted by its router,
-// as whole packets, answers to whatever they asked included, and all of it is held to be media: the share that came from inside is
-// at least what is told.
+// tell adds what A's viewers lived through where they share. inside_share is by the viewers' own counts of media bytes; of a page, which
+// does not say from whom it has them, all that its home's router let in of other providers' viewers is held to be media.
+// inside_share_floor is what is left where all that came in by A's links is held to be media, headers, acknowledgements and answers of
+// every kind included.
 func (s *fall) tell(f *fields) {
 	before, end := s.crowd.lived(0, s.fell), s.crowd.lived(0, s.ended)
 	media := end.media - before.media
@@ -136,14 +143,16 @@ func (s *fall) tell(f *fields) {
 	f.add("stalled_s_per_viewer", end.stalledPerViewer())
 	f.add("stalls_before", before.stalls)
 	f.add("startup_p50_s", round(end.startupMedian(), 2))
-	f.add("inside_share", share(media-s.counted.outside, media))
+	origin, other := end.fromOrigin-before.fromOrigin, other2-other1+s.counted.pagePeers
+	f.add("inside_share", share(media-origin-other, media))
+	f.add("inside_share_floor", share(media-s.counted.outside, media))
 	f.add("media_bytes_after", media)
 	f.add("uplink_bytes_after", s.counted.outside)
 	f.add("uplink_peer_bytes_after", s.counted.outsidePeers)
-	f.add("origin_media_after", end.fromOrigin-before.fromOrigin)
+	f.add("origin_media_after", origin)
 	f.add("peer_media_after", end.fromPeers-before.fromPeers)
 	f.add("peer_media_same_provider", same2-same1)
-	f.add("peer_media_other_provider", other2-other1)
+	f.add("peer_media_other_provider", other)
 	f.add("peer_media_pages", pages2-pages1)
 	f.add("bad_blocks", end.bad)
 	f.add("seconds_after", round(s.ended.Sub(s.fell).Seconds(), 1))

@@ -45,6 +45,7 @@ type home struct {
 	upKbps   int
 	downKbps int
 	queue    time.Duration // of the uplink's shaper
+	page     bool          // a browser lives here, whose bytes are counted apart
 	suffix   string
 }
 
@@ -229,16 +230,23 @@ table ip lab {
 `})
 	}
 	for i := range 2 {
+		page := ""
+		for _, h := range p.homes {
+			if h.provider == i && h.page {
+				page += fmt.Sprintf("\t\tiifname { \"road\", \"direct\" } oifname \"h%d\" meta l4proto udp ip saddr != %s counter name page_peers\n", h.number, originAddress)
+			}
+		}
 		list = append(list, script{"nft", p.provider(i), `
 table ip lab {
 	counter outside { }
 	counter outside_peers { }
+	counter page_peers { }
 	counter inside { }
 	chain forward {
 		type filter hook forward priority 0;
 		iifname { "road", "direct" } counter name outside
 		iifname { "road", "direct" } meta l4proto udp ip saddr != ` + originAddress + ` counter name outside_peers
-		iifname "h*" oifname "h*" counter name inside
+` + page + `		iifname "h*" oifname "h*" counter name inside
 	}
 }
 `})
@@ -275,11 +283,12 @@ func command(ctx context.Context, input, name string, args ...string) ([]byte, e
 type counters struct {
 	outside      int64 // in by its uplink
 	outsidePeers int64 // of it UDP that is not the origin's: other providers' viewers
+	pagePeers    int64 // of that, to homes with a browser, which does not say from whom it has what
 	inside       int64 // from one of its homes to another
 }
 
 func (c counters) since(before counters) counters {
-	return counters{c.outside - before.outside, c.outsidePeers - before.outsidePeers, c.inside - before.inside}
+	return counters{c.outside - before.outside, c.outsidePeers - before.outsidePeers, c.pagePeers - before.pagePeers, c.inside - before.inside}
 }
 
 // readCounters parses what "nft -j list counters" prints.
@@ -306,14 +315,16 @@ func readCounters(text []byte) (c counters, err error) {
 			c.outside = e.Counter.Bytes
 		case "outside_peers":
 			c.outsidePeers = e.Counter.Bytes
+		case "page_peers":
+			c.pagePeers = e.Counter.Bytes
 		case "inside":
 			c.inside = e.Counter.Bytes
 		default:
 			found--
 		}
 	}
-	if found != 3 {
-		return c, fmt.Errorf("read counters: %d of 3 are there", found)
+	if found != 4 {
+		return c, fmt.Errorf("read counters: %d of 4 are there", found)
 	}
 	return c, nil
 }
