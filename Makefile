@@ -54,7 +54,7 @@ test: tools-test lint test-web test-go test-chaos test-browser ## set up, then r
 .PHONY: lint
 lint: web/dist/.keep ## formatting, vet, staticcheck
 	@echo "== gofumpt, vet, staticcheck"
-	@out=$$($(GO) tool gofumpt -l cmd internal web/embed.go); [ -z "$$out" ] || { echo "gofumpt would change: $$out"; exit 1; }
+	@out=$$($(GO) tool gofumpt -l cmd internal lab web/embed.go); [ -z "$$out" ] || { echo "gofumpt would change: $$out"; exit 1; }
 	@$(GO) vet ./...
 	@$(GO) tool staticcheck ./...
 
@@ -107,6 +107,11 @@ measure: bin/essaim ## time to the first frame, with and without the engine
 measure-pages: bin/essaim ## Chromium's processor time per GB passed from page to page, beside a bare data channel
 	@web/e2e/netns.sh node scripts/pages.mjs --json
 
+SCENE ?= throttled
+.PHONY: lab
+lab: bin/essaim ## as root: viewers in a small internet of namespaces; SCENE=throttled, cut, cross, nat or household
+	@$(GO) run ./lab/net --essaim bin/essaim --scene $(SCENE) --json
+
 .PHONY: film
 film: ## draw and package the demo film anew (needs ffmpeg)
 	@$(GO) generate ./internal/demo/film
@@ -117,7 +122,7 @@ api: bin/essaim ## write the player's shapes anew from the API that the server d
 
 .PHONY: fmt
 fmt: web/node_modules/.ready ## format everything
-	@$(GO) tool gofumpt -w cmd internal web/embed.go
+	@$(GO) tool gofumpt -w cmd internal lab web/embed.go
 	@cd web && npm run --silent format
 
 .PHONY: clean
