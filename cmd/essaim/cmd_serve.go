@@ -319,6 +319,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 		return nil, err
 	}
 	policy.Watch(func(p vod.PlayPolicy) { s.tracker.SetPeers(p.P2P) })
+	policy.WatchOperator(func(p vod.OperatorPolicy) { s.tracker.SetOff(p.TitlesOff, p.Off()) })
 	s.seeder = seeder.New(seeder.Config{Titles: s.library, Blobs: s.objects, Origin: c.url, Log: c.log, Public: c.public})
 	announcer := tracker.NewAnnouncer(tracker.HTTPConfig{
 		Titles: s.library, Clock: time.Now, Seed: rand.Uint64(), Logger: c.log, Proxied: c.hidden(),
@@ -428,7 +429,7 @@ func (s *node) Serve(ctx context.Context, ln net.Listener) error {
 	others.Go(func() { s.door.serve(beside, s.origin) })
 	others.Go(func() { s.tickets.Keep(beside, s.log) })
 	others.Go(func() { s.insight.Run(beside) })
-	others.Go(func() { s.insight.FollowPolicy(beside, func(v vod.PolicyVersion) { s.policy.Put(v.Policy) }) })
+	others.Go(func() { s.insight.FollowPolicy(beside, s.policy.Put) })
 	if s.places != nil {
 		others.Go(func() { s.places.Keep(beside) })
 	}

@@ -25,7 +25,7 @@ func (s *node) openPolicy(ctx context.Context, c *nodeConfig) (*api.Policy, erro
 	if err != nil {
 		return nil, err
 	}
-	s.policy.Put(v.Policy)
+	s.policy.Put(v)
 	return s.policy, nil
 }
 

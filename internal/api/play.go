@@ -25,7 +25,7 @@ type Policy struct {
 }
 
 // NewPolicy starts with p. Its Upload is not looked at: that is each viewer's own word.
-func NewPolicy(p vod.PlayPolicy) *Policy { return &Policy{p: p, rules: rulesOf(p)} }
+func NewPolicy(p vod.PlayPolicy) *Policy { return &Policy{p: p, rules: rules{policy: rulesOf(p)}} }
 
 // Get is the policy of the moment.
 func (p *Policy) Get() vod.PlayPolicy {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"essaim/internal/vod"
@@ -11,16 +12,20 @@ import (
 
 // rules are what the operator's policy says beyond vod.PlayPolicy.
 type rules struct {
+	putting sync.Mutex // held before the Policy's own
+	told    []func(vod.OperatorPolicy)
+	version int64
+
 	policy vod.OperatorPolicy
 	off    vod.Networks
 	salt   []byte
 }
 
 // rulesOf are those of a service whose policy is kept nowhere: nobody is held out.
-func rulesOf(p vod.PlayPolicy) rules {
+func rulesOf(p vod.PlayPolicy) vod.OperatorPolicy {
 	o := vod.DefaultPolicy()
 	o.P2P, o.UplinkKbps, o.HoldOutPPM = p.P2P, p.UplinkKbps, 0
-	return rules{policy: o}
+	return o
 }
 
 // Draw has viewers drawn into groups with a salt. Call it before anybody presses play.
@@ -30,15 +35,33 @@ func (p *Policy) Draw(salt []byte) {
 	p.rules.salt = slices.Clone(salt)
 }
 
-// Put puts the operator's policy into force on this node.
-func (p *Policy) Put(to vod.OperatorPolicy) {
+// Put puts the operator's policy into force on this node, unless a later version is.
+func (p *Policy) Put(v vod.PolicyVersion) {
+	p.rules.putting.Lock()
+	defer p.rules.putting.Unlock()
+	if v.Version < p.rules.version { // it was read before the other was made
+		return
+	}
+	p.rules.version = v.Version
+	to := v.Policy
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.rules.policy, p.rules.off = to, to.Off()
 	p.p.P2P, p.p.UplinkKbps = to.P2P, to.UplinkKbps
 	for _, f := range p.heard {
 		f(p.p)
 	}
+	p.mu.Unlock()
+	for _, f := range p.rules.told {
+		f(to)
+	}
+}
+
+// WatchOperator has f called with the operator's policy of the moment and with every one that is put into force, in order.
+func (p *Policy) WatchOperator(f func(vod.OperatorPolicy)) {
+	p.rules.putting.Lock()
+	defer p.rules.putting.Unlock()
+	p.rules.told = append(p.rules.told, f)
+	f(p.Operator())
 }
 
 // Operator is the operator's policy in force on this node.
@@ -186,7 +209,7 @@ func (s *Server) setPolicy(ctx context.Context, in *policyInput) (*policyOutput,
 	} else if v, err = s.c.Insight.Book.ChangePolicy(ctx, by.Name, in.Body.Why, in.change); err != nil {
 		return nil, err
 	}
-	s.policy.Put(v.Policy) // this node's viewers need not wait until it reads of it
+	s.policy.Put(v) // this node's viewers need not wait until it reads of it
 	s.audited(ctx, by, "policy", fmt.Sprintf("version %d", v.Version), in.Body.Why)
 	return &policyOutput{policyBody(v)}, nil
 }

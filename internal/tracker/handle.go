@@ -285,10 +285,10 @@ func (s *socket) join(req *announce.Request, ticket *shown, clean *cleanedOffers
 		t.mu.Unlock()
 		return
 	}
-	if t.peersOff {
+	if (t.peersOff || req.Viewer != nil) && t.forbids(s, req.InfoHash) {
 		reply := t.reply(req, swarm.Counts{})
 		if reply.Viewer != nil {
-			reply.Viewer.PeersOff = true
+			reply.Viewer.PeersOff, reply.Viewer.Still = true, 0
 		}
 		t.mu.Unlock()
 		s.sendReply(reply, s.turn)

@@ -99,6 +99,7 @@ type Tracker struct {
 	callers   callers // by address, until they have ended
 	grants    grants
 	peersOff  bool       // the operator's switch
+	off       off        // and what is short of it
 	ended     *sync.Cond // one of them has
 	open      int        // how many have not
 	passed    int        // of these, how many came in with a rehearsal's pass

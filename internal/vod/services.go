@@ -91,6 +91,9 @@ type SwarmNews interface {
 	// SetPeers is the operator's switch: without peers, all of our viewers are told to drop theirs, nobody is introduced
 	// and nothing is relayed.
 	SetPeers(allowed bool)
+	// SetOff is the same for some titles and some networks, until it is called again: our viewers there are told to drop
+	// theirs, and are introduced to nobody.
+	SetOff(titles []TitleID, networks Networks)
 }
 
 // Clock is the time of departments; tests inject their own.
