@@ -24,6 +24,7 @@ import (
 	"essaim/internal/bt"
 	"essaim/internal/bt/metainfo"
 	"essaim/internal/cmaf/index"
+	"essaim/internal/insight"
 	"essaim/internal/library"
 	"essaim/internal/members"
 	"essaim/internal/origin"
@@ -43,6 +44,7 @@ type service struct {
 	data    map[string][]byte // by path
 	db      *sqlstore.Store
 	tickets *members.Tickets
+	insight *insight.Insight
 	slower  uint32 // how many times longer the same bytes play; 0: once
 }
 
@@ -66,10 +68,11 @@ func newServiceOf(t *testing.T, minutes uint32) *service {
 	s.publish(t, titles, blobs)
 	s.origin = origin.New(origin.Config{Titles: titles, Tickets: tickets, Blobs: blobs, Clock: time.Now})
 	s.tracker = tracker.New(tracker.Config{Titles: titles, Tickets: tickets, LAN: true})
+	s.insight = insight.New(insight.Config{Store: db, Clock: time.Now, Titles: titles, Traffic: s.origin})
 	s.policy = api.NewPolicy(vod.PlayPolicy{P2P: true, LAN: true})
 	a, err := api.New(api.Config{
 		Titles: titles, Members: members.New(db, time.Now), Tickets: tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
-		Policy: s.policy,
+		Policy: s.policy, Insight: &api.Insight{Reports: s.insight, Savings: s.insight, Book: s.insight},
 		Mounts: []api.Mount{
 			{Pattern: "/media/", Handler: s.origin},
 			{Pattern: "/hashes/", Handler: s.origin},

@@ -66,14 +66,7 @@ func beatAfter(expiresMs int64) time.Duration {
 func (v *viewer) beat(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
 	defer cancel()
-	s := v.host.Stats()
-	now := time.Now()
-	pos, _, _ := v.head.at(now)
-	stalls, stalled, startup := v.head.quality(now)
-	r, err := v.client.Heartbeat(ctx, v.session.ID, v.tickets.Load().Media, vod.Heartbeat{
-		PositionMs: max(pos, 0), OriginBytes: s.OriginBytes, PeerBytes: s.PeerBytes, SentBytes: s.SentBytes,
-		Stalls: stalls, StalledMs: stalled, StartupMs: startup, BadBlocks: s.BadBlocks, Banned: BannedPeers(&s),
-	})
+	r, err := v.client.Heartbeat(ctx, v.session.ID, v.tickets.Load().Media, v.report())
 	if err != nil {
 		if errors.Is(err, vod.ErrForbidden) || errors.Is(err, vod.ErrUnauthorized) {
 			return 6 * beatRetry // it will hardly change its mind
@@ -83,6 +76,29 @@ func (v *viewer) beat(ctx context.Context) time.Duration {
 	v.tickets.Store(&r.Tickets)
 	v.host.SetPolicy(policy(r.Policy))
 	return beatAfter(r.Tickets.ExpiresMs)
+}
+
+// report is how it went so far: totals of the session.
+func (v *viewer) report() vod.Heartbeat {
+	s := v.host.Stats()
+	now := time.Now()
+	pos, _, _ := v.head.at(now)
+	stalls, stalled, startup := v.head.quality(now)
+	h := vod.Heartbeat{
+		PositionMs: max(pos, 0), OriginBytes: s.OriginBytes, PeerBytes: s.PeerBytes, SentBytes: s.SentBytes, CachedBytes: s.CachedBytes,
+		WastedBytes: s.WastedBytes, Stalls: stalls, StalledMs: stalled, StartupMs: startup, BadBlocks: s.BadBlocks, Banned: BannedPeers(&s),
+	}
+	for _, t := range v.tracks {
+		h.Height = max(h.Height, t.play.Height)
+	}
+	return h
+}
+
+// goodbye sends the last report: without it the service would never hear of what came since the one before.
+func (v *viewer) goodbye(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), signOutTimeout)
+	defer cancel()
+	_, _ = v.client.Heartbeat(ctx, v.session.ID, v.tickets.Load().Media, v.report()) // what is lost is lost
 }
 
 // BannedPeers names those whom a host's engine has banned, as a heartbeat reports them.

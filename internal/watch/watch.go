@@ -303,7 +303,7 @@ func (v *viewer) run(ctx context.Context) (Result, error) {
 	beat := make(chan struct{})
 	side, over := context.WithCancel(ctx)
 	go func() { defer close(beat); v.side(side) }()
-	defer func() { over(); <-beat }()
+	defer func() { over(); <-beat; v.goodbye(ctx) }()
 
 	errs := make(chan error, len(v.tracks))
 	for i, t := range v.tracks {
