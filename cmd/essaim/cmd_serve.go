@@ -293,7 +293,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 		Rate: c.OriginRate.BytesPerSecond(), SeedsPerAddress: perAddress(c.hidden()),
 	})
 	door := tracker.Config{
-		Titles: s.library, Tickets: s.tickets, Clock: time.Now, Seed: rand.Uint64(), LAN: c.lan, Logger: c.log,
+		Titles: s.library, Tickets: s.tickets, Issuer: s.members, Clock: time.Now, Seed: rand.Uint64(), LAN: c.lan, Logger: c.log,
 		SocketsPerAddress: perAddress(c.hidden()),
 	}
 	if c.places != nil && !c.hidden() { // behind a proxy all come from one address, which says nothing
@@ -339,6 +339,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 		Pages: web.Dist(), Log: c.log, Version: version(), Ready: s.db.Ping,
 		People: people, Hidden: c.hidden(),
 		Policy: policy, Insight: s.figures(&c), ICE: ice, Licences: licences, Secure: c.Secure,
+		Entitlements: s.members, Streams: s.members, Ends: s.members, Relays: s.tickets,
 		Mounts: []api.Mount{
 			{Pattern: "/media/", Handler: s.origin, OtherSites: true},
 			{Pattern: "/hashes/", Handler: s.origin, OtherSites: true},
@@ -413,6 +414,7 @@ func (s *node) Serve(ctx context.Context, ln net.Listener) error {
 		s.members.Follow(following, s.log, func() { close(known) }, func(list []vod.Revocation) {
 			s.tickets.Revoke(list) // first: then nobody comes back in
 			s.tracker.Revoke(list)
+			s.api.Revoke(list)
 		})
 	}()
 	defer func() { unfollow(); <-followed }()

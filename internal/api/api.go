@@ -34,6 +34,13 @@ type Config struct {
 	ICE     []string                        // STUN addresses for players
 	Secure  bool                            // visitors come by TLS, ended in front of this server
 	Demo    *Demo                           // nil: this is no demonstration
+	// Entitlements says what members' plans include; nil: everything, on four screens at once.
+	Entitlements vod.Entitlements
+	// Streams counts what members watch at once, and Ends ends it; nil, both: nobody does.
+	Streams vod.Streams
+	Ends    vod.PlayEnds
+	// Relays issues credentials for TURN servers; nil: there are none.
+	Relays vod.Relays
 	// Licences answers who gets which content key; nil where no title is protected.
 	Licences vod.Licences
 	People   *People  // nil: accounts are managed elsewhere, and operators have tokens only
@@ -65,16 +72,20 @@ type Server struct {
 	policy     *Policy
 	plays      *plays
 	rehearsals *rehearsals
+	listeners  *listeners
 	ready      atomic.Bool
 	handler    http.Handler
 	api        huma.API
 }
 
-var _ http.Handler = (*Server)(nil)
+var (
+	_ http.Handler = (*Server)(nil)
+	_ vod.PlayNews = (*Server)(nil)
+)
 
 // New returns a server over c. It answers /readyz with 503 until SetReady(true).
 func New(c Config) (*Server, error) {
-	s := &Server{c: c, log: c.Log, policy: c.Policy, plays: newPlays(c.Clock), rehearsals: newRehearsals(c.Clock)}
+	s := &Server{c: c, log: c.Log, policy: c.Policy, plays: newPlays(c.Clock), rehearsals: newRehearsals(c.Clock), listeners: newListeners()}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -92,6 +103,8 @@ func New(c Config) (*Server, error) {
 	s.registerTitles()
 	s.registerTorrents()
 	s.registerPlay()
+	s.registerEvents()
+	s.registerStreams()
 	s.registerOperator()
 	s.registerInsight()
 	s.registerLicenses()
@@ -148,8 +161,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handler.ServeHTTP(w, r)
 }
 
-// SetReady says whether the service is up: /readyz answers 503 before, and again once the server is about to stop.
-func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
+// SetReady says whether the service is up: /readyz answers 503 before, and again once the server is about to stop. Streams of
+// events end then.
+func (s *Server) SetReady(ready bool) {
+	s.ready.Store(ready)
+	s.listeners.setClosed(!ready)
+}
 
 // OpenAPI is the API's description, as /api/openapi.json serves it.
 func (s *Server) OpenAPI() *huma.OpenAPI { return s.api.OpenAPI() }

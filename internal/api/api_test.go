@@ -101,7 +101,8 @@ func newHouse(t *testing.T, edit func(*Config)) *house {
 	h.clock.Advance(time.Second)
 	h.film(blobs, "closed", 2, false)
 	c := Config{
-		Titles: h.library, Members: h.members, Tickets: h.tickets, Traffic: h.origin, Hashes: h.origin, Clock: h.clock.Now,
+		Titles: h.library, Members: h.members, Entitlements: h.members, Streams: h.members, Ends: h.members, Relays: h.tickets,
+		Tickets: h.tickets, Traffic: h.origin, Hashes: h.origin, Clock: h.clock.Now,
 		Pages: dist, Log: log, Version: "test", Ready: db.Ping,
 		People: &People{
 			Accounts: h.members.Accounts(), Links: h.members.Links(), Directory: h.members.Directory(), Audit: h.members.Directory(),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,8 +14,12 @@ import (
 	"essaim/internal/vod"
 )
 
-// ticketLife is how long a play session's tickets are good for; the heartbeat renews them at half of it.
-const ticketLife = 10 * time.Minute
+const (
+	// ticketLife is how long a play session's tickets are good for; the heartbeat renews them at half of it.
+	ticketLife = 10 * time.Minute
+	// heartbeatEvery is how often players report: as often as streams must be heard of, with room for a few to get lost.
+	heartbeatEvery = 30 * time.Second
+)
 
 // Policy is what the operator allows, for the whole service and for the moment. It is safe for concurrent use.
 type Policy struct {
@@ -67,7 +72,7 @@ type play struct {
 
 	place     place
 	rehearsal vod.RehearsalLabel // empty for a viewer's
-	until     time.Time          // of a rehearsal: the end of the operator's token
+	until     time.Time          // when it ends at the latest: a rehearsal's with the operator's token, a member's with their plan
 }
 
 // swarms says whether the session has a swarm: that of an open title, or its rehearsal's own. The tracker would let ticket
@@ -125,6 +130,23 @@ func newBans(before, now []vod.BannedPeer, most int) (list []vod.BannedPeer) {
 	return list
 }
 
+// look is what is remembered of a session.
+func (p *plays) look(id string) (play, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if x, ok := p.byID[id]; ok {
+		return *x, true
+	}
+	return play{}, false
+}
+
+// remove forgets a session.
+func (p *plays) remove(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.byID, id)
+}
+
 // beat records a report, and returns the session; false for one that is not known.
 func (p *plays) beat(id string, report vod.Heartbeat) (play, bool) {
 	now := p.clock()
@@ -133,6 +155,9 @@ func (p *plays) beat(id string, report vod.Heartbeat) (play, bool) {
 	x, ok := p.byID[id]
 	if !ok {
 		return play{}, false
+	}
+	if report.Share != nil {
+		x.share = *report.Share
 	}
 	before := x.report.Banned
 	x.report, x.seen = report, now
@@ -179,11 +204,19 @@ func (s *Server) play(ctx context.Context, in *playInput) (*playOutput, error) {
 		return nil, err
 	}
 	x := play{
-		id: newSessionID(), title: t.ID, version: t.Version.ID, member: d.Member.ID, device: d.ID, share: s.shares(in),
+		id: newSessionID(), title: t.ID, version: t.Version.ID, member: d.Member.ID, device: d.ID, share: s.shares(in.Body.Share),
 		place: s.placeOf(ctx),
+	}
+	plan, err := s.entitled(ctx, &t, &x)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.beginStream(ctx, &t, &x, &d, plan.Streams); err != nil {
+		return nil, err
 	}
 	out, err := s.begin(ctx, &t, &x)
 	if err != nil {
+		s.endStream(ctx, &x)
 		return nil, err
 	}
 	s.plays.add(x)
@@ -192,9 +225,9 @@ func (s *Server) play(ctx context.Context, in *playInput) (*playOutput, error) {
 }
 
 // shares is the viewer's answer; unanswered is yes in a demonstration only.
-func (s *Server) shares(in *playInput) bool {
-	if in.Body.Share != nil {
-		return *in.Body.Share
+func (s *Server) shares(answer *bool) bool {
+	if answer != nil {
+		return *answer
 	}
 	return s.c.Demo != nil
 }
@@ -215,6 +248,7 @@ func (s *Server) begin(ctx context.Context, t *vod.Title, x *play) (*playOutput,
 		InfoHashV2: v.InfoHashV2.String(), PieceLength: v.PieceLength, Files: files, Manifest: v.Manifest,
 		Nodes:   vod.PlayNodes{Origins: []string{"/"}, Trackers: []string{}, ICE: []string{}},
 		Tickets: tickets, Policy: s.policyFor(x, t.Open), Protection: s.protection(t),
+		HeartbeatMs: heartbeatEvery.Milliseconds(),
 	}}
 	if x.swarms(t.Open) {
 		out.Body.Nodes.Trackers = []string{"/tracker"}
@@ -257,7 +291,7 @@ func (s *Server) tickets(x *play, t *vod.Title) (vod.PlayTickets, error) {
 		Audience: vod.AudienceMedia, PlaySession: x.id, Member: x.member, Device: x.device, Title: x.title,
 		Version: x.version, Rehearsal: x.rehearsal, Expires: now.Add(ticketLife),
 	}
-	if x.rehearsal != "" {
+	if !x.until.IsZero() {
 		ticket.Expires = earlier(ticket.Expires, x.until)
 	}
 	out := vod.PlayTickets{ExpiresMs: ticket.Expires.Sub(now).Milliseconds()}
@@ -275,7 +309,12 @@ func (s *Server) tickets(x *play, t *vod.Title) (vod.PlayTickets, error) {
 		return out, nil
 	}
 	ticket.Audience = vod.AudienceSwarm
-	out.Swarm, err = s.c.Tickets.Issue(ticket)
+	if out.Swarm, err = s.c.Tickets.Issue(ticket); err != nil || s.c.Relays == nil {
+		return out, err
+	}
+	ticket.Audience = vod.AudienceRelay
+	relay, err := s.c.Relays.RelayCredentials(ticket)
+	out.Relay = &relay
 	return out, err
 }
 
@@ -288,18 +327,36 @@ func (s *Server) policyFor(x *play, open bool) vod.PlayPolicy {
 	return p
 }
 
+// mediaTicket is the media ticket that a request for a play session shows. Where the session has ended, the answer says why.
+func (s *Server) mediaTicket(ctx context.Context, session string) (vod.Ticket, error) {
+	ticket, err := s.c.Tickets.Check(vod.AudienceMedia, visitorOf(ctx).bearer)
+	var revoked *vod.RevokedError
+	switch {
+	case errors.As(err, &revoked):
+		return ticket, ended(revoked.Why)
+	case err != nil:
+		return ticket, newProblem(http.StatusUnauthorized, "unauthorized", "The ticket is no longer good: press play again.")
+	case ticket.PlaySession != session:
+		return ticket, vod.ErrForbidden
+	}
+	return ticket, nil
+}
+
 func (s *Server) heartbeat(ctx context.Context, in *heartbeatInput) (*heartbeatOutput, error) {
 	if err := checkReport(&in.Body); err != nil {
 		return nil, err
 	}
-	ticket, err := s.c.Tickets.Check(vod.AudienceMedia, visitorOf(ctx).bearer)
+	ticket, err := s.mediaTicket(ctx, in.Session)
 	if err != nil {
-		return nil, newProblem(http.StatusUnauthorized, "unauthorized", "The ticket is no longer good: press play again.")
+		return nil, err
 	}
-	if ticket.PlaySession != in.Session {
-		return nil, vod.ErrForbidden
+	if in.Body.Last {
+		return s.goodbye(ctx, &ticket, in.Body)
 	}
 	t, err := s.c.Titles.Get(ctx, ticket.Title)
+	if errors.Is(err, vod.ErrNotFound) {
+		return nil, ended(vod.EndWithdrawn)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -308,41 +365,106 @@ func (s *Server) heartbeat(ctx context.Context, in *heartbeatInput) (*heartbeatO
 		if !ok {
 			return nil, newProblem(http.StatusUnauthorized, "unauthorized", "The rehearsal's session is over: begin another.")
 		}
-		return s.beaten(ctx, &x, &t)
+		return s.beaten(ctx, &x, &t, &ticket)
 	}
+	var d vod.DeviceSession
 	if !t.Open {
 		// Who has signed out meanwhile watches no further than this ticket.
-		if d, err := s.session(ctx); err != nil {
+		if d, err = s.session(ctx); err != nil {
 			return nil, err
-		} else if d.ID != ticket.Device {
+		}
+		if d.ID != ticket.Device {
 			return nil, vod.ErrUnauthorized
 		}
 	}
 	x, ok := s.plays.beat(in.Session, in.Body)
 	if !ok {
-		// The service has started anew. The ticket proves the session; consent is not in it, and unanswered is no.
+		// The service has started anew. The ticket proves the session, and the player repeats what the viewer agreed to.
 		x = play{
-			id: ticket.PlaySession, title: ticket.Title, version: ticket.Version, member: ticket.Member,
+			id: ticket.PlaySession, title: ticket.Title, version: ticket.Version, member: ticket.Member, share: s.shares(in.Body.Share),
 			device: ticket.Device, report: in.Body, bans: newBans(nil, in.Body.Banned, vod.BannedMax),
 		}
 		x.told = len(x.bans)
 		s.plays.add(x)
 	}
+	if !t.Open {
+		if err := s.continued(ctx, &t, &x, &d); err != nil {
+			return nil, err
+		}
+	}
 	s.reported(ctx, &x, &t)
-	return s.beaten(ctx, &x, &t)
+	return s.beaten(ctx, &x, &t, &ticket)
 }
 
-// beaten is the answer to a heartbeat of x, a session of t.
-func (s *Server) beaten(ctx context.Context, x *play, t *vod.Title) (*heartbeatOutput, error) {
-	tickets, err := s.tickets(x, t)
-	if err != nil {
-		return nil, err
+// continued renews the stream of x, a member's session of t, unless their plan allows it no more: then it is over, and the
+// answer says why.
+func (s *Server) continued(ctx context.Context, t *vod.Title, x *play, d *vod.DeviceSession) error {
+	plan, err := s.entitled(ctx, t, x)
+	why := vod.PlayEndOf(err)
+	if why == "" {
+		if err != nil || s.c.Streams == nil {
+			return err
+		}
+		err = s.c.Streams.Beat(ctx, x.id)
+		if errors.Is(err, vod.ErrNotFound) {
+			err = s.beginStream(ctx, t, x, d, plan.Streams)
+		}
+		var full *Problem
+		if !errors.As(err, &full) {
+			if err != nil { // it cannot be written just now; what runs goes on
+				s.log.WarnContext(ctx, "a stream cannot be renewed", "session", x.id, "error", err)
+			}
+			return nil
+		}
+		why = vod.EndTakenOver
+	}
+	s.plays.remove(x.id)
+	if s.c.Ends != nil {
+		if err := s.c.Ends.EndPlay(ctx, x.id, why); err != nil {
+			return err
+		}
+	}
+	return ended(why)
+}
+
+// goodbye ends a session whose player leaves.
+func (s *Server) goodbye(ctx context.Context, ticket *vod.Ticket, report vod.Heartbeat) (*heartbeatOutput, error) {
+	s.log.DebugContext(ctx, "goodbye", "session", ticket.PlaySession, "title", ticket.Title, "report", report)
+	s.plays.remove(ticket.PlaySession)
+	if s.c.Streams != nil && ticket.Member != "" && ticket.Rehearsal == "" {
+		if err := s.c.Streams.End(ctx, ticket.PlaySession); err != nil {
+			return nil, err
+		}
+	}
+	return &heartbeatOutput{}, nil
+}
+
+// endStream takes back what beginStream did.
+func (s *Server) endStream(ctx context.Context, x *play) {
+	if s.c.Streams == nil || x.member == "" {
+		return
+	}
+	if err := s.c.Streams.End(context.WithoutCancel(ctx), x.id); err != nil {
+		s.log.WarnContext(ctx, "a stream cannot be ended", "session", x.id, "error", err)
+	}
+}
+
+// beaten is the answer to a heartbeat of x, a session of t, that showed ticket. New tickets come at half the old ones' life,
+// and no sooner: a tracker is told of each.
+func (s *Server) beaten(ctx context.Context, x *play, t *vod.Title, ticket *vod.Ticket) (*heartbeatOutput, error) {
+	out := &heartbeatOutput{Body: vod.HeartbeatReply{Policy: s.policyFor(x, t.Open), HeartbeatMs: heartbeatEvery.Milliseconds()}}
+	if ticket.Expires.Sub(s.c.Clock()) <= ticketLife/2+heartbeatEvery/2 {
+		tickets, err := s.tickets(x, t)
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Tickets = &tickets
 	}
 	for _, b := range x.bans {
 		s.log.WarnContext(ctx, "a viewer banned a peer", "session", x.id, "title", x.title, "rehearsal", x.rehearsal, "peer_id", b.PeerID, "proven", b.Proven)
 	}
 	s.log.DebugContext(ctx, "heartbeat", "session", x.id, "title", x.title, "rehearsal", x.rehearsal, "report", x.report)
-	return &heartbeatOutput{Body: vod.HeartbeatReply{Tickets: tickets, Policy: s.policyFor(x, t.Open)}}, nil
+	return out, nil
 }
 
 // checkReport refuses what no player could have counted.

@@ -164,9 +164,12 @@ func TestHeartbeatRenewsTicketsAndBringsThePolicy(t *testing.T) {
 	h := newHouse(t, nil)
 	b := h.browser()
 	p := b.play("open", `{"share":true}`)
+	if r := b.beat(p.ID, p.Tickets.Media); r.Tickets != nil || r.HeartbeatMs != 30_000 || p.HeartbeatMs != 30_000 || !r.Policy.P2P {
+		t.Errorf("before half of its life: %+v", r)
+	}
 	h.clock.Advance(5 * time.Minute)
 	r := b.beat(p.ID, p.Tickets.Media)
-	if !r.Policy.P2P || !r.Policy.Upload || r.Tickets.ExpiresMs != 600_000 || r.Tickets.Swarm == "" {
+	if !r.Policy.P2P || !r.Policy.Upload || r.Tickets == nil || r.Tickets.ExpiresMs != 600_000 || r.Tickets.Swarm == "" {
 		t.Errorf("reply %+v", r)
 	}
 	h.clock.Advance(9 * time.Minute) // the first ticket has ended, the new one has not
@@ -211,13 +214,46 @@ func TestHeartbeatOfAMembersOnlyTitleEndsWithTheSession(t *testing.T) {
 	b.refused(401, "unauthorized", "POST", path, report, "Authorization", "Bearer "+p.Tickets.Media)
 }
 
-func TestHeartbeatAfterARestartKeepsPlayingWithoutConsent(t *testing.T) {
+func TestARestartOfTheServiceHarmsNoPlaySession(t *testing.T) {
+	h := newHouse(t, nil)
+	b := h.browser().signIn()
+	path := func(p *vod.PlaySession) string { return "/api/v1/play/" + p.ID + "/heartbeat" }
+	for body, shares := range map[string]bool{report: false, share(true): true, share(false): false} {
+		p := b.play("open", `{"share":true}`)
+		h.api.plays = newPlays(h.clock.Now)
+		h.clock.Advance(5 * time.Minute)
+		var r vod.HeartbeatReply
+		b.want(200, &r, "POST", path(&p), body, "Authorization", "Bearer "+p.Tickets.Media)
+		if r.Policy.P2P != shares || r.Policy.Upload != shares || r.Tickets == nil {
+			t.Errorf("%s: %+v", body, r)
+		}
+	}
+	p := b.play("closed", `{}`)
+	h.api.plays = newPlays(h.clock.Now)
+	b.beat(p.ID, p.Tickets.Media)
+	if n := b.streams(); len(n) != 1 || n[0].Session != p.ID {
+		t.Errorf("streams %+v", n)
+	}
+}
+
+// share is a report with the viewer's answer.
+func share(yes bool) string {
+	return fmt.Sprintf(`%s,"share":%v}`, strings.TrimSuffix(report, "}"), yes)
+}
+
+func TestConsentIsGivenAndTakenBackWithAHeartbeat(t *testing.T) {
 	h := newHouse(t, nil)
 	b := h.browser()
-	p := b.play("open", `{"share":true}`)
-	h.api.plays = newPlays(h.clock.Now)
-	if r := b.beat(p.ID, p.Tickets.Media); r.Policy.P2P || r.Policy.Upload || r.Tickets.Media == "" {
-		t.Errorf("reply %+v", r)
+	p := b.play("open", `{}`)
+	for _, yes := range []bool{true, false} {
+		var r vod.HeartbeatReply
+		b.want(200, &r, "POST", "/api/v1/play/"+p.ID+"/heartbeat", share(yes), "Authorization", "Bearer "+p.Tickets.Media)
+		if r.Policy.P2P != yes {
+			t.Errorf("said %v: %+v", yes, r.Policy)
+		}
+		if r := b.beat(p.ID, p.Tickets.Media); r.Policy.P2P != yes { // unsaid it stays
+			t.Errorf("after %v: %+v", yes, r.Policy)
+		}
 	}
 }
 
@@ -316,7 +352,7 @@ func TestSigningOutRevokesTheTicketsOfThatDevice(t *testing.T) {
 		t.Fatalf("sign out: %d", resp.StatusCode)
 	}
 	h.revoked(p.Tickets.Media)
-	b.refused(401, "unauthorized", "POST", "/api/v1/play/"+p.ID+"/heartbeat", report, "Authorization", "Bearer "+p.Tickets.Media)
+	b.refused(410, "signed_out", "POST", "/api/v1/play/"+p.ID+"/heartbeat", report, "Authorization", "Bearer "+p.Tickets.Media)
 	other.beat(q.ID, q.Tickets.Media)
 }
 

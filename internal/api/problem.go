@@ -21,6 +21,8 @@ type Problem struct {
 	Detail string        `json:"detail" doc:"A sentence for the person in front of the screen."`
 	Code   Code          `json:"code" doc:"What kind of error, for programs: such a word never changes its meaning."`
 	Errors []ProblemPart `json:"errors,omitempty" doc:"What was wrong with the request, field by field."`
+	// Streams is where else the member watches.
+	Streams []StreamBody `json:"streams,omitempty" doc:"With too_many_streams: what plays already, oldest first."`
 
 	retryAfter time.Duration
 }
@@ -30,10 +32,10 @@ type Code string
 
 // codes are all there are. Programs rely on them; none may go, or mean something else.
 var codes = []Code{
-	"bad_signature", "conflict", "cross_origin", "forbidden", "internal", "invalid", "link_dead", "method", "name_taken",
-	"not_available", "not_built", "not_found", "not_included", "plan_ended", "sign_up_closed", "too_large",
-	"too_many_rehearsals", "too_many_streams", "too_many_tries", "unauthorized", "unavailable", "upstream", "weak_password",
-	"wrong_credentials", "wrong_password",
+	"bad_signature", "conflict", "cross_origin", "forbidden", "internal", "invalid", "left", "link_dead", "method", "name_taken",
+	"not_available", "not_built", "not_found", "not_included", "plan_ended", "revoked", "sign_up_closed", "signed_out",
+	"taken_over", "too_large", "too_many_rehearsals", "too_many_streams", "too_many_tries", "unauthorized", "unavailable",
+	"upstream", "weak_password", "withdrawn", "wrong_credentials", "wrong_password",
 }
 
 var _ huma.SchemaProvider = Code("")
@@ -123,6 +125,12 @@ func (s *Server) problem(ctx context.Context, operation string, err error) error
 		p = newProblem(http.StatusNotFound, "not_found", "There is no such thing here, or no longer.")
 	case errors.Is(err, vod.ErrUnauthorized):
 		p = newProblem(http.StatusUnauthorized, "unauthorized", "Sign in first.")
+	case errors.Is(err, vod.ErrPlanEnded):
+		p = newProblem(http.StatusForbidden, "plan_ended", "Your plan has ended.")
+	case errors.Is(err, vod.ErrNotIncluded):
+		p = newProblem(http.StatusForbidden, "not_included", "Your plan does not include this title.")
+	case errors.Is(err, vod.ErrNotAvailable):
+		p = newProblem(http.StatusForbidden, "not_available", "This title is not available now.")
 	case errors.Is(err, vod.ErrForbidden):
 		p = newProblem(http.StatusForbidden, "forbidden", "That is not allowed.")
 	case errors.Is(err, vod.ErrInvalid):

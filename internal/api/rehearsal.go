@@ -87,7 +87,7 @@ func (s *Server) rehearse(ctx context.Context, in *playInput) (*playOutput, erro
 		return nil, err
 	}
 	x := play{
-		id: newSessionID(), title: t.ID, version: t.Version.ID, member: "rehearsal:" + string(label), share: s.shares(in),
+		id: newSessionID(), title: t.ID, version: t.Version.ID, member: "rehearsal:" + string(label), share: s.shares(in.Body.Share),
 		rehearsal: label, until: operator.Expires,
 	}
 	out, err := s.begin(ctx, &t, &x)

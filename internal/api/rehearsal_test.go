@@ -65,7 +65,7 @@ func TestRehearsalNeedsNoAccountAndCarriesItsLabel(t *testing.T) {
 		if !r.Policy.P2P || !r.Policy.Upload || r.Tickets.ExpiresMs != 600_000 {
 			t.Errorf("%s: heartbeat %+v", id, r)
 		}
-		check(r.Tickets)
+		check(*r.Tickets)
 	}
 }
 
@@ -183,7 +183,8 @@ func TestOperatorSeesRehearsalsApart(t *testing.T) {
 	get(&one, "0-99")
 	get(&two, "0-49999")
 	get(&viewer, "0-6")
-	one.Tickets = b.beat(one.ID, one.Tickets.Media).Tickets
+	h.clock.Advance(ticketLife / 2)
+	one.Tickets = *b.beat(one.ID, one.Tickets.Media).Tickets
 	get(&one, "0-99")
 	var got struct {
 		OriginBytes int64            `json:"origin_bytes"`

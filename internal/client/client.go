@@ -237,7 +237,7 @@ func problem(status int, body []byte) error {
 	switch {
 	case status == http.StatusUnauthorized:
 		code = vod.ErrUnauthorized
-	case status == http.StatusForbidden:
+	case status == http.StatusForbidden, status == http.StatusGone:
 		code = vod.ErrForbidden
 	case status == http.StatusNotFound:
 		code = vod.ErrNotFound

@@ -112,9 +112,11 @@ func (n *nativeSeat) beat(ctx context.Context, s *vod.PlaySession) {
 			next = beatRetry
 			continue
 		}
-		n.tickets.Store(&r.Tickets)
+		if r.Tickets != nil { // always, at half their life
+			n.tickets.Store(r.Tickets)
+		}
 		n.host.SetPolicy(hostPolicy(n.viewer.policy(r.Policy)))
-		next = beatAfter(r.Tickets.ExpiresMs)
+		next = beatAfter(n.tickets.Load().ExpiresMs)
 	}
 }
 

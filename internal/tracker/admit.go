@@ -228,6 +228,10 @@ func (t *titles) get(ctx context.Context, h bt.InfoHash) (titleEntry, error) {
 	if !ok {
 		title, err := t.from.BySwarm(ctx, h)
 		if err != nil && !errors.Is(err, vod.ErrNotFound) {
+			// While the catalogue cannot be read, what was known last holds as long as tickets do: who plays goes on.
+			if e.id != "" && t.clock().Before(e.until.Add(vod.TicketGrace)) {
+				return e, nil
+			}
 			return titleEntry{}, err
 		}
 		e = titleEntry{

@@ -48,9 +48,12 @@ type shown struct {
 var digests = maphash.MakeSeed()
 
 // same reports whether text is the ticket that was checked, and still good.
-func (w *shown) same(text []byte, now time.Time) bool {
-	return w != nil && now.Before(w.ticket.Expires) && maphash.Bytes(digests, text) == w.digest
+func (t *Tracker) same(w *shown, text []byte) bool {
+	return w != nil && !t.over(w) && maphash.Bytes(digests, text) == w.digest
 }
+
+// over reports whether a ticket that was checked has ended since.
+func (t *Tracker) over(w *shown) bool { return w.ticket.Over(t.cfg.Clock(), t.cfg.Issuer) }
 
 // grant is what the tickets of one play session have opened: a place in one swarm, for one peer at a time on one socket.
 // Grants belong to the tracker's mu.
@@ -228,7 +231,7 @@ func (t *Tracker) sweep() {
 	now := t.cfg.Clock()
 	t.forgetLeavers(now)
 	for _, g := range t.grants.bySession {
-		if g.socket != nil && !now.Before(g.ticket.Expires) {
+		if g.socket != nil && t.over(g.shown) {
 			expired = append(expired, &grant{swarm: g.swarm, socket: g.socket})
 			g.socket.set().LeaveSwarm(g.swarm, g.socket.id)
 			t.release(g, g.socket, now)
@@ -267,11 +270,17 @@ func (t *Tracker) Revoke(list []vod.Revocation) {
 	}
 	var out []closing
 	gone := map[company][]bt.PeerID{}
+	var titles []vod.TitleID // published no more: nothing is remembered of them, for they may be published again
+	for i := range list {
+		if list[i].Title != "" {
+			titles = append(titles, list[i].Title)
+		}
+	}
 	t.mu.Lock()
 	now := t.cfg.Clock()
 	t.grants.revoked.Add(now, list)
 	for session, g := range t.grants.bySession {
-		if !t.grants.revoked.Covers(&g.ticket) {
+		if !t.grants.revoked.Covers(&g.ticket) && !slices.Contains(titles, g.ticket.Title) {
 			continue
 		}
 		if s := g.socket; s != nil {

@@ -140,7 +140,7 @@ func (s *socket) ticket(req *announce.Request, title titleEntry) (*shown, bool) 
 	}
 	text := req.Viewer.Text
 	w := s.last
-	if !w.same(text, s.tracker.cfg.Clock()) {
+	if !s.tracker.same(w, text) {
 		ticket, err := s.tracker.cfg.Tickets.Check(vod.AudienceSwarm, string(text))
 		if err != nil {
 			code, reason := frame.Code(StatusTicket), reasonTicket
@@ -368,9 +368,7 @@ func (s *socket) directed(req *announce.Request) {
 	}
 	answer := req.Kind == announce.KindAnswer
 	t.mu.Lock()
-	if now := t.cfg.Clock(); slices.ContainsFunc(s.grants, func(g *grant) bool {
-		return g.swarm == req.InfoHash && !now.Before(g.ticket.Expires)
-	}) {
+	if slices.ContainsFunc(s.grants, func(g *grant) bool { return g.swarm == req.InfoHash && t.over(g.shown) }) {
 		t.mu.Unlock()
 		t.leaveSwarm(s, req.InfoHash)
 		s.refuse(req.InfoHash, StatusTicket, reasonExpired)

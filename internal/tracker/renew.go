@@ -26,7 +26,7 @@ func (s *socket) still(req *announce.Request, now time.Time) {
 	case g == nil && !title.open: // also if there is none
 		refused = reasonUnknown
 	case g == nil:
-	case !now.Before(g.ticket.Expires):
+	case t.over(g.shown):
 		refused = reasonExpired
 	case !title.opensTo(&g.ticket):
 		refused = reasonTicket

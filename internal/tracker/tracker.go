@@ -51,7 +51,9 @@ type Config struct {
 	Titles  vod.Titles
 	Tickets vod.Tickets
 	Clock   vod.Clock // nil: time.Now
-	Seed    uint64    // of the choice among peers
+	// Issuer says whether viewers can renew their tickets; while they cannot, places outlive them. nil: they always can.
+	Issuer vod.Issuer
+	Seed   uint64 // of the choice among peers
 	// LAN leaves the addresses of local networks in what is relayed, as it always is among a rehearsal's viewers, and lets one
 	// address hold many connections.
 	LAN bool

@@ -21,6 +21,7 @@ type PlaySession struct {
 	Nodes       PlayNodes   `json:"nodes"`
 	Tickets     PlayTickets `json:"tickets"`
 	Policy      PlayPolicy  `json:"policy"`
+	HeartbeatMs int64       `json:"heartbeat_ms" doc:"How often to send a heartbeat."`
 }
 
 // Protection is how a session's files are encrypted, and where their keys are had.
@@ -103,8 +104,11 @@ type PlayPolicy struct {
 	UplinkKbps int  `json:"uplink_kbps" doc:"Upload limit; 0 is none."`
 }
 
-// Heartbeat is the player's report, sent at half the tickets' life.
+// Heartbeat is the player's report, sent every PlaySession.HeartbeatMs.
 type Heartbeat struct {
+	Share *bool `json:"share,omitempty" doc:"The viewer's consent of the moment, as when play was pressed; absent: as it was."`
+	Last  bool  `json:"last,omitempty" doc:"The player says goodbye: its session ends."`
+
 	PositionMs  int64 `json:"position_ms"`
 	OriginBytes int64 `json:"origin_bytes"`
 	PeerBytes   int64 `json:"peer_bytes"`
@@ -161,8 +165,9 @@ type BannedPeer struct {
 	Proven bool   `json:"proven" doc:"A hash proved that it lied; otherwise it had a part in two pieces that failed."`
 }
 
-// HeartbeatReply brings new tickets and the policy of the moment.
+// HeartbeatReply brings the policy of the moment, and new tickets once the old ones have passed half their life.
 type HeartbeatReply struct {
-	Tickets PlayTickets `json:"tickets"`
-	Policy  PlayPolicy  `json:"policy"`
+	Tickets     *PlayTickets `json:"tickets,omitempty" doc:"Absent: keep the old ones."`
+	Policy      PlayPolicy   `json:"policy"`
+	HeartbeatMs int64        `json:"heartbeat_ms" doc:"When to send the next."`
 }

@@ -25,7 +25,7 @@ const (
 func (v *viewer) side(ctx context.Context) {
 	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
-	beat := time.NewTimer(beatAfter(v.session.Tickets.ExpiresMs))
+	beat := time.NewTimer(beatAfter(v.session.HeartbeatMs, v.session.Tickets.ExpiresMs))
 	defer beat.Stop()
 	beating := make(chan time.Duration)
 	var busy bool
@@ -56,9 +56,12 @@ func (v *viewer) side(ctx context.Context) {
 	}
 }
 
-// beatAfter is half the tickets' life.
-func beatAfter(expiresMs int64) time.Duration {
-	return max(time.Duration(expiresMs)*time.Millisecond/2, beatMin)
+// beatAfter is when the service asked for the next heartbeat, after half the tickets' life at the latest.
+func beatAfter(everyMs, expiresMs int64) time.Duration {
+	if everyMs <= 0 {
+		everyMs = expiresMs / 2
+	}
+	return max(time.Duration(min(everyMs, expiresMs/2))*time.Millisecond, beatMin)
 }
 
 // beat sends a report, takes the new tickets and policy, and says when the next is due. While the service cannot be
@@ -73,9 +76,11 @@ func (v *viewer) beat(ctx context.Context) time.Duration {
 		}
 		return beatRetry
 	}
-	v.tickets.Store(&r.Tickets)
+	if r.Tickets != nil {
+		v.tickets.Store(r.Tickets)
+	}
 	v.host.SetPolicy(policy(r.Policy))
-	return beatAfter(r.Tickets.ExpiresMs)
+	return beatAfter(r.HeartbeatMs, v.tickets.Load().ExpiresMs)
 }
 
 // report is how it went so far: totals of the session.
