@@ -468,6 +468,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/play/{session}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Server-sent events, for players without a tracker's socket: policy, with the policy of the moment, and ended, with a code */
+        get: operations["play-events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/play/{session}/heartbeat": {
         parameters: {
             query?: never;
@@ -516,6 +533,40 @@ export interface paths {
         /** Make an account, where anybody may, and sign in */
         post: operations["sign-up"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/streams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the member is watching, on all devices, of what is for members */
+        get: operations["list-streams"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/streams/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Stop one of them, within five seconds */
+        delete: operations["end-stream"];
         options?: never;
         head?: never;
         patch?: never;
@@ -791,6 +842,8 @@ export interface components {
              * @description Of the rendition that plays.
              */
             height?: number;
+            /** @description The player says goodbye: its session ends. */
+            last?: boolean;
             met?: components["schemas"]["Meetings"];
             /** Format: int64 */
             origin_bytes: number;
@@ -810,6 +863,8 @@ export interface components {
             relayed_bytes?: number;
             /** Format: int64 */
             sent_bytes: number;
+            /** @description The viewer's consent of the moment, as when play was pressed; absent: as it was. */
+            share?: boolean;
             /** Format: int64 */
             stalled_ms: number;
             /** Format: int64 */
@@ -828,8 +883,14 @@ export interface components {
             wasted_bytes?: number;
         };
         HeartbeatReply: {
+            /**
+             * Format: int64
+             * @description When to send the next.
+             */
+            heartbeat_ms: number;
             policy: components["schemas"]["PlayPolicy"];
-            tickets: components["schemas"]["PlayTickets"];
+            /** @description Absent: keep the old ones. */
+            tickets?: components["schemas"]["PlayTickets"];
         };
         InvitationBody: {
             /**
@@ -1084,6 +1145,11 @@ export interface components {
             duration_ms: number;
             /** @description In torrent order. */
             files: components["schemas"]["PlayFile"][] | null;
+            /**
+             * Format: int64
+             * @description How often to send a heartbeat.
+             */
+            heartbeat_ms: number;
             /** @description This play session. */
             id: string;
             /** @description The swarm: lower-case v1 info hash. */
@@ -1130,7 +1196,7 @@ export interface components {
              * @description What kind of error, for programs: such a word never changes its meaning.
              * @enum {string}
              */
-            code: "bad_signature" | "conflict" | "cross_origin" | "forbidden" | "internal" | "invalid" | "link_dead" | "method" | "name_taken" | "not_available" | "not_built" | "not_found" | "not_included" | "plan_ended" | "sign_up_closed" | "too_large" | "too_many_rehearsals" | "too_many_streams" | "too_many_tries" | "unauthorized" | "unavailable" | "upstream" | "weak_password" | "wrong_credentials" | "wrong_password";
+            code: "bad_signature" | "conflict" | "cross_origin" | "forbidden" | "internal" | "invalid" | "left" | "link_dead" | "method" | "name_taken" | "not_available" | "not_built" | "not_found" | "not_included" | "plan_ended" | "revoked" | "sign_up_closed" | "signed_out" | "taken_over" | "too_large" | "too_many_rehearsals" | "too_many_streams" | "too_many_tries" | "unauthorized" | "unavailable" | "upstream" | "weak_password" | "withdrawn" | "wrong_credentials" | "wrong_password";
             /** @description A sentence for the person in front of the screen. */
             detail: string;
             /** @description What was wrong with the request, field by field. */
@@ -1140,6 +1206,8 @@ export interface components {
              * @description The HTTP status.
              */
             status: number;
+            /** @description With too_many_streams: what plays already, oldest first. */
+            streams?: components["schemas"]["StreamBody"][] | null;
             /** @description What kind of error, in words. */
             title: string;
         };
@@ -1205,6 +1273,21 @@ export interface components {
         StaffTitlesOutputBody: {
             /** @description Newest first. */
             titles: components["schemas"]["StaffTitle"][];
+        };
+        StreamBody: {
+            /** Format: date-time */
+            began: string;
+            /** @description In the browser that asks. */
+            here: boolean;
+            /** @description The title's; empty where it is published no more. */
+            name: string;
+            /** @description The play session. */
+            session: string;
+            title: string;
+        };
+        StreamsOutputBody: {
+            /** @description Oldest first. */
+            streams: components["schemas"]["StreamBody"][];
         };
         SubscriptionBody: {
             /** @description The plan's ID. */
@@ -3534,6 +3617,73 @@ export interface operations {
             };
         };
     };
+    "play-events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A stream of server-sent events, until the ticket's end. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     heartbeat: {
         parameters: {
             query?: never;
@@ -3784,6 +3934,127 @@ export interface operations {
             };
             /** @description Bad Request */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-streams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StreamsOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "end-stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -311,7 +311,7 @@ export class EssaimPlayer {
     });
     void direct.failed.then(() => source.start()); // other viewers may have what the origin does not send
     this.#watch(source);
-    this.#schedule(session.tickets.expires_ms / 2);
+    this.#schedule(session.heartbeat_ms);
     const player = new shaka.Player();
     this.#shaka = player;
     player.configure(shakaSettings);
@@ -413,7 +413,7 @@ export class EssaimPlayer {
     const policy = this.#effective(session.policy);
     this.#source?.renew({ ...session, policy });
     this.events.emit("policy", policy);
-    this.#schedule(session.tickets.expires_ms / 2);
+    this.#schedule(session.heartbeat_ms);
   }
 
   #heartbeatTimer: ReturnType<typeof setTimeout> | undefined;
@@ -458,10 +458,12 @@ export class EssaimPlayer {
     };
     const reply = await this.#api.heartbeat(session.id, session.tickets.media, report, last);
     if (this.#life.signal.aborted || this.#session !== session) return;
-    this.#session = { ...session, tickets: reply.tickets };
-    this.#source?.tickets(reply.tickets);
+    if (reply.tickets) {
+      this.#session = { ...session, tickets: reply.tickets };
+      this.#source?.tickets(reply.tickets);
+    }
     this.#obey(reply.policy);
-    this.#schedule(reply.tickets.expires_ms / 2);
+    this.#schedule(reply.heartbeat_ms);
   }
 
   #record({ file, from, to, data }: Delivery): void {

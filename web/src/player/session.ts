@@ -24,6 +24,8 @@ export interface PlaySession {
   nodes: PlayNodes;
   tickets: PlayTickets;
   policy: PlayPolicy;
+  /** How often to send a heartbeat. */
+  heartbeat_ms: number;
 }
 
 /** How a session's files are encrypted (ISO/IEC 23001-7), and where their keys are had. */
@@ -106,6 +108,10 @@ export interface PlayPolicy {
 
 /** The player's report. Byte counts are totals of the session. */
 export interface Heartbeat {
+  /** The viewer's consent of the moment; absent for one who has not answered. */
+  share?: boolean;
+  /** The player says goodbye: its session ends. */
+  last?: boolean;
   position_ms: number;
   origin_bytes: number;
   peer_bytes: number;
@@ -131,6 +137,39 @@ export interface BannedPeer {
 
 /** What a heartbeat brings back. */
 export interface HeartbeatReply {
-  tickets: PlayTickets;
+  /** Absent while the old ones have not passed half their life. */
+  tickets?: PlayTickets;
   policy: PlayPolicy;
+  /** When to send the next. */
+  heartbeat_ms: number;
+}
+
+/** Why play sessions end although their players would have gone on. */
+export const playEnds = [
+  "revoked",
+  "signed_out",
+  "plan_ended",
+  "not_included",
+  "not_available",
+  "withdrawn",
+  "taken_over",
+] as const;
+
+/** One of {@link playEnds}. */
+export type PlayEnd = (typeof playEnds)[number];
+
+/** Reads a code of the server's: the reason why a session ended, or undefined for any other. */
+export function playEndOf(code: unknown): PlayEnd | undefined {
+  return playEnds.find((end) => end === code);
+}
+
+/** A film that the member is watching somewhere. */
+export interface PlayStream {
+  /** The play session. */
+  session: string;
+  title: string;
+  /** The title's name; empty where it is published no more. */
+  name: string;
+  /** In the browser that asks. */
+  here: boolean;
 }
