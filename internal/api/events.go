@@ -253,7 +253,7 @@ func (s *Server) tell(ctx context.Context, w io.Writer, l *listener, open bool) 
 func (s *Server) policyOf(ticket *vod.Ticket, open bool) vod.PlayPolicy {
 	x, ok := s.plays.look(ticket.PlaySession)
 	if !ok {
-		x = play{id: ticket.PlaySession, rehearsal: ticket.Rehearsal, share: s.c.Demo != nil}
+		x = play{id: ticket.PlaySession, title: ticket.Title, member: ticket.Member, rehearsal: ticket.Rehearsal, share: s.c.Demo != nil}
 	}
 	return s.policyFor(&x, open)
 }

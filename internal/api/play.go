@@ -430,6 +430,11 @@ func (s *Server) continued(ctx context.Context, t *vod.Title, x *play, d *vod.De
 // goodbye ends a session whose player leaves.
 func (s *Server) goodbye(ctx context.Context, ticket *vod.Ticket, report vod.Heartbeat) (*heartbeatOutput, error) {
 	s.log.DebugContext(ctx, "goodbye", "session", ticket.PlaySession, "title", ticket.Title, "report", report)
+	if x, ok := s.plays.beat(ticket.PlaySession, report); ok {
+		if t, err := s.c.Titles.Get(ctx, ticket.Title); err == nil { // else nobody counts it any more
+			s.reported(ctx, &x, &t)
+		}
+	}
 	s.plays.remove(ticket.PlaySession)
 	if s.c.Streams != nil && ticket.Member != "" && ticket.Rehearsal == "" {
 		if err := s.c.Streams.End(ctx, ticket.PlaySession); err != nil {

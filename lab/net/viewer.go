@@ -274,8 +274,10 @@ func (v *nativeViewer) renew(ctx context.Context) {
 			life = 2 * againEvery.Milliseconds()
 			continue
 		}
-		v.tickets.Store(&reply.Tickets)
-		life = reply.Tickets.ExpiresMs
+		if reply.Tickets != nil { // always, at half their life
+			v.tickets.Store(reply.Tickets)
+		}
+		life = v.tickets.Load().ExpiresMs
 	}
 }
 

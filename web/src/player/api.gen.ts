@@ -391,8 +391,25 @@ export interface paths {
         };
         /** What players are allowed */
         get: operations["get-policy"];
-        /** Change it, until the service stops */
+        /** Change what is named, and leave the rest; players are told within ten seconds */
         put: operations["set-policy"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operator/policy/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the policy was, and who changed it */
+        get: operations["policy-versions"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -411,6 +428,40 @@ export interface paths {
         put?: never;
         /** End a member's device sessions, or one play session, with their tickets and peer connections, within five seconds */
         post: operations["revoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operator/savings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What viewers carried and what that saved, beside its bound, and how viewers who share fare against those who were held out */
+        get: operations["savings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operator/savings.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same rows as a table, with the total last */
+        get: operations["savings-csv"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -784,6 +835,38 @@ export interface components {
             keys: components["schemas"]["JsonWebKey"][] | null;
             /** @enum {string} */
             type: "temporary";
+        };
+        Comparison: {
+            /**
+             * Format: double
+             * @description Sharing less hold-out; of start-up times, sharing over hold-out. Less is better.
+             */
+            difference: number;
+            /**
+             * Format: double
+             * @description The upper end.
+             */
+            high: number;
+            /** Format: double */
+            hold_out: number;
+            /** Format: int64 */
+            hold_out_sessions: number;
+            /** @description There are viewers enough in both groups for an interval; otherwise low, high and difference are 0. */
+            known: boolean;
+            /**
+             * Format: double
+             * @description The lower end of its 95 % confidence interval.
+             */
+            low: number;
+            /**
+             * @description Of start-up times, the geometric mean.
+             * @enum {string}
+             */
+            measure: "stalls_per_hour" | "startup_ms" | "failed_share";
+            /** Format: double */
+            sharing: number;
+            /** Format: int64 */
+            sharing_sessions: number;
         };
         DemoOutputBody: {
             /** @description Who signs in with one click. */
@@ -1183,13 +1266,82 @@ export interface components {
             swarm?: string;
         };
         PolicyBody: {
+            /**
+             * Format: date-time
+             * @description When it was changed.
+             */
+            at: string;
+            /** @description Peers are switched off by themselves where viewers who share fare worse than the hold-out group. */
+            auto_off: boolean;
+            /** @description In which, for instance EUR. */
+            currency: string;
+            /**
+             * Format: int64
+             * @description How many in a million of these play by HTTP alone all the same, for comparison.
+             */
+            hold_out_ppm: number;
+            /** @description Networks without peers: AS64500, or prefixes such as 192.0.2.0/24. */
+            networks_off: string[];
             /** @description Viewers may use peers at all. */
             p2p: boolean;
+            /**
+             * Format: double
+             * @description What 10^9 bytes of egress cost.
+             */
+            price_per_gb: number;
+            /**
+             * Format: int64
+             * @description How many in a million viewers may use peers, drawn once and for all.
+             */
+            share_ppm: number;
+            /** @description Titles without peers. */
+            titles_off: string[];
             /**
              * Format: int64
              * @description Each viewer's upload limit; 0 is none.
              */
             uplink_kbps: number;
+            /**
+             * Format: int64
+             * @description Counts the changes.
+             */
+            version: number;
+            /** @description By whom; essaim by itself. */
+            who: string;
+            why: string;
+        };
+        PolicyInputBody: {
+            /** @description Peers are switched off by themselves where viewers who share fare worse than the hold-out group. */
+            auto_off?: boolean;
+            currency?: string;
+            /**
+             * Format: int64
+             * @description How many in a million of these play by HTTP alone, for comparison.
+             */
+            hold_out_ppm?: number;
+            /** @description Networks without peers: AS64500, or prefixes such as 192.0.2.0/24. */
+            networks_off?: string[];
+            /** @description Viewers may use peers at all. */
+            p2p?: boolean;
+            /**
+             * Format: double
+             * @description What 10^9 bytes of egress cost.
+             */
+            price_per_gb?: number;
+            /**
+             * Format: int64
+             * @description How many in a million viewers may use peers.
+             */
+            share_ppm?: number;
+            /** @description Titles without peers. */
+            titles_off?: string[];
+            /**
+             * Format: int64
+             * @description Each viewer's upload limit; 0 is none.
+             */
+            uplink_kbps?: number;
+            /** @description The reason, for who asks later. */
+            why?: string;
         };
         Problem: {
             /**
@@ -1248,6 +1400,121 @@ export interface components {
         RoleBody: {
             /** @enum {string} */
             role: "viewer" | "editor" | "operator";
+        };
+        SavingsReport: {
+            /** @description The sharing group against the hold-out group, which plays by HTTP alone. */
+            comparison: components["schemas"]["Comparison"][] | null;
+            currency: string;
+            /** @description The first day, in UTC. */
+            from: string;
+            /**
+             * Format: double
+             * @description Of a gigabyte (10^9 bytes) of egress, as the policy has it.
+             */
+            price_per_gb: number;
+            rows: components["schemas"]["SavingsRow"][] | null;
+            /** @description The last day. */
+            to: string;
+            total: components["schemas"]["SavingsRow"];
+        };
+        SavingsRow: {
+            /**
+             * Format: double
+             * @description Its price.
+             */
+            avoided_amount: number;
+            /**
+             * Format: int64
+             * @description Egress that was avoided.
+             */
+            avoided_bytes: number;
+            /**
+             * Format: double
+             * @description What that share could be at most with the viewers there were, had nobody kept anything.
+             */
+            bound: number;
+            /**
+             * Format: int64
+             * @description Bytes that viewers still held from an earlier visit; not part of the offload.
+             */
+            cached_bytes: number;
+            /**
+             * Format: int64
+             * @description Those that met.
+             */
+            connected: number;
+            /**
+             * Format: int64
+             * @description Media bytes that the origin counted itself, whoever took them; rehearsals left out.
+             */
+            counted_bytes: number;
+            /**
+             * Format: double
+             * @description Viewers of the same rendition at once, as the average viewer met them.
+             */
+            crowd: number;
+            /**
+             * Format: double
+             * @description What is said to have been received from viewers and nobody says to have sent, as a share of it; below 0 where more was sent.
+             */
+            discrepancy: number;
+            /**
+             * Format: int64
+             * @description Pairs of viewers that were to meet, as both sides tell.
+             */
+            introductions: number;
+            /** @description The day or the title; empty for the total. */
+            key: string;
+            /**
+             * Format: double
+             * @description The share of the received media bytes that cost the operator nothing.
+             */
+            offload: number;
+            /**
+             * Format: int64
+             * @description Media bytes from the origin, as players counted them.
+             */
+            origin_bytes: number;
+            /**
+             * Format: double
+             * @description How often the operator sent what was watched; null where the title is gone.
+             */
+            origin_copies: number | null;
+            /**
+             * Format: int64
+             * @description Media bytes from other viewers, relayed ones included.
+             */
+            peer_bytes: number;
+            /**
+             * Format: int64
+             * @description Film that was played, in milliseconds.
+             */
+            played_ms: number;
+            /**
+             * Format: int64
+             * @description Sessions left out because what they claimed cannot be.
+             */
+            quarantined: number;
+            /**
+             * Format: int64
+             * @description Those of them that went through the operator's relays: they count as the origin's.
+             */
+            relayed_bytes: number;
+            /**
+             * Format: int64
+             * @description Media bytes that viewers say they sent to one another.
+             */
+            sent_bytes: number;
+            /**
+             * Format: int64
+             * @description Play sessions that began.
+             */
+            sessions: number;
+            /**
+             * Format: int64
+             * @description Bytes that came twice, from wherever: they avoided nothing.
+             */
+            wasted_bytes: number;
         };
         SignInInputBody: {
             name: string;
@@ -1384,6 +1651,10 @@ export interface components {
             name?: string;
             password: string;
             token: string;
+        };
+        VersionsOutputBody: {
+            /** @description The latest first. */
+            versions: components["schemas"]["PolicyBody"][];
         };
         WindowBody: {
             /**
@@ -3260,7 +3531,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["PolicyBody"];
+                "application/json": components["schemas"]["PolicyInputBody"];
             };
         };
         responses: {
@@ -3271,6 +3542,84 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PolicyBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "policy-versions": {
+        parameters: {
+            query?: {
+                /** @description The last version of the page before; 0: from the last. */
+                before?: number;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionsOutputBody"];
                 };
             };
             /** @description Bad Request */
@@ -3349,6 +3698,170 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RevokeOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    savings: {
+        parameters: {
+            query?: {
+                /** @description The first day, in UTC; absent: 29 days before the last. */
+                from?: string;
+                /** @description The last day; absent: today. */
+                to?: string;
+                /** @description What the rows are. */
+                by?: "day" | "title";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavingsReport"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "savings-csv": {
+        parameters: {
+            query?: {
+                /** @description The first day, in UTC; absent: 29 days before the last. */
+                from?: string;
+                /** @description The last day; absent: today. */
+                to?: string;
+                /** @description What the rows are. */
+                by?: "day" | "title";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Comma-separated values (RFC 4180), with a line of names. */
+            200: {
+                headers: {
+                    "Content-Disposition"?: string;
+                    "Content-Type"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
                 };
             };
             /** @description Bad Request */

@@ -99,7 +99,7 @@ export function makeFilm(contents: Bytes[], pieceLength = 2 * block, firstPieces
       nodes: { origins: ["/"], trackers: [], ice: [] },
       tickets: { media: "ticket", expires_ms: 600_000 },
       policy: { p2p: false, upload: false, lan: false, uplink_kbps: 0 },
-    heartbeat_ms: 30_000,
+      heartbeat_ms: 30_000,
     },
   };
 }
