@@ -37,6 +37,8 @@ type ingestCmd struct {
 	Open      bool   `help:"Anyone may watch, and standard BitTorrent clients may join. Otherwise members only."`
 	Scheme    string `default:"cbcs" enum:"cbcs,cenc" help:"How a film for members is encrypted (${enum}): cbcs, or cenc for devices from before 2018. Open films are not."`
 	Preset    string `default:"fast" enum:"ultrafast,superfast,veryfast,faster,fast,medium,slow,slower,veryslow" help:"x264's preset for what must be encoded (${enum})."`
+	Codec     string `default:"h264" enum:"h264,vp9,av1" help:"What a picture that must be encoded becomes (${enum}); the sound then is AAC, or Opus beside the others."`
+	Ladder    bool   `help:"Make smaller renditions beside a picture that is kept as it is, too. It takes as long as encoding does."`
 	NoSandbox bool   `name:"no-sandbox" help:"Run ffmpeg with your own rights where a sandbox cannot be had. For films that you made yourself: a crafted film may then read and do what you may."`
 
 	Data string `default:"data" env:"ESSAIM_DATA" type:"path" help:"Folder of database and media."`
@@ -94,7 +96,7 @@ func (c *ingestCmd) run(ctx context.Context, out, log *os.File) (err error) {
 	if !c.List && !c.Resume && !c.Cancel {
 		job, err = ingest.Prepare(ctx, ingest.Request{
 			File: c.Film, ID: vod.TitleID(c.ID), Name: c.Title, Summary: c.Summary, Open: c.Open, Preset: c.Preset,
-			Scheme: vod.Scheme(c.Scheme), NoSandbox: c.NoSandbox,
+			Scheme: vod.Scheme(c.Scheme), Codec: ingest.Codec(c.Codec), Ladder: c.Ladder, NoSandbox: c.NoSandbox,
 		}, show)
 		if err != nil {
 			if ctx.Err() != nil {

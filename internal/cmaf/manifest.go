@@ -62,15 +62,15 @@ func Manifest(entries []Entry) (string, error) {
 		Duration: seconds(uint64(DurationMs(entries))), Buffer: "PT2S", Period: xmlPeriod{ID: "0", Start: "PT0S"},
 	}
 	video := set("video", 0)
-	var first *Track
+	var first *Entry
 	var audio []xmlSet
 	for _, e := range entries {
 		r := e.representation()
 		if e.Track.Video {
 			if first == nil {
-				first = e.Track
+				first = &e
 			}
-			video.Aligned = video.Aligned && aligned(first, e.Track)
+			video.Aligned = video.Aligned && aligned(first, &e)
 			video.Representations = append(video.Representations, r)
 			continue
 		}
@@ -128,13 +128,18 @@ func (t *Track) protections() []xmlProtection {
 	}
 }
 
-// aligned reports whether two renditions can be switched at every segment's beginning.
-func aligned(a, b *Track) bool {
-	if len(a.Segments) != len(b.Segments) {
+// aligned reports whether two renditions can be switched at every segment's beginning: they begin at the same moments of
+// film, to a millisecond, which clocks of different rates may differ by.
+func aligned(a, b *Entry) bool {
+	if len(a.Track.Segments) != len(b.Track.Segments) {
 		return false
 	}
-	for i := range a.Segments {
-		if a.Ms(a.Segments[i].Start) != b.Ms(b.Segments[i].Start) {
+	at := func(e *Entry, i int) int64 {
+		start := e.Track.Segments[i].Start
+		return int64(e.Track.Ms(start - min(start, e.Zero)))
+	}
+	for i := range a.Track.Segments {
+		if d := at(a, i) - at(b, i); d < -1 || d > 1 {
 			return false
 		}
 	}

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -60,29 +61,49 @@ func (k *Track) codecArgs(preset string) []string {
 	case !k.encode:
 		return []string{"-c", "copy"}
 	case !k.video:
-		// Silence or a cut makes the sound begin with the picture.
-		from := strconv.FormatInt(int64(k.from*encodedRate+0.5), 10)
-		return []string{
-			"-c:a", "aac", "-b:a", "128k", "-ac", "2", "-ar", strconv.Itoa(encodedRate),
-			"-af", fmt.Sprintf("aresample=%d:async=1:first_pts=%s", encodedRate, from),
+		// Silence or a cut makes the sound begin with the picture. (aresample's own cut, by first_pts, is up to 50 ms off.)
+		from := int64(math.Round(k.from * encodedRate))
+		codec := "aac"
+		if k.codec != H264 {
+			codec = "libopus"
 		}
-	}
-	if preset == "" {
-		preset = "fast"
+		return []string{
+			"-c:a", codec, "-b:a", "128k", "-ac", "2", "-ar", strconv.Itoa(encodedRate),
+			"-af", fmt.Sprintf("aresample=%d:async=1:min_hard_comp=0.01:first_pts=%d,atrim=start_pts=%d", encodedRate, min(from, 0), from),
+		}
 	}
 	var filters []string
 	if k.laced {
 		filters = append(filters, "yadif")
 	}
-	filters = append(filters, fmt.Sprintf("scale=%d:%d", k.width, k.height), "setpts=PTS-STARTPTS")
+	filters = append(filters, fmt.Sprintf("scale=%d:%d", k.width, k.height), "setsar=1", "setpts=PTS-STARTPTS")
 	// The ceiling follows the picture's size: 700 kbit/s at 360p, 2.8 Mbit/s at 720p, 6.2 Mbit/s at 1080p.
 	kbps := max(k.width*k.height*3/1000, 200)
-	return []string{
-		"-vf", strings.Join(filters, ","), "-fps_mode", "vfr", "-c:v", "libx264", "-preset", preset, "-profile:v", "high",
-		"-pix_fmt", "yuv420p", "-crf", "22", "-maxrate", fmt.Sprintf("%dk", kbps), "-bufsize", fmt.Sprintf("%dk", 2*kbps),
-		// Closed groups of exactly two seconds, the same in every rendition.
-		"-force_key_frames", "expr:gte(t,n_forced*2)", "-forced-idr", "1", "-g", "9999", "-sc_threshold", "0", "-x264-params", "open-gop=0",
+	// Closed groups of exactly two seconds, the same in every rendition; or as in the one that is kept.
+	keys := []string{"-force_key_frames", "expr:gte(t,n_forced*2)", "-g", "9999"}
+	if k.follow {
+		keys[1] = "source"
 	}
+	args := []string{"-pix_fmt", "yuv420p"}
+	switch k.codec {
+	case VP9:
+		kbps = kbps * 2 / 3
+		args = append(append(args, keys...), "-fps_mode", "vfr", "-c:v", "libvpx-vp9", "-deadline", "good", "-cpu-used", "4", "-row-mt", "1",
+			"-crf", "33", "-b:v", fmt.Sprintf("%dk", kbps), "-maxrate", fmt.Sprintf("%dk", kbps*3/2), "-bufsize", fmt.Sprintf("%dk", 3*kbps))
+	case AV1:
+		// SVT-AV1 takes no forced key frames: a steady rate and a fixed number of frames put them where they belong.
+		filters = append(filters, "fps="+k.rate)
+		args = append(args, "-fps_mode", "cfr", "-c:v", "libsvtav1", "-preset", "8", "-crf", "35", "-g", strconv.Itoa(k.group),
+			"-svtav1-params", "scd=0")
+	default:
+		if preset == "" {
+			preset = "fast"
+		}
+		args = append(append(args, keys...), "-fps_mode", "vfr", "-c:v", "libx264", "-preset", preset, "-profile:v", "high",
+			"-crf", "22", "-maxrate", fmt.Sprintf("%dk", kbps), "-bufsize", fmt.Sprintf("%dk", 2*kbps),
+			"-forced-idr", "1", "-sc_threshold", "0", "-x264-params", "open-gop=0")
+	}
+	return append([]string{"-vf", strings.Join(filters, ",")}, args...)
 }
 
 // poster takes one frame at a fifth of the film as a JPEG, 640 pixels wide. A film of which no frame can be had has none.

@@ -28,6 +28,8 @@ type Request struct {
 	// Scheme is how a title that is not open is encrypted; empty: vod.CBCS. Open titles stay in the clear, whatever it says.
 	Scheme vod.Scheme
 	Preset string // x264's, for what must be encoded; empty: "fast"
+	Codec  Codec  // what a picture that must be encoded becomes; empty: H264
+	Ladder bool   // smaller renditions beside a picture that is kept as it is, too
 	// NoSandbox runs ffmpeg with this user's rights where a sandbox cannot be had: for films of one's own alone.
 	NoSandbox bool
 }
@@ -97,6 +99,12 @@ func Prepare(ctx context.Context, r Request, p Progress) (*Job, error) {
 	if !idForm.MatchString(string(r.ID)) || len(r.ID) > 64 {
 		return nil, fmt.Errorf("%q cannot be a title's ID: 1 to 64 lower-case letters and digits, joined by single hyphens (--id)", r.ID)
 	}
+	if r.Codec == "" {
+		r.Codec = H264
+	}
+	if !r.Codec.Valid() {
+		return nil, fmt.Errorf("pictures are encoded as %s, %s or %s, not %q (--codec)", H264, VP9, AV1, r.Codec)
+	}
 	switch r.Scheme {
 	case vod.CBCS, vod.CENC:
 	case vod.Clear:
@@ -122,7 +130,11 @@ func Prepare(ctx context.Context, r Request, p Progress) (*Job, error) {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(r.File), err)
 	}
 	r.File, f.size, f.changed = f.path, st.Size(), st.ModTime()
-	return &Job{req: r, plan: decide(f), film: f}, nil
+	plan, err := decide(f, &r)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Base(r.File), err)
+	}
+	return &Job{req: r, plan: plan, film: f}, nil
 }
 
 // Reencodes says whether tracks will be encoded anew, and why.

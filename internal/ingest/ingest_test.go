@@ -36,8 +36,17 @@ var (
 		"silent.mp4":    {picture, x264},
 		"late.mkv":      {picture, {"-itsoffset", "0.5"}, sound, x264, {"-c:a", "aac"}},
 		"transport.ts":  {picture, sound, x264, {"-c:a", "aac"}},
-		"ladder.mkv":    {{"-f", "lavfi", "-i", "testsrc2=s=64x720:r=25:d=4"}, {"-f", "lavfi", "-i", "sine=d=4"}, {"-c:v", "mpeg2video", "-q:v", "5", "-c:a", "ac3"}},
-		"sound.m4a":     {sound, {"-c:a", "aac"}},
+		// What cameras, discs and broadcasters leave behind.
+		"vfr.mkv":        {{"-f", "lavfi", "-i", "color=c=black:s=96x54:r=30:d=9,drawbox=c=white:t=fill:enable=gte(t\\,2),select=lt(mod(n\\,7)\\,3)+eq(n\\,60)+gt(t\\,8.9)"}, sound, {"-fps_mode", "vfr"}, x264, {"-g", "999", "-keyint_min", "999", "-c:a", "ac3"}},
+		"surround.mkv":   {picture, {"-f", "lavfi", "-i", "aevalsrc=" + strings.Repeat("if(gte(t\\,2)\\,0.5*sin(2764*t)\\,0)|", 5) + "0:c=5.1:s=48000:d=9"}, {"-c:v", "mpeg4", "-q:v", "4", "-bf", "2", "-c:a", "ac3"}},
+		"anamorphic.mkv": {{"-f", "lavfi", "-i", "color=c=black:s=97x55:r=25:d=9,drawbox=c=white:t=fill:enable=gte(t\\,2),format=yuv444p,scale=97:55,setsar=4/3"}, sound, {"-c:v", "ffv1", "-pix_fmt", "yuv444p", "-c:a", "flac"}},
+		"interlaced.ts":  {{"-f", "lavfi", "-i", "color=c=black:s=96x64:r=50:d=9,drawbox=c=white:t=fill:enable=gte(t\\,2),interlace"}, sound, {"-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-q:v", "4", "-g", "12", "-bf", "2", "-c:a", "mp2"}},
+		"late-ac3.mkv":   {picture, {"-itsoffset", "0.5"}, sound, {"-c:v", "mpeg4", "-q:v", "4", "-c:a", "ac3"}},
+		"early-ac3.mkv":  {{"-itsoffset", "0.5"}, picture, sound, {"-c:v", "mpeg4", "-q:v", "4", "-c:a", "ac3"}},
+		"early.mkv":      {{"-itsoffset", "0.5"}, picture, sound, x264, {"-c:a", "aac"}},
+		"tall.mp4":       {{"-f", "lavfi", "-i", "color=c=black:s=64x720:r=25:d=9,drawbox=c=white:t=fill:enable=gte(t\\,2)"}, sound, x264, {"-g", "40", "-keyint_min", "10", "-force_key_frames", "0.4,3.2", "-c:a", "aac"}},
+		"ladder.mkv":     {{"-f", "lavfi", "-i", "testsrc2=s=64x720:r=25:d=4"}, {"-f", "lavfi", "-i", "sine=d=4"}, {"-c:v", "mpeg2video", "-q:v", "5", "-c:a", "ac3"}},
+		"sound.m4a":      {sound, {"-c:a", "aac"}},
 	}
 	made struct {
 		sync.Mutex
@@ -85,6 +94,11 @@ func filmFile(t testing.TB, name string) string {
 		all := append(append(append([]string{"-v", "error"}, picture...), sound...), x264...)
 		run(t, "ffmpeg", append(all, "-c:a", "aac", "-af", "adelay=1200", "-vf", "tpad=start_duration=1.2", whole)...)
 		run(t, "ffmpeg", "-v", "error", "-ss", "1.2", "-i", whole, "-c", "copy", path)
+		return path
+	}
+	if name == "rotated.mp4" {
+		run(t, "ffmpeg", append(append(append([]string{"-v", "error"}, picture...), append(sound, x264...)...), "-c:a", "aac", path+".mp4")...)
+		run(t, "ffmpeg", "-v", "error", "-i", path+".mp4", "-c", "copy", "-metadata:s:v:0", "rotate=90", path)
 		return path
 	}
 	for _, a := range films[name] {
@@ -179,7 +193,7 @@ func ingestWith(t *testing.T, r Request, keys vod.ContentKeys) (Result, *mem.Sto
 			t.Errorf("manifest does not name %s", f.Path)
 		}
 	}
-	if v.DurationMs < 8950 || v.DurationMs > 9100 && r.File != filepath.Join(made.dir, "late.mkv") {
+	if v.DurationMs < 8950 || v.DurationMs > 9100 && !strings.HasPrefix(filepath.Base(r.File), "late") {
 		t.Errorf("lasts %d ms", v.DurationMs)
 	}
 	if _, err := objects.Open(ctx, vod.KeySmall(pub.title.Poster)); err != nil {
@@ -307,6 +321,97 @@ func TestOtherFilmsAreEncodedAnewAndItSaysWhy(t *testing.T) {
 				t.Errorf("picture turns at %.4f s, tone begins at %.4f s", flash, onset)
 			}
 		})
+	}
+}
+
+func TestSoundAndPictureOfOddFilmsStayTogether(t *testing.T) {
+	for name, want := range map[string]struct {
+		size  string
+		onset float64 // of the tone after the flash
+		why   string
+		r     Request
+	}{
+		"vfr.mkv":        {"96×54", 0, "key frames are up to", Request{}},
+		"surround.mkv":   {"96×54", 0, "video is MPEG4", Request{}},
+		"anamorphic.mkv": {"126×54", 0, "video is FFV1", Request{}},
+		"interlaced.ts":  {"96×64", 0, "video is MPEG2VIDEO", Request{}},
+		"rotated.mp4":    {"54×96", 0, "stored rotated", Request{}},
+		"late-ac3.mkv":   {"96×54", 0.5, "audio is AC3", Request{Codec: VP9}},
+		"early-ac3.mkv":  {"96×54", -0.5, "audio is AC3", Request{}},
+		"early.mkv":      {"96×54", -0.5, "", Request{}},
+		"mpeg2-ac3.mkv":  {"96×54", 0, "video is MPEG2VIDEO", Request{Codec: VP9}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := want.r
+			r.File, r.Name, r.Open = filmFile(t, name), "A film", true
+			res, objects := ingestFilm(t, r)
+			v := res.Title.Version
+			if !strings.HasPrefix(res.Reason, want.why) && !strings.Contains(res.Reason, want.why) || (res.Reason == "") != (want.why == "") {
+				t.Errorf("reason %q", res.Reason)
+			}
+			for _, f := range v.Files {
+				if s := fmt.Sprintf("%d×%d", f.Width, f.Height); f.Kind == vod.Video && s != want.size {
+					t.Errorf("picture of %s, want %s", s, want.size)
+				}
+				if vp9 := strings.HasPrefix(f.Codec, "vp09") || f.Codec == "opus"; vp9 != (r.Codec == VP9) {
+					t.Errorf("%s is %s", f.Path, f.Codec)
+				}
+			}
+			flash, onset := flashAndOnset(t, res, objects)
+			if off := onset - flash - want.onset; math.Abs(off) > 0.04 || math.IsNaN(off) {
+				t.Errorf("the tone comes %.1f ms after the picture, want %.0f", 1000*(onset-flash), 1000*want.onset)
+			} else {
+				t.Logf("sound %.1f ms off", 1000*off)
+			}
+		})
+	}
+}
+
+func TestSmallerRenditionsHaveTheirKeyFramesWhereTheKeptOneHasThem(t *testing.T) {
+	film := filmFile(t, "tall.mp4")
+	kept, _ := ingestFilm(t, Request{File: film, Name: "A film", Open: true})
+	if n := len(kept.Title.Version.Files); n != 2 || kept.Reencoded {
+		t.Errorf("%d files, %s", n, kept.Reason)
+	}
+	res, objects := ingestFilm(t, Request{File: film, Name: "A film", Open: true, Ladder: true})
+	var starts []string
+	for _, f := range res.Title.Version.Files {
+		if f.Kind != vod.Video {
+			continue
+		}
+		var at []string
+		for _, s := range f.Index {
+			at = append(at, fmt.Sprint((s.StartMs+1)/4))
+		}
+		starts = append(starts, strings.Join(at, " "))
+	}
+	if len(starts) != 2 || starts[0] != starts[1] || !strings.Contains(res.Title.Version.Manifest, `subsegmentAlignment="true"`) {
+		t.Errorf("segments begin at %q (in 4 ms), %s", starts, res.Reason)
+	}
+	if res.Title.Version.Files[len(res.Title.Version.Files)-1].Root != kept.Title.Version.Files[1].Root {
+		t.Error("the kept rendition is another")
+	}
+	flash, onset := flashAndOnset(t, res, objects)
+	if math.Abs(onset-flash) > 0.04 {
+		t.Errorf("picture turns at %.4f s, tone begins at %.4f s", flash, onset)
+	}
+}
+
+func TestAV1HasItsKeyFramesEveryTwoSecondsToo(t *testing.T) {
+	res, _ := ingestFilm(t, Request{File: filmFile(t, "interlaced.ts"), Name: "A film", Open: true, Codec: AV1})
+	for _, f := range res.Title.Version.Files {
+		if f.Kind == vod.Video && !strings.HasPrefix(f.Codec, "av01.") || f.Kind == vod.Audio && f.Codec != "opus" {
+			t.Errorf("%s is %s", f.Path, f.Codec)
+		}
+		for n, s := range f.Index {
+			if f.Kind == vod.Video && s.StartMs != uint32(2000*n) {
+				t.Errorf("segment %d begins at %d ms", n, s.StartMs)
+			}
+		}
+	}
+	_, err := Prepare(t.Context(), Request{File: filmFile(t, "mpeg2-ac3.mkv"), Name: "A film", Codec: AV1}, nil)
+	if err == nil || !strings.Contains(err.Error(), "too small for AV1") {
+		t.Errorf("a tiny picture: %v", err)
 	}
 }
 
@@ -543,7 +648,11 @@ func TestLadderIsShortAndNeverAboveTheFilm(t *testing.T) {
 		f := &film{video: stream{Codec: "hevc", Width: size[0], Height: size[1], PixFmt: "yuv420p"}}
 		f.video.packets = packets{n: 1, keyed: true}
 		var got []string
-		for _, k := range decide(f).tracks {
+		plan, err := decide(f, &Request{Codec: H264})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range plan.tracks {
 			got = append(got, fmt.Sprintf("%s %d×%d", k.Path, k.width, k.height))
 		}
 		if s := strings.Join(got, ", "); s != want {

@@ -62,6 +62,9 @@ type stream struct {
 	Width      int    `json:"width"`
 	Height     int    `json:"height"`
 	FieldOrder string `json:"field_order"`
+	Aspect     string `json:"sample_aspect_ratio"`
+	Rate       string `json:"r_frame_rate"`
+	MeanRate   string `json:"avg_frame_rate"`
 	Channels   int    `json:"channels"`
 	SampleRate string `json:"sample_rate"`
 	Duration   string `json:"duration"`
