@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -14,7 +15,9 @@ import (
 func (s *node) openPolicy(ctx context.Context, c *nodeConfig) (*api.Policy, error) {
 	initial := vod.DefaultPolicy()
 	initial.HoldOutPPM = int(c.holdOut * 10_000)
-	s.insight = insight.New(insight.Config{Store: s.db, Clock: time.Now, Log: c.log, Titles: s.library, Traffic: s.origin, Initial: &initial})
+	s.insight = insight.New(insight.Config{
+		Store: s.db, Clock: time.Now, Log: c.log, Titles: s.library, Traffic: s.origin, Initial: &initial, Alarm: s.alarm,
+	})
 	s.policy = api.NewPolicy(vod.PlayPolicy{LAN: c.lan})
 	salt, err := s.insight.Salt(ctx)
 	if err != nil {
@@ -27,6 +30,15 @@ func (s *node) openPolicy(ctx context.Context, c *nodeConfig) (*api.Policy, erro
 	}
 	s.policy.Put(v)
 	return s.policy, nil
+}
+
+// alarm puts what the guard did into force without waiting, and writes it where operators look for who changed what.
+func (s *node) alarm(ctx context.Context, v vod.PolicyVersion) {
+	s.policy.Put(v)
+	err := s.members.Directory().Record(ctx, vod.Actor{Name: vod.ActorService}, "policy", fmt.Sprintf("version %d", v.Version), v.Why)
+	if err != nil {
+		s.log.ErrorContext(ctx, "write audit log", "action", "policy", "error", err)
+	}
 }
 
 // figures is what the API needs for the operator's figures and policy.

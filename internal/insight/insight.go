@@ -36,6 +36,8 @@ type Config struct {
 	Log   *slog.Logger // nil: none
 	// Titles tells the sizes of films, for the count of origin copies; nil: these are not told.
 	Titles vod.Titles
+	// Alarm is told when the guard has switched peers off; nil: it is logged, and stands among the policy's versions.
+	Alarm func(ctx context.Context, v vod.PolicyVersion)
 	// Initial is in force until somebody changes the policy; nil: vod.DefaultPolicy.
 	Initial *vod.OperatorPolicy
 	// Traffic is the origin's own count; nil: none is kept.
@@ -54,6 +56,7 @@ type Insight struct {
 	hour     int64
 
 	flushing sync.Mutex
+	guarded  time.Time             // Of Run
 	counted  map[vod.TitleID]int64 // of the origin's count, what was written. Of flushing
 	rolled   time.Time             // Of flushing
 }
@@ -134,6 +137,9 @@ func (i *Insight) Run(ctx context.Context) {
 		}
 		working, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		err := i.Flush(working)
+		if err == nil {
+			err = i.guard(working)
+		}
 		cancel()
 		switch {
 		case err != nil && !failed:
@@ -146,6 +152,24 @@ func (i *Insight) Run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// guard looks how viewers fare, once a minute.
+func (i *Insight) guard(ctx context.Context) error {
+	now := i.c.Clock()
+	if now.Sub(i.guarded) < guardEvery && !now.Before(i.guarded) {
+		return nil
+	}
+	i.guarded = now
+	v, err := i.Guard(ctx)
+	if err != nil || v == nil {
+		return err
+	}
+	i.log.ErrorContext(ctx, "viewers use no peers any more", "why", v.Why, "policy", v.Version)
+	if i.c.Alarm != nil {
+		i.c.Alarm(ctx, *v)
+	}
+	return nil
 }
 
 // Flush writes what was reported until now. What an error kept from being written waits for the next.
