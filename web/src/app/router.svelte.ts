@@ -1,4 +1,4 @@
-/** A router of four addresses over the browser's history. Links are ordinary links; this only saves the reload. */
+/** A router of a few addresses over the browser's history. Links are ordinary links; this only saves the reload. */
 
 /** Where the app stands. */
 export type Place =
@@ -6,6 +6,7 @@ export type Place =
   | { page: "title"; id: string }
   | { page: "watch"; id: string }
   | { page: "sign-in"; next: string }
+  | { page: "sign-up" | "join" | "account" | "members" }
   | { page: "not-found" };
 
 /** parse reads an address of this site. */
@@ -19,8 +20,12 @@ export function parse(url: URL): Place {
   }
   if (parts.length === 1 && parts[0] === "sign-in")
     return { page: "sign-in", next: ownPath(url.searchParams.get("next")) };
+  if (parts.length === 1 && isPeoplePage(parts[0])) return { page: parts[0] };
   return { page: "not-found" };
 }
+
+const isPeoplePage = (name: string) =>
+  name === "sign-up" || name === "join" || name === "account" || name === "members";
 
 /** ownPath accepts a path of this site and nothing else: a sign-in must not send anybody elsewhere. */
 export function ownPath(path: string | null): string {

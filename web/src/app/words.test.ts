@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { peopleDictionary } from "./people/words";
 import { dictionary, megabytes, preferred } from "./words";
 
 test("the first known language of the browser wins, else English", () => {
@@ -22,6 +23,7 @@ test("numbers follow the language", () => {
 test("no sentence is left in the other language", () => {
   const texts = (value: unknown): string[] =>
     typeof value === "string" ? [value] : value && typeof value === "object" ? Object.values(value).flatMap(texts) : [];
-  const same = texts(dictionary.en).filter((text) => texts(dictionary.fr).includes(text));
-  expect(same).toEqual(["Films"]);
+  const same = (en: unknown, fr: unknown) => texts(en).filter((text) => texts(fr).includes(text));
+  expect(same(dictionary.en, dictionary.fr)).toEqual(["Films"]);
+  expect(same(peopleDictionary.en, peopleDictionary.fr)).toEqual([]);
 });

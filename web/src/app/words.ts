@@ -29,6 +29,8 @@ export interface Words {
   magnet: string;
   torrentHint: string;
   signInToWatch: string;
+  members: string;
+  signUp: string;
   back: string;
   name: string;
   password: string;
@@ -108,6 +110,8 @@ const en: Words = {
   magnet: "Magnet link",
   torrentHint: "Any BitTorrent program can help carry this film.",
   signInToWatch: "Sign in to watch",
+  members: "Members",
+  signUp: "Make an account",
   back: "Back",
   name: "Name",
   password: "Password",
@@ -204,6 +208,8 @@ const fr: Words = {
   magnet: "Lien magnet",
   torrentHint: "Tout logiciel BitTorrent peut aider à porter ce film.",
   signInToWatch: "Se connecter pour regarder",
+  members: "Membres",
+  signUp: "Créer un compte",
   back: "Retour",
   name: "Nom",
   password: "Mot de passe",

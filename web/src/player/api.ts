@@ -3,6 +3,7 @@
  * of the screen; problem documents (RFC 9457) supply it where they have one.
  */
 
+import type { components } from "./api.gen";
 import type { Heartbeat, HeartbeatReply, Kind, PlaySession } from "./session";
 
 /** A title as the catalogue lists it. */
@@ -48,6 +49,7 @@ export interface Licence {
 export interface Me {
   id: string;
   name: string;
+  role: "viewer" | "editor" | "operator";
 }
 
 /** What went wrong with a request, by what the page can do about it. */
@@ -151,6 +153,18 @@ export class Api {
   license(path: string, ticket: string, kids: string[]): Promise<Licence> {
     const headers = { Authorization: `Bearer ${ticket}` };
     return this.#json("POST", path, { kids, type: "temporary" }, { headers });
+  }
+
+  /** Who may make an account. */
+  async signUpRule(): Promise<"open" | "invitation" | "closed"> {
+    const { sign_up } = await this.#json<components["schemas"]["SignUpRuleOutputBody"]>("GET", "/api/v1/sign-up");
+    return sign_up;
+  }
+
+  /** Any other request. An answer without a body is undefined: T is void then. */
+  async ask<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const response = await this.#send(method, path, body);
+    return (response.status === 204 ? undefined : await response.json()) as T;
   }
 
   async #json<T>(method: string, path: string, body?: unknown, init?: RequestInit): Promise<T> {

@@ -3,6 +3,7 @@
  */
 
 export { Api, ApiError, type ApiErrorKind, type Me, type TitleDetail, type TitleFile, type TitleSummary } from "./api";
+export type { components } from "./api.gen";
 export { type EssaimDebug, exposeDebug } from "./debug";
 export { DirectSource, type DirectOptions } from "./direct";
 export {
