@@ -95,7 +95,7 @@ test("the first operator invites a member, who plays, sees their devices and sig
   await context.close();
   await other.close();
 
-  // Who is no operator finds nothing there.
+  // The operator ends a plan, and the page says what is so after a reload.
   await page.getByLabel("Search names").fill("ad");
   await expect(page.getByRole("listitem")).toHaveCount(1);
   await page.getByRole("combobox", { name: "State of the plan of ada" }).selectOption("ended");

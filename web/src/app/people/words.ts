@@ -66,7 +66,6 @@ export interface PeopleWords {
   resetOf: (name: string) => string;
   nobody: string;
   more: string;
-  operatorsOnly: string;
   saved: string;
 }
 
@@ -132,7 +131,6 @@ const en: PeopleWords = {
   resetOf: (name) => `A link for a new password of ${name}`,
   nobody: "Nobody of that name.",
   more: "Show more",
-  operatorsOnly: "This page is for operators.",
   saved: "Saved.",
 };
 
@@ -198,7 +196,6 @@ const fr: PeopleWords = {
   resetOf: (name) => `Un lien pour un nouveau mot de passe de ${name}`,
   nobody: "Personne de ce nom.",
   more: "Voir la suite",
-  operatorsOnly: "Cette page est réservée aux exploitants.",
   saved: "Enregistré.",
 };
 
