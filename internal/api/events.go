@@ -195,12 +195,12 @@ func (s *Server) events(ctx context.Context, in *eventsInput) (*huma.StreamRespo
 		h.SetHeader("Content-Type", "text/event-stream")
 		h.SetHeader("X-Accel-Buffering", "no") // nginx would keep what comes until it is much
 		h.SetStatus(http.StatusOK)
-		s.tell(ctx, h.BodyWriter(), l, t.Open)
+		s.tell(ctx, h.BodyWriter(), l, &t)
 	}}, nil
 }
 
 // tell writes what happens to a stream, until it ends.
-func (s *Server) tell(ctx context.Context, w io.Writer, l *listener, open bool) {
+func (s *Server) tell(ctx context.Context, w io.Writer, l *listener, t *vod.Title) {
 	send := func(text string) bool {
 		// The server's own deadline, a minute after the request, is not for this answer.
 		if rw, ok := w.(http.ResponseWriter); ok {
@@ -223,7 +223,7 @@ func (s *Server) tell(ctx context.Context, w io.Writer, l *listener, open bool) 
 	defer idle.Stop()
 	until := time.NewTimer(l.ticket.Expires.Sub(s.c.Clock()))
 	defer until.Stop()
-	told := s.policyOf(&l.ticket, open)
+	told := s.policyOf(&l.ticket, t)
 	for ok := event("policy", told); ok; {
 		select {
 		case <-l.wake:
@@ -235,7 +235,7 @@ func (s *Server) tell(ctx context.Context, w io.Writer, l *listener, open bool) 
 			if closed {
 				return
 			}
-			if now := s.policyOf(&l.ticket, open); now != told {
+			if now := s.policyOf(&l.ticket, t); now != told {
 				told = now
 				ok = event("policy", now)
 			}
@@ -250,10 +250,10 @@ func (s *Server) tell(ctx context.Context, w io.Writer, l *listener, open bool) 
 }
 
 // policyOf is the policy of a session of which only the ticket is at hand.
-func (s *Server) policyOf(ticket *vod.Ticket, open bool) vod.PlayPolicy {
+func (s *Server) policyOf(ticket *vod.Ticket, t *vod.Title) vod.PlayPolicy {
 	x, ok := s.plays.look(ticket.PlaySession)
 	if !ok {
 		x = play{id: ticket.PlaySession, title: ticket.Title, member: ticket.Member, rehearsal: ticket.Rehearsal, share: s.c.Demo != nil}
 	}
-	return s.policyFor(&x, open)
+	return s.policyFor(&x, t)
 }

@@ -39,9 +39,9 @@ func (s *Server) placeOf(ctx context.Context) (p place) {
 }
 
 // inGroup is the group of a session of t.
-func (s *Server) inGroup(x *play, open bool) (vod.Group, int) {
+func (s *Server) inGroup(x *play, t *vod.Title) (vod.Group, int) {
 	g, d := s.policy.group(x)
-	if !x.share || !x.swarms(open) {
+	if !x.share || !x.swarms(t) {
 		g = vod.GroupNone
 	}
 	return g, d.Bucket
@@ -59,7 +59,7 @@ func (s *Server) opened(x *play, t *vod.Title) {
 	if s.c.Insight == nil || x.rehearsal != "" {
 		return
 	}
-	group, bucket := s.inGroup(x, t.Open)
+	group, bucket := s.inGroup(x, t)
 	s.c.Insight.Reports.Opened(vod.PlayOpened{
 		Session: x.id, Title: t.ID, Group: group, Bucket: bucket, Network: x.place.number, FilmBytes: filmBytes(&t.Version), At: s.c.Clock(),
 	})
@@ -76,7 +76,7 @@ func (s *Server) reported(ctx context.Context, x *play, t *vod.Title) {
 	if !hasHeight(&t.Version, r.Height) {
 		r.Height = 0
 	}
-	group, bucket := s.inGroup(x, t.Open)
+	group, bucket := s.inGroup(x, t)
 	s.c.Insight.Reports.Reported(vod.PlayReported{
 		Session: x.id, Title: t.ID, Group: group, Bucket: bucket, Network: x.place.number, FilmBytes: filmBytes(&t.Version),
 		DurationMs: int64(t.Version.DurationMs), Report: r, At: s.c.Clock(),

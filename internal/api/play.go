@@ -75,9 +75,11 @@ type play struct {
 	until     time.Time          // when it ends at the latest: a rehearsal's with the operator's token, a member's with their plan
 }
 
-// swarms says whether the session has a swarm: that of an open title, or its rehearsal's own. The tracker would let ticket
-// holders into that of a members' title; but what it holds is clear text yet, and must not lie in others' caches.
-func (x *play) swarms(open bool) bool { return open || x.rehearsal != "" }
+// swarms says whether the session has a swarm: that of an open title or of an encrypted one, or its rehearsal's own. What a members'
+// title published in the clear, before there was encryption, must not lie in others' caches.
+func (x *play) swarms(t *vod.Title) bool {
+	return t.Open || t.Version.Scheme != vod.Clear || x.rehearsal != ""
+}
 
 const (
 	playIdle = time.Hour // a player that slept so long presses play again
@@ -247,10 +249,10 @@ func (s *Server) begin(ctx context.Context, t *vod.Title, x *play) (*playOutput,
 		ID: x.id, Title: t.ID, Name: t.Name, DurationMs: v.DurationMs, InfoHash: v.InfoHashV1.String(),
 		InfoHashV2: v.InfoHashV2.String(), PieceLength: v.PieceLength, Files: files, Manifest: v.Manifest,
 		Nodes:   vod.PlayNodes{Origins: []string{"/"}, Trackers: []string{}, ICE: []string{}},
-		Tickets: tickets, Policy: s.policyFor(x, t.Open), Protection: s.protection(t),
+		Tickets: tickets, Policy: s.policyFor(x, t), Protection: s.protection(t),
 		HeartbeatMs: heartbeatEvery.Milliseconds(),
 	}}
-	if x.swarms(t.Open) {
+	if x.swarms(t) {
 		out.Body.Nodes.Trackers = []string{"/tracker"}
 		out.Body.Nodes.ICE = append(out.Body.Nodes.ICE, s.c.ICE...)
 	}
@@ -305,7 +307,7 @@ func (s *Server) tickets(x *play, t *vod.Title) (vod.PlayTickets, error) {
 			return out, err
 		}
 	}
-	if !x.swarms(t.Open) {
+	if !x.swarms(t) {
 		return out, nil
 	}
 	ticket.Audience = vod.AudienceSwarm
@@ -319,9 +321,9 @@ func (s *Server) tickets(x *play, t *vod.Title) (vod.PlayTickets, error) {
 }
 
 // policyFor is what the operator allows and this viewer agreed to, where there is a swarm.
-func (s *Server) policyFor(x *play, open bool) vod.PlayPolicy {
+func (s *Server) policyFor(x *play, t *vod.Title) vod.PlayPolicy {
 	p := s.policy.Get()
-	p.P2P = p.P2P && x.swarms(open) && x.share && s.policy.admits(x)
+	p.P2P = p.P2P && x.swarms(t) && x.share && s.policy.admits(x)
 	p.Upload = p.P2P
 	p.LAN = p.LAN || x.rehearsal != "" // its viewers are one operator's, often on one machine
 	return p
@@ -457,7 +459,7 @@ func (s *Server) endStream(ctx context.Context, x *play) {
 // beaten is the answer to a heartbeat of x, a session of t, that showed ticket. New tickets come at half the old ones' life,
 // and no sooner: a tracker is told of each.
 func (s *Server) beaten(ctx context.Context, x *play, t *vod.Title, ticket *vod.Ticket) (*heartbeatOutput, error) {
-	out := &heartbeatOutput{Body: vod.HeartbeatReply{Policy: s.policyFor(x, t.Open), HeartbeatMs: heartbeatEvery.Milliseconds()}}
+	out := &heartbeatOutput{Body: vod.HeartbeatReply{Policy: s.policyFor(x, t), HeartbeatMs: heartbeatEvery.Milliseconds()}}
 	if ticket.Expires.Sub(s.c.Clock()) <= ticketLife/2+heartbeatEvery/2 {
 		tickets, err := s.tickets(x, t)
 		if err != nil {

@@ -91,7 +91,7 @@ func TestConsentIsNeverAssumed(t *testing.T) {
 	}
 }
 
-func TestMembersOnlyTitlesHaveNoSwarm(t *testing.T) {
+func TestMembersTitlesInTheClearHaveNoSwarm(t *testing.T) {
 	h := newHouse(t, nil)
 	b := h.browser().signIn()
 	p := b.play("closed", `{"share":true}`)
@@ -394,4 +394,21 @@ func TestWhoWatchesThePolicyHearsOfEachChange(t *testing.T) {
 	if !slices.Equal(heard, []bool{true, false, true}) {
 		t.Errorf("heard %v", heard)
 	}
+}
+
+func TestMembersMeetInTheSwarmOfAnEncryptedTitle(t *testing.T) {
+	h := newHouse(t, func(c *Config) { c.Titles = protected{c.Titles} })
+	b := h.browser().signIn()
+	p := b.play("closed", `{"share":true}`)
+	if !p.Policy.P2P || !p.Policy.Upload || len(p.Nodes.Trackers) != 1 || len(p.Nodes.Announce) != 0 {
+		t.Errorf("session %+v %+v", p.Policy, p.Nodes)
+	}
+	ticket, err := h.tickets.Check(vod.AudienceSwarm, p.Tickets.Swarm)
+	if err != nil || ticket.Member == "" || ticket.Title != "closed" {
+		t.Errorf("ticket %+v, %v", ticket, err)
+	}
+	if p := b.play("closed", `{"share":false}`); p.Policy.P2P || p.Policy.Upload {
+		t.Errorf("without consent: %+v", p.Policy)
+	}
+	h.browser().refused(401, "unauthorized", "POST", "/api/v1/titles/closed/play", `{"share":true}`)
 }

@@ -49,7 +49,7 @@ func sample(t testing.TB, name string) []byte {
 	c := codecs[i]
 	src := "sine=frequency=440:sample_rate=48000:duration=3"
 	if c.video {
-		src = "testsrc2=s=320x180:r=25:d=2.4,format=yuv420p"
+		src = "testsrc2=s=192x144:r=25:d=2.4,format=yuv420p"
 	}
 	b := encode(t, src, append(c.args, cmaf.MuxArgs(c.video)...))
 	made.Store(name, b)
