@@ -7,8 +7,11 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -192,5 +195,97 @@ func TestProtectGoesOnWhereItWasBrokenOff(t *testing.T) {
 	}
 	if err := Protect(t.Context(), dir, vod.CENC, tracks, keys, "another job", nil); err == nil {
 		t.Error("another job's keys were put over it")
+	}
+}
+
+// pirate turns an encrypted track file into what it would be were it in the clear: the sample entry gets its old name, and what speaks of
+// encryption is hidden.
+func pirate(t *testing.T, file []byte) []byte {
+	t.Helper()
+	b := bytes.Clone(file)
+	at := bytes.Index(b, []byte("frma"))
+	if at < 0 {
+		t.Fatal("the file is in the clear")
+	}
+	was := b[at+4 : at+8]
+	for _, kind := range []string{"encv", "enca"} {
+		if at := bytes.Index(b, []byte(kind)); at >= 0 {
+			copy(b[at:], was)
+		}
+	}
+	for _, kind := range []string{"sinf", "senc", "saiz", "saio", "pssh"} {
+		for at := 0; ; at += 4 {
+			n := bytes.Index(b[at:], []byte(kind))
+			if n < 0 {
+				break
+			}
+			at += n
+			copy(b[at:], "free")
+		}
+	}
+	return b
+}
+
+// seen is what ffmpeg makes of a track file, whatever it complains of: its frames as 32 × 18 grey pixels, or its sound at 8 kHz.
+func seen(t *testing.T, file []byte, kind vod.Kind) []byte {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "track.mp4")
+	if err := os.WriteFile(name, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-v", "quiet", "-i", name, "-f", "rawvideo", "-vf", "scale=32:18", "-pix_fmt", "gray", "-fps_mode", "passthrough", "-"}
+	if kind == vod.Audio {
+		args = []string{"-v", "quiet", "-i", name, "-f", "u8", "-ac", "1", "-ar", "8000", "-"}
+	}
+	out, _ := exec.Command("ffmpeg", args...).Output() // it may fail: that is what is hoped for
+	return out
+}
+
+// alike is how much two recordings go up and down together, from 0 to 1; the shorter one counts.
+func alike(a, b []byte) float64 {
+	n := min(len(a), len(b))
+	var sa, sb, saa, sbb, sab float64
+	for i := range n {
+		x, y := float64(a[i]), float64(b[i])
+		sa, sb, saa, sbb, sab = sa+x, sb+y, saa+x*x, sbb+y*y, sab+x*y
+	}
+	k := float64(n)
+	spread := math.Sqrt((k*saa - sa*sa) * (k*sbb - sb*sb))
+	if n == 0 || spread == 0 {
+		return 0
+	}
+	return math.Abs(k*sab-sa*sb) / spread
+}
+
+// What lies in the folder is what the origin sends and viewers pass on, so this is a captured swarm and a stolen disk at once.
+func TestWhatIsStoredShowsNothingWithoutTheKey(t *testing.T) {
+	moving := []string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=4,format=yuv420p", "-f", "lavfi", "-i", "aevalsrc=0.4*sin(1000*t*(1+t)):s=48000:d=4"}
+	for codec, c := range map[string]struct {
+		schemes []vod.Scheme
+		args    []string
+	}{
+		"h264.mp4":  {[]vod.Scheme{vod.CBCS, vod.CENC}, []string{"-c:v", "libx264", "-preset", "veryfast", "-g", "50", "-c:a", "aac"}},
+		"intra.mp4": {[]vod.Scheme{vod.CBCS}, []string{"-c:v", "libx264", "-profile:v", "baseline", "-g", "1", "-c:a", "aac"}},
+		"vp9.webm":  {[]vod.Scheme{vod.CBCS}, []string{"-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "50", "-c:a", "libopus"}},
+		"av1.mp4":   {[]vod.Scheme{vod.CBCS}, []string{"-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-g", "50", "-keyint_min", "50", "-c:a", "aac"}},
+	} {
+		film := filepath.Join(t.TempDir(), codec)
+		run(t, "ffmpeg", append(append(slices.Clone(moving), c.args...), film)...)
+		clear, objects := ingestWith(t, Request{File: film, Name: "Open", Open: true}, nil)
+		for _, scheme := range c.schemes {
+			t.Run(codec+" "+string(scheme), func(t *testing.T) {
+				res, locked := ingestWith(t, Request{File: film, Name: "Closed", Scheme: scheme}, &ring{})
+				for i, f := range res.Title.Version.Files {
+					was := seen(t, object(t, objects, vod.KeyMedia(clear.Title.Version.Files[i].Root)), f.Kind)
+					if len(was) < 20_000 || alike(was, was) < 0.99 {
+						t.Fatalf("%s: in the clear %d bytes are seen", f.Path, len(was))
+					}
+					file := object(t, locked, vod.KeyMedia(f.Root))
+					if got := alike(was, seen(t, pirate(t, file), f.Kind)); got > 0.3 {
+						t.Errorf("%s: without the key it is %.2f alike", f.Path, got)
+					}
+				}
+			})
+		}
 	}
 }
