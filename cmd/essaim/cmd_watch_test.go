@@ -70,6 +70,8 @@ func newServiceOf(t *testing.T, minutes uint32) *service {
 	s.tracker = tracker.New(tracker.Config{Titles: titles, Tickets: tickets, LAN: true})
 	s.insight = insight.New(insight.Config{Store: db, Clock: time.Now, Titles: titles, Traffic: s.origin})
 	s.policy = api.NewPolicy(vod.PlayPolicy{P2P: true, LAN: true})
+	s.policy.Watch(func(p vod.PlayPolicy) { s.tracker.SetPeers(p.P2P) })
+	s.policy.WatchOperator(func(p vod.OperatorPolicy) { s.tracker.SetOff(p.TitlesOff, p.Off()) })
 	a, err := api.New(api.Config{
 		Titles: titles, Members: members.New(db, time.Now), Tickets: tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
 		Policy: s.policy, Insight: &api.Insight{Reports: s.insight, Savings: s.insight, Book: s.insight},

@@ -1,7 +1,12 @@
 package main
 
 import (
+	"context"
 	"math"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,5 +52,72 @@ func TestSavingsAgreeWithTheOriginsOwnCount(t *testing.T) {
 	}
 	if want := float64(x.AvoidedBytes) / float64(4*s.size()); math.Abs(x.Offload-want) > 0.01 {
 		t.Errorf("offload %v; viewers gave one another %v of four films", x.Offload, want)
+	}
+}
+
+// TestSwitchIsFeltWithinTenSeconds has two real players that are connected, and takes peers away in three ways: each is felt by
+// players that hear of it from the tracker, long before their next heartbeat.
+func TestSwitchIsFeltWithinTenSeconds(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"everywhere": `{"p2p":false,"why":"a test"}`,
+		"title":      `{"titles_off":["noise"],"why":"a test"}`,
+		"network":    `{"networks_off":["127.0.0.0/8"],"why":"a test"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newService(t)
+			seeding, _ := s.start(t, watch.Options{Share: true, Seed: time.Hour})
+			<-seeding
+			ctx, leave := context.WithCancel(t.Context())
+			met, alone := make(chan struct{}), make(chan struct{})
+			var meeting, parting sync.Once
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_, _ = watch.Run(ctx, watch.Options{
+					Server: s.url, Title: "noise", To: filepath.Join(t.TempDir(), "film.mp4"), Share: true, Speed: 1,
+					Progress: func(p watch.Progress) {
+						if p.Stats.Peers > 0 {
+							meeting.Do(func() { close(met) })
+							return
+						}
+						select {
+						case <-met:
+							parting.Do(func() { close(alone) })
+						default:
+						}
+					},
+				})
+			}()
+			defer func() { leave(); <-done }()
+			wait := func(event <-chan struct{}, what string, most time.Duration) {
+				t.Helper()
+				select {
+				case <-event:
+				case <-time.After(most):
+					t.Fatalf("%s not within %v", what, most)
+				}
+			}
+			wait(met, "connected", time.Minute)
+			token, err := s.tickets.Issue(vod.Ticket{Audience: vod.AudienceOperator, Expires: time.Now().Add(time.Hour)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := http.NewRequestWithContext(ctx, "PUT", s.url+"/api/v1/operator/policy", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer "+token)
+			r.Header.Set("Content-Type", "application/json")
+			before := time.Now()
+			resp, err := http.DefaultClient.Do(r)
+			if err != nil || resp.StatusCode != 200 {
+				t.Fatal(resp, err)
+			}
+			resp.Body.Close()
+			wait(alone, "switched off", 10*time.Second)
+			t.Logf("felt after %v", time.Since(before).Round(time.Millisecond))
+		})
 	}
 }
