@@ -47,8 +47,11 @@ func TestSavingsAgreeWithTheOriginsOwnCount(t *testing.T) {
 	if off := math.Abs(float64(x.OriginBytes-counted)) / float64(counted); off > 0.01 {
 		t.Errorf("players claim %d bytes of the origin, which counted %d: %.2f %% off", x.OriginBytes, counted, 100*off)
 	}
-	if x.Quarantined != 0 || x.PeerBytes == 0 || math.Abs(x.Discrepancy) > 0.01 {
+	if x.Quarantined != 0 || x.PeerBytes == 0 || math.Abs(x.Discrepancy) > 0.03 { // what was on its way when a viewer left
 		t.Errorf("%d quarantined; %d bytes received and %d sent", x.Quarantined, x.PeerBytes, x.SentBytes)
+	}
+	if x.Connected == 0 || x.Introductions < x.Connected {
+		t.Errorf("%d of %d introductions led to a connection", x.Connected, x.Introductions)
 	}
 	if want := float64(x.AvoidedBytes) / float64(4*s.size()); math.Abs(x.Offload-want) > 0.01 {
 		t.Errorf("offload %v; viewers gave one another %v of four films", x.Offload, want)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"essaim/internal/bt/announce"
 	"essaim/internal/host/native"
 	"essaim/internal/vod"
 )
@@ -92,6 +93,7 @@ func (v *viewer) report() vod.Heartbeat {
 	h := vod.Heartbeat{
 		PositionMs: max(pos, 0), OriginBytes: s.OriginBytes, PeerBytes: s.PeerBytes, SentBytes: s.SentBytes, CachedBytes: s.CachedBytes,
 		WastedBytes: s.WastedBytes, Stalls: stalls, StalledMs: stalled, StartupMs: startup, BadBlocks: s.BadBlocks, Banned: BannedPeers(&s),
+		Met: Meetings(&s),
 	}
 	for _, t := range v.tracks {
 		h.Height = max(h.Height, t.play.Height)
@@ -104,6 +106,21 @@ func (v *viewer) goodbye(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), signOutTimeout)
 	defer cancel()
 	_, _ = v.client.Heartbeat(ctx, v.session.ID, v.tickets.Load().Media, v.report()) // what is lost is lost
+}
+
+// Meetings is what became of a host's introductions, as a heartbeat reports it; nil for none.
+func Meetings(s *native.Stats) *vod.Meetings {
+	m := vod.Meetings{
+		Connected: s.Met[announce.FateConnected], Answer: s.Met[announce.FateAnswer], ICE: s.Met[announce.FateICE],
+		DTLS: s.Met[announce.FateDTLS], Channel: s.Met[announce.FateChannel], Budget: s.Met[announce.FateBudget],
+	}
+	for _, n := range s.Met {
+		m.Introduced += n
+	}
+	if m.Introduced == 0 {
+		return nil
+	}
+	return &m
 }
 
 // BannedPeers names those whom a host's engine has banned, as a heartbeat reports them.

@@ -173,6 +173,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if cerr := v.host.Close(); err == nil {
 		err = cerr
 	}
+	v.goodbye(ctx) // once nothing is sent any more
 	if err == nil {
 		err = os.RemoveAll(pieces) // the tracks are whole
 	}
@@ -303,7 +304,7 @@ func (v *viewer) run(ctx context.Context) (Result, error) {
 	beat := make(chan struct{})
 	side, over := context.WithCancel(ctx)
 	go func() { defer close(beat); v.side(side) }()
-	defer func() { over(); <-beat; v.goodbye(ctx) }()
+	defer func() { over(); <-beat }()
 
 	errs := make(chan error, len(v.tracks))
 	for i, t := range v.tracks {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"essaim/internal/bt"
+	"essaim/internal/bt/announce"
 	"essaim/internal/engine"
 )
 
@@ -29,6 +30,8 @@ type Stats struct {
 	Pieces      int   // pieces verified and stored
 	Peers       int   // peers of the moment, handshake done
 	Connections int   // RTCPeerConnections made in all
+
+	Met [announce.FateBudget + 1]int // what became of introductions, by fate
 
 	fetched int64
 }

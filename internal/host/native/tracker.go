@@ -136,6 +136,11 @@ func (t *tracker) message(event announce.Event) []byte {
 // tell notes what became of an introduction, for the next announce. When there is more than one may hold, what is told first
 // is forgotten: it is the oldest.
 func (t *tracker) tell(peer bt.PeerID, f announce.Fate) {
+	t.host.core.stats.Met[f]++
+	t.note(peer, f)
+}
+
+func (t *tracker) note(peer bt.PeerID, f announce.Fate) {
 	if len(t.outcomes) == announce.OutcomesMax {
 		t.outcomes = slices.Delete(t.outcomes, 0, 1)
 	}
@@ -147,7 +152,7 @@ func (t *tracker) tell(peer bt.PeerID, f announce.Fate) {
 func (t *tracker) recall() {
 	for _, l := range t.host.rtc.links {
 		if l.open && !slices.ContainsFunc(t.outcomes, func(o announce.Outcome) bool { return o.PeerID == l.id }) {
-			t.tell(l.id, announce.FateConnected)
+			t.note(l.id, announce.FateConnected)
 		}
 	}
 }
