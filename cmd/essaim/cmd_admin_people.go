@@ -27,19 +27,19 @@ var byAdmin = vod.Actor{Name: vod.ActorAdmin}
 type dataFolder struct {
 	Data string `default:"data" env:"ESSAIM_DATA" type:"path" help:"Folder of the service's data (${default})."`
 	JSON bool   `name:"json" help:"Print one JSON object."`
+
+	out io.Writer // nil: standard output
 }
 
 // with runs f on the accounts and the catalogue in the data folder, and prints what it returns: as one JSON object, or as its
 // text.
-func (d *dataFolder) with(f func(ctx context.Context, m *members.Members, l *library.Library) (result map[string]any, text string, err error)) error {
+func (d *dataFolder) with(f func(ctx context.Context, m *members.Members, l *library.Library) (result map[string]any, text string, err error)) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return d.on(ctx, os.Stdout, f)
-}
-
-func (d *dataFolder) on(
-	ctx context.Context, out io.Writer, f func(context.Context, *members.Members, *library.Library) (map[string]any, string, error),
-) (err error) {
+	var out io.Writer = os.Stdout
+	if d.out != nil {
+		out = d.out
+	}
 	name := filepath.Join(d.Data, "essaim.db")
 	if _, err := os.Stat(name); err != nil {
 		return fmt.Errorf("there is no data folder of a service at %s: name it with --data", d.Data)
