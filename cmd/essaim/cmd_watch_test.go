@@ -45,6 +45,7 @@ type service struct {
 	db      *sqlstore.Store
 	tickets *members.Tickets
 	insight *insight.Insight
+	file    string // the database's
 	slower  uint32 // how many times longer the same bytes play; 0: once
 }
 
@@ -64,7 +65,7 @@ func newServiceOf(t *testing.T, minutes uint32) *service {
 		t.Fatal(err)
 	}
 	titles, blobs := library.New(db, time.Now), mem.New()
-	s := &service{data: map[string][]byte{}, db: db, tickets: tickets, slower: minutes}
+	s := &service{data: map[string][]byte{}, db: db, tickets: tickets, slower: minutes, file: filepath.Join(dir, "essaim.db")}
 	s.publish(t, titles, blobs)
 	s.origin = origin.New(origin.Config{Titles: titles, Tickets: tickets, Blobs: blobs, Clock: time.Now})
 	s.tracker = tracker.New(tracker.Config{Titles: titles, Tickets: tickets, LAN: true})

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"io"
 	"math"
 	"net/http"
 	"path/filepath"
@@ -52,6 +55,26 @@ func TestSavingsAgreeWithTheOriginsOwnCount(t *testing.T) {
 	}
 	if x.Connected == 0 || x.Introductions < x.Connected {
 		t.Errorf("%d of %d introductions led to a connection", x.Connected, x.Introductions)
+	}
+	dir := filepath.Dir(s.file)
+	for _, command := range []savingsCmd{{Data: dir, By: "title"}, {Data: dir, By: "title", JSON: true}} {
+		var out bytes.Buffer
+		if err := command.run(t.Context(), &out, time.Now); err != nil {
+			t.Fatal(err)
+		}
+		var again vod.SavingsReport
+		switch {
+		case !command.JSON:
+			t.Log("\n" + out.String())
+			if text := out.String(); !strings.Contains(text, "noise") || !strings.Contains(text, "too few viewers") {
+				t.Errorf("printed: %s", text)
+			}
+		case json.Unmarshal(out.Bytes(), &again) != nil || again.Total.OriginBytes != x.OriginBytes || strings.Count(out.String(), "\n") != 1:
+			t.Errorf("printed: %s", out.String())
+		}
+	}
+	if err := (&savingsCmd{Data: dir, By: "day", From: "yesterday"}).run(t.Context(), io.Discard, time.Now); err == nil || !strings.Contains(err.Error(), `--from "yesterday"`) {
+		t.Error(err)
 	}
 	if want := float64(x.AvoidedBytes) / float64(4*s.size()); math.Abs(x.Offload-want) > 0.01 {
 		t.Errorf("offload %v; viewers gave one another %v of four films", x.Offload, want)

@@ -142,3 +142,22 @@ func TestGuardSwitchesPeersOffAndSaysWhy(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// TestOneViewersReportsMoveNoGuard has one viewer of each group report as badly as the API lets it.
+func TestOneViewersReportsMoveNoGuard(t *testing.T) {
+	w := world{random: rand.New(rand.NewPCG(5, 5)), stalls: 0.8, failed: 0.03, start: math.Log(600)}
+	var g groups
+	for range 4000 {
+		w.viewer(&g.sharing, 1, 1)
+	}
+	for range 400 {
+		w.viewer(&g.holdOut, 1, 1)
+	}
+	for _, n := range []int64{1_000, 1_000_000, 1_000_000_000} {
+		lying := g
+		lying.sharing[7] = lying.sharing[7].plus(quality{sessions: 200, started: 200, startupLog: 200 * 11_000, stalls: n, playedMs: 3_600_000})
+		if h := harmIn(&lying, 1e-3); h != nil {
+			t.Errorf("%d stalls of one viewer: %+v", n, h)
+		}
+	}
+}

@@ -295,6 +295,17 @@ func TestNetworksToldApartAreBounded(t *testing.T) {
 	}
 }
 
+func TestSessionsThatWaitAreBounded(t *testing.T) {
+	b := newBench(t)
+	for k := range pendingMax + 10 {
+		b.open(fmt.Sprint(k), vod.GroupNone)
+	}
+	b.report("0", vod.Heartbeat{OriginBytes: 1})
+	if n := len(b.room.pending); n != pendingMax || b.room.lost != 10 || !b.room.pending["0"].reported {
+		t.Errorf("%d wait, %d are lost", n, b.room.lost)
+	}
+}
+
 // TestCrowdIsThatOfTheSameRendition: a hundred viewers of which half watch another rendition are two crowds of fifty.
 func TestCrowdIsThatOfTheSameRendition(t *testing.T) {
 	b := newBench(t)
