@@ -55,6 +55,9 @@ func TestOperatorSeesWhatViewersCarried(t *testing.T) {
 	for range 2 { // twice: the answer to the first was lost
 		b.want(200, new(any), "POST", "/api/v1/play/"+p.ID+"/heartbeat", claim, "Authorization", "Bearer "+p.Tickets.Media)
 	}
+	h.clock.Advance(time.Second)
+	last := strings.Replace(claim, `"stalls":0`, `"last":true,"stalls":1`, 1)
+	b.want(200, new(any), "POST", "/api/v1/play/"+p.ID+"/heartbeat", last, "Authorization", "Bearer "+p.Tickets.Media)
 	if err := room.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +75,7 @@ func TestOperatorSeesWhatViewersCarried(t *testing.T) {
 		t.Errorf("offload %v, discrepancy %v, copies %v", x.Offload, x.Discrepancy, x.OriginCopies)
 	}
 	b.want(200, &r, "GET", "/api/v1/operator/savings?from=2026-01-01&to=2026-01-02", "", auth...)
-	if len(r.Rows) != 1 || r.Rows[0].Key != "2026-01-02" || len(r.Comparison) != 3 || r.Comparison[0].Known {
+	if len(r.Rows) != 1 || r.Rows[0].Key != "2026-01-02" || len(r.Comparison) != 3 || r.Comparison[0].Known || r.Comparison[0].Sharing != 900 {
 		t.Errorf("%+v", r)
 	}
 	resp, table := b.do("GET", "/api/v1/operator/savings.csv?by=title", "", auth...)

@@ -432,10 +432,12 @@ func (s *Server) continued(ctx context.Context, t *vod.Title, x *play, d *vod.De
 // goodbye ends a session whose player leaves.
 func (s *Server) goodbye(ctx context.Context, ticket *vod.Ticket, report vod.Heartbeat) (*heartbeatOutput, error) {
 	s.log.DebugContext(ctx, "goodbye", "session", ticket.PlaySession, "title", ticket.Title, "report", report)
-	if x, ok := s.plays.beat(ticket.PlaySession, report); ok {
-		if t, err := s.c.Titles.Get(ctx, ticket.Title); err == nil { // else nobody counts it any more
-			s.reported(ctx, &x, &t)
-		}
+	x, ok := s.plays.beat(ticket.PlaySession, report)
+	if !ok { // the service has started anew
+		x = play{id: ticket.PlaySession, title: ticket.Title, member: ticket.Member, rehearsal: ticket.Rehearsal, report: report}
+	}
+	if t, err := s.c.Titles.Get(ctx, ticket.Title); err == nil { // else nobody counts it any more
+		s.reported(ctx, &x, &t)
 	}
 	s.plays.remove(ticket.PlaySession)
 	if s.c.Streams != nil && ticket.Member != "" && ticket.Rehearsal == "" {

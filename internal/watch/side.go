@@ -105,7 +105,9 @@ func (v *viewer) report() vod.Heartbeat {
 func (v *viewer) goodbye(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), signOutTimeout)
 	defer cancel()
-	_, _ = v.client.Heartbeat(ctx, v.session.ID, v.tickets.Load().Media, v.report()) // what is lost is lost
+	h := v.report()
+	h.Last = true
+	_, _ = v.client.Heartbeat(ctx, v.session.ID, v.tickets.Load().Media, h) // what is lost is lost
 }
 
 // Meetings is what became of a host's introductions, as a heartbeat reports it; nil for none.
