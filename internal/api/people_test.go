@@ -241,6 +241,9 @@ func TestTitlesAreThereInTheirWindowOnly(t *testing.T) {
 		if want := map[bool]int{true: 200, false: 404}[there]; resp.StatusCode != want {
 			t.Errorf("step %d: play %d", step, resp.StatusCode)
 		}
+		if !there { // a member may have been watching it
+			viewer.refused(403, "not_available", "POST", "/api/v1/titles/open/play", `{}`)
+		}
 		root := h.films["open"].Version.Files[0].Root.String()
 		if resp, _ := viewer.do("GET", "/media/"+root, "", "Range", "bytes=0-9"); (resp.StatusCode == http.StatusPartialContent) != there {
 			t.Errorf("step %d: media %d", step, resp.StatusCode)
@@ -252,6 +255,10 @@ func TestTitlesAreThereInTheirWindowOnly(t *testing.T) {
 		}
 		h.clock.Advance(time.Hour)
 	}
+	from := h.clock.Now().Add(time.Hour).Format(time.RFC3339)
+	editor.want(200, &w, "PUT", "/api/v1/operator/titles/open/window", `{"from":"`+from+`"}`)
+	viewer.refused(404, "not_found", "POST", "/api/v1/titles/open/play", `{}`) // it is not told of before
+	editor.refused(403, "not_available", "POST", "/api/v1/titles/open/play", `{}`)
 }
 
 func signature(at time.Time, body, secret string) string {

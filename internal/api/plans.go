@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"essaim/internal/vod"
@@ -125,6 +127,33 @@ type windowInput struct {
 
 type windowOutput struct {
 	Body WindowBody
+}
+
+// gone is why a title is there no more for who was watching it.
+func (s *Server) gone(ctx context.Context, id vod.TitleID) vod.PlayEnd {
+	if s.c.People != nil {
+		if _, err := s.c.People.Windows.Window(ctx, id); err == nil {
+			return vod.EndNotAvailable
+		}
+	}
+	return vod.EndWithdrawn
+}
+
+// notNow makes vod.ErrNotAvailable of the vod.ErrNotFound of a title that one may know of all the same: a member one whose
+// window is over, an editor any. Strangers, and members before the window opens, do not learn that there is one.
+func (s *Server) notNow(ctx context.Context, id vod.TitleID, err error) error {
+	if s.c.People == nil || !errors.Is(err, vod.ErrNotFound) {
+		return err
+	}
+	d, failed := s.session(ctx)
+	if failed != nil {
+		return err
+	}
+	w, failed := s.c.People.Windows.Window(ctx, id)
+	if failed == nil && (w.Over(s.c.Clock()) || d.Member.Role.May(vod.Editor)) {
+		return fmt.Errorf("%w: %w", vod.ErrForbidden, vod.ErrNotAvailable)
+	}
+	return err
 }
 
 func (s *Server) registerWindows() {

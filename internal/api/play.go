@@ -203,7 +203,7 @@ func (s *Server) play(ctx context.Context, in *playInput) (*playOutput, error) {
 	}
 	t, d, err := s.visible(ctx, in.ID)
 	if err != nil {
-		return nil, err
+		return nil, s.notNow(ctx, vod.TitleID(in.ID), err)
 	}
 	x := play{
 		id: newSessionID(), title: t.ID, version: t.Version.ID, member: d.Member.ID, device: d.ID, share: s.shares(in.Body.Share),
@@ -357,7 +357,7 @@ func (s *Server) heartbeat(ctx context.Context, in *heartbeatInput) (*heartbeatO
 	}
 	t, err := s.c.Titles.Get(ctx, ticket.Title)
 	if errors.Is(err, vod.ErrNotFound) {
-		return nil, ended(vod.EndWithdrawn)
+		return nil, ended(s.gone(ctx, ticket.Title))
 	}
 	if err != nil {
 		return nil, err
