@@ -35,6 +35,7 @@ type adminCmd struct {
 	Invite       inviteCmd       `cmd:"" help:"Print a one-time link for a new member."`
 	OperatorLink operatorLinkCmd `cmd:"" help:"Print a one-time link for a new operator, good for an hour."`
 	Window       windowCmd       `cmd:"" help:"Say when a title may be seen."`
+	Edge         edgesCmd        `cmd:"" help:"Manage edges: boxes near the viewers."`
 	Revoke       revokeCmd       `cmd:"" help:"End a member's sessions, or one play session, within five seconds."`
 	Savings      savingsCmd      `cmd:"" help:"Print what viewers carried, and what that saved."`
 	Token        tokenCmd        `cmd:"" help:"Print a token for the operator's part of the API, and nothing else."`

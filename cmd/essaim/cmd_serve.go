@@ -22,6 +22,7 @@ import (
 
 	"essaim/internal/api"
 	"essaim/internal/blob/dir"
+	"essaim/internal/edge/registry"
 	"essaim/internal/insight"
 	"essaim/internal/library"
 	"essaim/internal/license"
@@ -41,6 +42,7 @@ type serveCmd struct {
 	settings
 	security
 	seeding
+	edgeDoor
 	keySettings
 	licenseSettings
 	peopleSettings
@@ -59,6 +61,9 @@ func (c *serveCmd) Validate() error {
 		return err
 	}
 	if err := c.security.validate(&c.settings); err != nil {
+		return err
+	}
+	if err := c.edgeDoor.Validate(); err != nil {
 		return err
 	}
 	if _, err := c.upstreams(); err != nil {
@@ -96,10 +101,17 @@ func (c *serveCmd) Run() error {
 			return err
 		}
 		defer door.close()
+		edges, err := c.edgeDoor.listen(log)
+		if err != nil {
+			return err
+		}
+		if edges != nil {
+			defer edges.Close()
+		}
 		url := door.url(ln.Addr())
 		s, err := openNode(ctx, nodeConfig{
 			settings: c.settings, keys: c.keySettings, licenses: c.licenseSettings, who: c.peopleSettings, data: c.Data, log: log, url: door.own(ln.Addr()), public: public, places: where, stun: asked, door: door,
-			holdOut: c.HoldOut,
+			holdOut: c.HoldOut, edgeListener: edges, edgeControl: c.edgeDoor.control(edges),
 		})
 		if err != nil {
 			return err
@@ -224,6 +236,9 @@ type nodeConfig struct {
 	places *places.Places // nil: nobody's place is looked at
 	stun   *stun.Server   // nil: none of our own; the node closes it
 
+	edgeListener net.Listener // nil: edges cannot reach this service
+	edgeControl  string       // what they are told of it
+
 	door   *door          // nil: plain HTTP
 	url    string         // where the origin can be reached from this program; for seeding only
 	public netip.AddrPort // where clients are told that open titles are seeded; unset parts are found out
@@ -250,6 +265,10 @@ type node struct {
 	proxies places.Proxies
 	stun    *stun.Server
 	door    *door
+
+	edges        *registry.Registry
+	authority    *registry.Authority
+	edgeListener net.Listener // nil: none
 }
 
 // openNode opens the data folder and wires the departments. It listens nowhere yet.
@@ -334,12 +353,17 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.edgeListener = c.edgeListener
+	if s.edges, s.authority, err = openEdges(s, c.data, c.edgeControl, ice, func() bool { return policy.Get().P2P }); err != nil {
+		return nil, err
+	}
 	config := api.Config{
 		Titles: s.library, Members: s.members, Tickets: s.tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
 		Pages: web.Dist(), Log: c.log, Version: version(), Ready: s.db.Ping,
 		People: people, Hidden: c.hidden(),
 		Policy: policy, Insight: s.figures(&c), ICE: ice, Licences: licences, Secure: c.Secure,
 		Entitlements: s.members, Streams: s.members, Ends: s.members, Relays: s.tickets,
+		Edges: s.edges,
 		Mounts: []api.Mount{
 			{Pattern: "/media/", Handler: s.origin, OtherSites: true},
 			{Pattern: "/hashes/", Handler: s.origin, OtherSites: true},
@@ -431,6 +455,9 @@ func (s *node) Serve(ctx context.Context, ln net.Listener) error {
 	others.Go(func() { s.door.serve(beside, s.origin) })
 	others.Go(func() { s.tickets.Keep(beside, s.log) })
 	others.Go(func() { s.insight.Run(beside) })
+	if s.edgeListener != nil {
+		others.Go(func() { s.serveEdges(beside, s.edgeListener) })
+	}
 	others.Go(func() { s.insight.FollowPolicy(beside, s.policy.Put) })
 	if s.places != nil {
 		others.Go(func() { s.places.Keep(beside) })

@@ -20,6 +20,7 @@ type cli struct {
 	Ingest   ingestCmd   `cmd:"" help:"Turn a film file into a published title."`
 	Watch    watchCmd    `cmd:"" help:"Watch a title from the swarm, into a file, and seed it."`
 	Rehearse rehearseCmd `cmd:"" help:"Send silent viewers to a running service, before an audience comes."`
+	Edge     edgeCmd     `cmd:"" help:"Run a box near the viewers, which holds titles and no keys."`
 	Sim      simCmd      `cmd:"" help:"Play a crowd of viewers under virtual time."`
 	Admin    adminCmd    `cmd:"" help:"Manage members and operators' tokens."`
 	Bench    struct {

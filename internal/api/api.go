@@ -43,9 +43,10 @@ type Config struct {
 	Relays vod.Relays
 	// Licences answers who gets which content key; nil where no title is protected.
 	Licences vod.Licences
-	People   *People  // nil: accounts are managed elsewhere, and operators have tokens only
-	Hidden   bool     // all visitors come from a proxy's address, which says nothing
-	Insight  *Insight // nil: reports are not kept, and the policy not beyond the service's end
+	People   *People   // nil: accounts are managed elsewhere, and operators have tokens only
+	Hidden   bool      // all visitors come from a proxy's address, which says nothing
+	Insight  *Insight  // nil: reports are not kept, and the policy not beyond the service's end
+	Edges    vod.Edges // nil: the service has none
 	// Mounts are other rooms' handlers, served behind the same headers.
 	Mounts []Mount
 }
@@ -109,6 +110,7 @@ func New(c Config) (*Server, error) {
 	s.registerInsight()
 	s.registerLicenses()
 	s.registerPeople()
+	s.registerEdges()
 	if c.Demo != nil {
 		s.registerDemo()
 	}

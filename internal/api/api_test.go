@@ -24,6 +24,7 @@ import (
 	"essaim/internal/bt"
 	"essaim/internal/bt/bencode"
 	"essaim/internal/cmaf/index"
+	"essaim/internal/edge/registry"
 	"essaim/internal/library"
 	"essaim/internal/members"
 	"essaim/internal/origin"
@@ -100,10 +101,16 @@ func newHouse(t *testing.T, edit func(*Config)) *house {
 	h.film(blobs, "open", 1, true)
 	h.clock.Advance(time.Second)
 	h.film(blobs, "closed", 2, false)
+	authority, err := registry.OpenAuthority(dir, h.clock.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edges := registry.New(registry.Config{DB: db, Authority: authority, Clock: h.clock.Now, Members: h.members, Control: "127.0.0.1:8443", Log: log})
 	c := Config{
 		Titles: h.library, Members: h.members, Entitlements: h.members, Streams: h.members, Ends: h.members, Relays: h.tickets,
 		Tickets: h.tickets, Traffic: h.origin, Hashes: h.origin, Clock: h.clock.Now,
 		Pages: dist, Log: log, Version: "test", Ready: db.Ping,
+		Edges: edges,
 		People: &People{
 			Accounts: h.members.Accounts(), Links: h.members.Links(), Directory: h.members.Directory(), Audit: h.members.Directory(),
 			Plans: h.members.Plans(), Windows: h.library.Windows(), SignUp: SignUpInvitation,

@@ -78,7 +78,7 @@ func (s *Server) secure(next http.Handler) http.Handler {
 		}
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "+
-			"img-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; connect-src 'self'"+sockets+"; "+
+			"img-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; connect-src 'self'"+sockets+s.edgeSites()+"; "+
 			"object-src 'none'; base-uri 'none'; form-action 'self'; frame-src 'self'; frame-ancestors "+frames)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", xframes)

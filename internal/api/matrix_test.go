@@ -68,6 +68,10 @@ func recipes(ada *player, member vod.Member, device, stream, invitation string) 
 		"license":  {whom: "owner", path: "/api/v1/license/widevine", body: "challenge", bearer: media},
 		"licenses": {whom: "operator"},
 
+		"join-edge":  {whom: "nobody", body: `{"token":"guessed","request":"AA=="}`},
+		"list-edges": {whom: "operator"}, "add-edge": {whom: "operator", body: `{"name":"lyon"}`},
+		"revoke-edge": {whom: "operator", path: "/api/v1/operator/edges/0123456789abcdef"},
+
 		"policy-versions": {whom: "operator"}, "savings": {whom: "operator"}, "savings-csv": {whom: "operator"},
 		"traffic": {whom: "operator"}, "get-policy": {whom: "operator"}, "list-plans": {whom: "operator"}, "audit": {whom: "operator"},
 		"list-members": {whom: "operator"}, "list-links": {whom: "operator"},

@@ -248,7 +248,7 @@ func (s *Server) begin(ctx context.Context, t *vod.Title, x *play) (*playOutput,
 	out := &playOutput{Body: vod.PlaySession{
 		ID: x.id, Title: t.ID, Name: t.Name, DurationMs: v.DurationMs, InfoHash: v.InfoHashV1.String(),
 		InfoHashV2: v.InfoHashV2.String(), PieceLength: v.PieceLength, Files: files, Manifest: v.Manifest,
-		Nodes:   vod.PlayNodes{Origins: []string{"/"}, Trackers: []string{}, ICE: []string{}},
+		Nodes:   vod.PlayNodes{Origins: s.origins(ctx, t, x), Trackers: []string{}, ICE: []string{}},
 		Tickets: tickets, Policy: s.policyFor(x, t), Protection: s.protection(t),
 		HeartbeatMs: heartbeatEvery.Milliseconds(),
 	}}

@@ -1,6 +1,7 @@
 package members
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"sync"
@@ -29,6 +30,8 @@ type Tickets struct {
 	dir    string
 	parser *jwt.Parser
 	late   *jwt.Parser // lets tickets pass that have ended within the grace
+	// lookup finds the public key of a kid, nil for none: in the folder, or among those that a Verifier was told.
+	lookup func(kid string) ed25519.PublicKey
 
 	loading sync.Mutex // held by whoever reads the folder; taken before mu
 
@@ -59,10 +62,12 @@ func newTickets(dir string, keys ring, clock vod.Clock) *Tickets {
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithTimeFunc(clock), jwt.WithIssuer(issuer),
 		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithStrictDecoding(),
 	}
-	return &Tickets{
+	t := &Tickets{
 		clock: clock, dir: dir, keys: keys, parser: jwt.NewParser(options...),
 		late: jwt.NewParser(append(options, jwt.WithLeeway(vod.TicketGrace))...),
 	}
+	t.lookup = t.own
+	return t
 }
 
 // SetIssuer says how to learn that tickets cannot be renewed just now: those of a running film are then good for a while
@@ -71,6 +76,15 @@ func (t *Tickets) SetIssuer(i vod.Issuer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.issuer = i
+}
+
+// own is the public half of the key of that kid.
+func (t *Tickets) own(kid string) ed25519.PublicKey {
+	k := t.key(kid)
+	if k == nil {
+		return nil
+	}
+	return k.private.Public().(ed25519.PublicKey)
 }
 
 // key is the key of that kid. For one that nobody knows it looks into the folder, where another program may have put it.
@@ -186,11 +200,11 @@ func (t *Tickets) verifier(parsed *jwt.Token) (any, error) {
 	if _, ok := parsed.Header["crit"]; ok { // RFC 7515, 4.1.11: what must be understood and is not
 		return nil, errors.New("unknown critical header")
 	}
-	key := t.key(kid)
+	key := t.lookup(kid)
 	if key == nil {
 		return nil, errors.New("signed with another key")
 	}
-	return key.private.Public(), nil
+	return key, nil
 }
 
 // Revoke makes Check refuse the tickets that the revocations concern.

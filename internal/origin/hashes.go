@@ -43,7 +43,7 @@ func (o *Origin) serveHashes(w http.ResponseWriter, r *http.Request) {
 	}
 	body := bt.AppendDigests(nil, hashes)
 	h := w.Header()
-	setPolicy(h, a.title)
+	o.setPolicy(r, h, a.title)
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body) // who has gone needs no error

@@ -42,7 +42,7 @@ func (o *Origin) serveFile(w http.ResponseWriter, r *http.Request, a access) {
 		etag = `"pad-` + strconv.FormatInt(a.file.Size, 10) + `"`
 	}
 	h := w.Header()
-	setPolicy(h, a.title)
+	o.setPolicy(r, h, a.title)
 	h.Set("ETag", etag)
 	h.Set("Accept-Ranges", "bytes")
 	if matches(r.Header.Get("If-None-Match"), etag) {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,9 @@ type Config struct {
 	Stall   time.Duration // a socket that accepts nothing for so long is closed; 0: 30 s
 	// SeedsPerAddress bounds the web seed transfers of one IPv4 address or IPv6 /64 at once; 0: 16.
 	SeedsPerAddress int
+	// Pages are the web origins (scheme, host and port) of other servers whose pages may read members' titles here, with a ticket;
+	// nil: none. It is called with every request.
+	Pages func() []string
 }
 
 // stallDefault is twice the longest pause of TCP's retransmissions that a phone's change of network costs.
@@ -46,6 +50,7 @@ type Origin struct {
 	counts  *counts
 	trees   *trees
 	seeds   addresses
+	pages   func() []string
 	mux     *http.ServeMux
 }
 
@@ -60,7 +65,7 @@ var (
 func New(c Config) *Origin {
 	o := &Origin{
 		titles: newCatalogue(c.Titles, c.Clock), tickets: c.Tickets, blobs: c.Blobs, log: c.Log, stall: c.Stall, clock: c.Clock,
-		bucket: newBucket(c.Rate), counts: newCounts(c.Clock), trees: newTrees(c.Blobs), mux: http.NewServeMux(),
+		bucket: newBucket(c.Rate), counts: newCounts(c.Clock), trees: newTrees(c.Blobs), pages: c.Pages, mux: http.NewServeMux(),
 	}
 	if o.log == nil {
 		o.log = slog.Default()
@@ -151,7 +156,7 @@ func (o *Origin) ticket(r *http.Request) (vod.Ticket, bool) {
 }
 
 // setPolicy says who may keep and read the answer: anyone's cache and page for open titles, this browser's for others.
-func setPolicy(h http.Header, t *vod.Title) {
+func (o *Origin) setPolicy(r *http.Request, h http.Header, t *vod.Title) {
 	if t.Open {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 		h.Set("Access-Control-Allow-Origin", "*")
@@ -161,12 +166,28 @@ func setPolicy(h http.Header, t *vod.Title) {
 	}
 	h.Set("Cache-Control", "private, max-age=31536000, immutable")
 	h.Set("Vary", "Authorization")
+	if site, ok := o.page(r); ok {
+		h.Set("Vary", "Authorization, Origin")
+		h.Set("Access-Control-Allow-Origin", site)
+		h.Set("Access-Control-Expose-Headers", "Content-Range, Content-Length, Accept-Ranges, ETag")
+		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	}
+}
+
+// page is the web origin of the page that asks, if it is one of Config.Pages.
+func (o *Origin) page(r *http.Request) (string, bool) {
+	site := r.Header.Get("Origin")
+	return site, site != "" && o.pages != nil && slices.Contains(o.pages(), site)
 }
 
 // servePreflight answers what a browser asks before a page of another site reads an open title (Fetch, CORS). For other
 // titles it answers without permission.
 func (o *Origin) servePreflight(w http.ResponseWriter, r *http.Request) {
-	if root, err := bt.ParseDigest(r.PathValue("root")); err == nil {
+	if site, ok := o.page(r); ok { // whatever it asks for: a ticket says the rest
+		permit(w.Header())
+		w.Header().Set("Access-Control-Allow-Origin", site)
+		w.Header().Set("Vary", "Origin")
+	} else if root, err := bt.ParseDigest(r.PathValue("root")); err == nil {
 		if t, _, err := o.titles.byRoot(r.Context(), root); err == nil && t.Open {
 			permit(w.Header())
 		}

@@ -28,7 +28,7 @@ func (o *Origin) serveSeed(w http.ResponseWriter, r *http.Request) {
 	}
 	leave, ok := o.seeds.enter(r.RemoteAddr)
 	if !ok {
-		setPolicy(w.Header(), a.title)
+		o.setPolicy(r, w.Header(), a.title)
 		w.Header().Set("Retry-After", "2")
 		problem(w, http.StatusTooManyRequests, "busy", "This address has too many transfers under way. Try again when some have ended.")
 		return
