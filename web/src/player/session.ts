@@ -82,6 +82,8 @@ export interface PlayNodes {
   trackers: string[];
   /** STUN addresses, possibly none. One without a host, `stun::3478`, is on the host that answered. */
   ice: string[];
+  /** HTTP addresses (BEP 3) of an open title's peers over TCP, which no page can speak. */
+  announce?: string[];
 }
 
 /** The session's tickets, renewed by the heartbeat at half their life. */
