@@ -12,6 +12,7 @@ import { toHex, sha256 } from "./merkle";
 import { clearKey, openLock } from "./lock";
 import { currentNetworkLeave, watchNetwork } from "./network";
 import { type Delivery, licenceUri, manifestUri, serve, type Shaka } from "./scheme";
+import { reported } from "./report";
 import type { Heartbeat, PlayPolicy, PlaySession } from "./session";
 import { type EngineNote, SourceError, type SourceErrorCode, type OpenEngine, type Stats } from "./source";
 import { SwitchingSource, type Via } from "./switching";
@@ -408,6 +409,7 @@ export class EssaimPlayer {
     if (this.#life.signal.aborted || !before) return;
     // Another version is another torrent: what plays goes on with the old one as long as it is served.
     if (session.info_hash_v2 !== before.info_hash_v2) return;
+    this.#before = this.#told;
     this.#session = session;
     this.#serverPolicy = session.policy;
     const policy = this.#effective(session.policy);
@@ -441,22 +443,21 @@ export class EssaimPlayer {
     return this.#beating;
   }
 
+  /** The counts when the service last heard of them, and those of them that were another session's. */
+  #told: PlayerStats | undefined;
+  #before: PlayerStats | undefined;
+
   async #report(last: boolean): Promise<void> {
     const session = this.#session;
     if (!session) return;
     const stats = this.stats();
     const report: Heartbeat = {
       position_ms: stats.positionMs,
-      origin_bytes: stats.originBytes,
-      peer_bytes: stats.peerBytes,
-      sent_bytes: stats.sentBytes,
-      stalls: stats.stalls,
-      stalled_ms: stats.stalledMs,
-      startup_ms: stats.startupMs,
-      bad_blocks: stats.badBlocks,
+      ...reported(stats, this.#before),
       ...(stats.banned && { banned: stats.banned }),
     };
     const reply = await this.#api.heartbeat(session.id, session.tickets.media, report, last);
+    if (this.#session?.id === session.id) this.#told = stats;
     if (this.#life.signal.aborted || this.#session !== session) return;
     if (reply.tickets) {
       this.#session = { ...session, tickets: reply.tickets };

@@ -122,6 +122,12 @@ export interface Heartbeat {
   stalled_ms: number;
   startup_ms: number;
   bad_blocks: number;
+  /** Bytes that a store kept from earlier visits supplied. */
+  cached_bytes?: number;
+  /** Of the rendition that plays. */
+  height?: number;
+  /** The session goes on where another of this player's left off: no start of its own. */
+  continued?: boolean;
   /** The peers that this session's engine has banned for good, the first 32 of them. */
   banned?: BannedPeer[];
 }
