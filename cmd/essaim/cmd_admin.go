@@ -32,6 +32,9 @@ type adminCmd struct {
 		Put    planPutCmd    `cmd:"" help:"Make a plan, or change one for everybody on it."`
 		Remove planRemoveCmd `cmd:"" help:"Take a plan away that nobody is on."`
 	} `cmd:"" help:"Manage plans: what members may watch."`
+	Title struct {
+		Withdraw withdrawCmd `cmd:"" help:"Take a title out of the catalogue. Its players stop within five seconds."`
+	} `cmd:"" help:"Manage titles."`
 	Invite       inviteCmd       `cmd:"" help:"Print a one-time link for a new member."`
 	OperatorLink operatorLinkCmd `cmd:"" help:"Print a one-time link for a new operator, good for an hour."`
 	Window       windowCmd       `cmd:"" help:"Say when a title may be seen."`

@@ -27,19 +27,20 @@ import (
 // ingestCmd turns a film file into a published title.
 type ingestCmd struct {
 	keySettings
-	Film      string `arg:"" optional:"" help:"The film: MP4, WebM, MKV or another container that ffmpeg reads. With --resume or --cancel: the job."`
-	List      bool   `xor:"what" help:"List jobs: what is being taken in, what can be resumed, what is done."`
-	Resume    bool   `xor:"what" help:"Go on with the job of that ID; without one, with the only one that is unfinished."`
-	Cancel    bool   `xor:"what" help:"Give up the job of that ID and leave nothing of it."`
-	Title     string `help:"Name in the catalogue; the file's name if absent."`
-	Summary   string `help:"A sentence or two for the title's page."`
-	ID        string `name:"id" help:"Name in addresses: lower-case letters, digits, hyphens; made from the title if absent."`
-	Open      bool   `help:"Anyone may watch, and standard BitTorrent clients may join. Otherwise members only."`
-	Scheme    string `default:"cbcs" enum:"cbcs,cenc" help:"How a film for members is encrypted (${enum}): cbcs, or cenc for devices from before 2018. Open films are not."`
-	Preset    string `default:"fast" enum:"ultrafast,superfast,veryfast,faster,fast,medium,slow,slower,veryslow" help:"x264's preset for what must be encoded (${enum})."`
-	Codec     string `default:"h264" enum:"h264,vp9,av1" help:"What a picture that must be encoded becomes (${enum}); the sound then is AAC, or Opus beside the others."`
-	Ladder    bool   `help:"Make smaller renditions beside a picture that is kept as it is, too. It takes as long as encoding does."`
-	NoSandbox bool   `name:"no-sandbox" help:"Run ffmpeg with your own rights where a sandbox cannot be had. For films that you made yourself: a crafted film may then read and do what you may."`
+	Film      string   `arg:"" optional:"" help:"The film: MP4, WebM, MKV or another container that ffmpeg reads. With --resume or --cancel: the job."`
+	List      bool     `xor:"what" help:"List jobs: what is being taken in, what can be resumed, what is done."`
+	Resume    bool     `xor:"what" help:"Go on with the job of that ID; without one, with the only one that is unfinished."`
+	Cancel    bool     `xor:"what" help:"Give up the job of that ID and leave nothing of it."`
+	Title     string   `help:"Name in the catalogue; the file's name if absent."`
+	Summary   string   `help:"A sentence or two for the title's page."`
+	ID        string   `name:"id" help:"Name in addresses: lower-case letters, digits, hyphens; made from the title if absent."`
+	Open      bool     `help:"Anyone may watch, and standard BitTorrent clients may join. Otherwise members only."`
+	Scheme    string   `default:"cbcs" enum:"cbcs,cenc" help:"How a film for members is encrypted (${enum}): cbcs, or cenc for devices from before 2018. Open films are not."`
+	Preset    string   `default:"fast" enum:"ultrafast,superfast,veryfast,faster,fast,medium,slow,slower,veryslow" help:"x264's preset for what must be encoded (${enum})."`
+	Codec     string   `default:"h264" enum:"h264,vp9,av1" help:"What a picture that must be encoded becomes (${enum}); the sound then is AAC, or Opus beside the others."`
+	Ladder    bool     `help:"Make smaller renditions beside a picture that is kept as it is, too. It takes as long as encoding does."`
+	Subtitles []string `placeholder:"FILE[:LANG]" sep:"none" help:"A file of subtitles beside the film: SRT, ASS or WebVTT, and its language, for instance film.srt:fr. May be said several times; those in the film are taken anyway."`
+	NoSandbox bool     `name:"no-sandbox" help:"Run ffmpeg with your own rights where a sandbox cannot be had. For films that you made yourself: a crafted film may then read and do what you may."`
 
 	Data string `default:"data" env:"ESSAIM_DATA" type:"path" help:"Folder of database and media."`
 	JSON bool   `name:"json" help:"Print one JSON object."`
@@ -96,7 +97,7 @@ func (c *ingestCmd) run(ctx context.Context, out, log *os.File) (err error) {
 	if !c.List && !c.Resume && !c.Cancel {
 		job, err = ingest.Prepare(ctx, ingest.Request{
 			File: c.Film, ID: vod.TitleID(c.ID), Name: c.Title, Summary: c.Summary, Open: c.Open, Preset: c.Preset,
-			Scheme: vod.Scheme(c.Scheme), Codec: ingest.Codec(c.Codec), Ladder: c.Ladder, NoSandbox: c.NoSandbox,
+			Scheme: vod.Scheme(c.Scheme), Codec: ingest.Codec(c.Codec), Ladder: c.Ladder, Subtitles: c.sides(), NoSandbox: c.NoSandbox,
 		}, show)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -163,6 +164,18 @@ func (c *ingestCmd) run(ctx context.Context, out, log *os.File) (err error) {
 		return interrupted(ctx, err, fmt.Sprintf("job %s is kept: essaim ingest --resume %s goes on with it, --cancel %s gives it up", id, id, id))
 	}
 	return c.print(out, log, res)
+}
+
+// sides are the files of subtitles. A colon that is part of a name is told from that before a language by the dot behind it.
+func (c *ingestCmd) sides() (list []ingest.SideFile) {
+	for _, s := range c.Subtitles {
+		side := ingest.SideFile{File: s}
+		if i := strings.LastIndexByte(s, ':'); i > 0 && !strings.ContainsAny(s[i:], "./\\") {
+			side.File, side.Lang = s[:i], s[i+1:]
+		}
+		list = append(list, side)
+	}
+	return list
 }
 
 // interrupted is err with what becomes of the job; after an interrupt, that alone.

@@ -27,6 +27,7 @@ type Package struct {
 
 	dir    string
 	poster []byte
+	small  [][]byte               // what else goes with the title
 	note   func(key string) error // is told of a key before it is put; may be nil
 }
 
@@ -161,6 +162,13 @@ func (p *Package) AddPoster(b []byte) error {
 	return nil
 }
 
+// addSmall has a small object stored with the title, and returns its name.
+func (p *Package) addSmall(b []byte) string {
+	p.small = append(p.small, b)
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
 // Store puts media, leaf layers and poster into s and returns the keys that were not there before, also with an error.
 func (p *Package) Store(ctx context.Context, s blob.Store, stored func(done float64)) (added []string, err error) {
 	put := func(key string, r io.Reader) error {
@@ -201,6 +209,12 @@ func (p *Package) Store(ctx context.Context, s blob.Store, stored func(done floa
 	}
 	if p.Title.Poster != "" {
 		err = put(vod.KeySmall(p.Title.Poster), bytes.NewReader(p.poster))
+	}
+	for _, b := range p.small {
+		if err == nil {
+			sum := sha256.Sum256(b)
+			err = put(vod.KeySmall(hex.EncodeToString(sum[:])), bytes.NewReader(b))
+		}
 	}
 	stored(1)
 	return added, err

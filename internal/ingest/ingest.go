@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -26,10 +27,11 @@ type Request struct {
 	Summary string
 	Open    bool // anyone may watch and join its swarm
 	// Scheme is how a title that is not open is encrypted; empty: vod.CBCS. Open titles stay in the clear, whatever it says.
-	Scheme vod.Scheme
-	Preset string // x264's, for what must be encoded; empty: "fast"
-	Codec  Codec  // what a picture that must be encoded becomes; empty: H264
-	Ladder bool   // smaller renditions beside a picture that is kept as it is, too
+	Scheme    vod.Scheme
+	Preset    string     // x264's, for what must be encoded; empty: "fast"
+	Codec     Codec      // what a picture that must be encoded becomes; empty: H264
+	Subtitles []SideFile // beside those in the film
+	Ladder    bool       // smaller renditions beside a picture that is kept as it is, too
 	// NoSandbox runs ffmpeg with this user's rights where a sandbox cannot be had: for films of one's own alone.
 	NoSandbox bool
 }
@@ -98,6 +100,10 @@ func Prepare(ctx context.Context, r Request, p Progress) (*Job, error) {
 	}
 	if !idForm.MatchString(string(r.ID)) || len(r.ID) > 64 {
 		return nil, fmt.Errorf("%q cannot be a title's ID: 1 to 64 lower-case letters and digits, joined by single hyphens (--id)", r.ID)
+	}
+	r.Subtitles = slices.Clone(r.Subtitles)
+	if err := checkSides(r.Subtitles); err != nil {
+		return nil, err
 	}
 	if r.Codec == "" {
 		r.Codec = H264

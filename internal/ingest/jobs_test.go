@@ -495,11 +495,12 @@ func TestTheSameRequestGoesOnWithItsJobAndAnotherDoesNot(t *testing.T) {
 	if _, err := inAnotherProcess(t, folder, ladderFilm(t), "step encoding 720p"); err == nil {
 		t.Fatal("not killed")
 	}
-	for request, want := range map[Request]bool{
-		{File: ladderFilm(t), Name: "A film", Preset: "ultrafast"}: true,
-		{File: ladderFilm(t), Name: "A film", Preset: "fast"}:      false,
-		{File: ladderFilm(t), Name: "Another"}:                     false,
+	for i, request := range []Request{
+		{File: ladderFilm(t), Name: "A film", Preset: "ultrafast"},
+		{File: ladderFilm(t), Name: "A film", Preset: "fast"},
+		{File: ladderFilm(t), Name: "Another"},
 	} {
+		want := i == 0
 		j, err := Prepare(t.Context(), request, nil)
 		if err != nil {
 			t.Fatal(err)

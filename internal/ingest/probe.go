@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"essaim/internal/vod"
 )
 
 // Bounds of what is looked at; a film beyond them is refused.
@@ -50,6 +52,7 @@ type film struct {
 	length  float64 // seconds that its container claims; 0 when it does not say
 	video   stream
 	audio   []stream
+	texts   []stream // subtitles that are text
 }
 
 // A stream is one track of a film.
@@ -73,6 +76,7 @@ type stream struct {
 	} `json:"disposition"`
 	Tags struct {
 		Language string `json:"language"`
+		Title    string `json:"title"`
 	} `json:"tags"`
 	Sides []struct {
 		Rotation float64 `json:"rotation"`
@@ -127,6 +131,8 @@ func (t tools) probe(ctx context.Context, path string, p Progress) (*film, error
 			f.video, found = s, true
 		case s.Type == "audio" && len(f.audio) < audiosMax && s.Channels > 0:
 			f.audio = append(f.audio, s)
+		case s.Type == "subtitle" && slices.Contains(texts, s.Codec) && len(f.texts) < vod.SubtitlesMax/2:
+			f.texts = append(f.texts, s)
 		}
 	}
 	switch {

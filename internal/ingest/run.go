@@ -247,10 +247,6 @@ func (j *Job) work(ctx context.Context, s Stores, w *workdir, p Progress) (res R
 	if err := j.unchanged(); err != nil {
 		return res, err
 	}
-	poster, err := j.film.tools.poster(ctx, j.film, scratch)
-	if err != nil {
-		return res, err
-	}
 	if !j.req.Open {
 		if err := Protect(ctx, dir, j.req.Scheme, j.plan.tracks, s.Keys, j.keys, func(done float64) { p("encrypting", done) }); err != nil {
 			return res, err
@@ -263,7 +259,7 @@ func (j *Job) work(ctx context.Context, s Stores, w *workdir, p Progress) (res R
 	if got := float64(pk.Title.Version.DurationMs) / 1000; got < j.film.length*0.98-1 {
 		return res, fmt.Errorf("ffmpeg could read only %.1f of the film's %.1f seconds", got, j.film.length)
 	}
-	if err := pk.AddPoster(poster); err != nil {
+	if err := j.extras(ctx, pk, scratch, p); err != nil {
 		return res, err
 	}
 	if err := j.publish(ctx, s, w, pk, p); err != nil {
@@ -415,6 +411,12 @@ func heldObjects(ctx context.Context, titles vod.Titles) (map[string]bool, error
 			held[vod.KeyMedia(f.Root)], held[vod.KeyLeaves(f.Root)] = true, true
 		}
 		held[vod.KeySmall(t.Poster)] = true
+		for _, s := range t.Subtitles {
+			held[vod.KeySmall(s.Object)] = true
+		}
+		if t.Storyboard != nil {
+			held[vod.KeySmall(t.Storyboard.Object)] = true
+		}
 	}
 	return held, nil
 }

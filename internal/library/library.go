@@ -98,6 +98,9 @@ func write(ctx context.Context, tx *sql.Tx, t *vod.Title, torrent []byte) error 
 		t.ID, t.Name, t.Summary, flag(t.Open), t.Poster, t.Published.UnixMilli()); err != nil {
 		return fmt.Errorf("write title: %w", err)
 	}
+	if err := writeExtras(ctx, tx, t); err != nil {
+		return err
+	}
 	if _, err := tx.ExecContext(ctx, `DELETE FROM versions WHERE title_id = $1`, t.ID); err != nil {
 		return fmt.Errorf("remove the old version: %w", err)
 	}
@@ -169,6 +172,9 @@ func (l *Library) List(ctx context.Context, openOnly bool) ([]vod.Title, error) 
 			if titles[i].Version.Files, err = files(ctx, tx, titles[i].Version.ID); err != nil {
 				return err
 			}
+			if err := readExtras(ctx, tx, &titles[i]); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -234,8 +240,10 @@ func (l *Library) one(ctx context.Context, where string, args ...any) (t vod.Tit
 		if err != nil {
 			return err
 		}
-		t.Version.Files, err = files(ctx, tx, t.Version.ID)
-		return err
+		if t.Version.Files, err = files(ctx, tx, t.Version.ID); err != nil {
+			return err
+		}
+		return readExtras(ctx, tx, &t)
 	})
 	if err != nil {
 		return vod.Title{}, err

@@ -29,6 +29,8 @@ func (t *Title) Validate() error {
 		return fmt.Errorf("%w: title %s: name missing, or name or summary too long", ErrInvalid, t.ID)
 	case t.Poster != "" && !isSHA256(t.Poster):
 		return fmt.Errorf("%w: title %s: poster is no SHA-256", ErrInvalid, t.ID)
+	case !t.validExtras():
+		return fmt.Errorf("%w: title %s: subtitles or storyboard", ErrInvalid, t.ID)
 	case v.ID != v.InfoHashV2.String():
 		return fmt.Errorf("%w: title %s: version %q is not its v2 info hash", ErrInvalid, t.ID, v.ID)
 	case v.PieceLength < 16<<10 || v.PieceLength&(v.PieceLength-1) != 0:

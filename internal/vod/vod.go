@@ -34,13 +34,15 @@ type TitleID string
 
 // Title is what a catalogue shows, with the version now published.
 type Title struct {
-	ID        TitleID
-	Name      string
-	Summary   string
-	Open      bool   // anyone may watch, and standard BitTorrent clients may join; otherwise members only
-	Poster    string // key of a small object: lower-case SHA-256, empty for none
-	Published time.Time
-	Version   Version
+	ID         TitleID
+	Name       string
+	Summary    string
+	Open       bool   // anyone may watch, and standard BitTorrent clients may join; otherwise members only
+	Poster     string // key of a small object: lower-case SHA-256, empty for none
+	Subtitles  []Subtitle
+	Storyboard *Storyboard // nil for none
+	Published  time.Time
+	Version    Version
 }
 
 // Version is one immutable packaging of a title: a hybrid torrent (BEP 52) whose files are its renditions.
