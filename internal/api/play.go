@@ -250,6 +250,7 @@ func (s *Server) begin(ctx context.Context, t *vod.Title, x *play) (*playOutput,
 		InfoHashV2: v.InfoHashV2.String(), PieceLength: v.PieceLength, Files: files, Manifest: v.Manifest,
 		Nodes:   vod.PlayNodes{Origins: s.origins(ctx, t, x), Trackers: []string{}, ICE: []string{}},
 		Tickets: tickets, Policy: s.policyFor(x, t), Protection: s.protection(t),
+		Subtitles: playSubtitles(t), Storyboard: playStoryboard(t),
 		HeartbeatMs: heartbeatEvery.Milliseconds(),
 	}}
 	if x.swarms(t) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,6 +50,40 @@ func title(id vod.TitleID, seed byte, open bool) vod.Title {
 				},
 			},
 		},
+	}
+}
+
+func TestSubtitlesAndStoryboardComeWithTheirTitle(t *testing.T) {
+	l := newLibrary(t)
+	x := title("one", 1, true)
+	object := func(s string) string { return strings.Repeat(s, 64) }
+	x.Subtitles = []vod.Subtitle{{Lang: "fr", Label: "Français", Object: object("a")}, {Object: object("b")}}
+	x.Storyboard = &vod.Storyboard{Object: object("c"), IntervalMs: 2000, Pictures: 5, Across: 3, Width: 160, Height: 90}
+	check := func() {
+		t.Helper()
+		got, err := l.Get(t.Context(), x.ID)
+		if err != nil || !reflect.DeepEqual(got, x) {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if all, err := l.List(t.Context(), false); err != nil || len(all) != 1 || !reflect.DeepEqual(all[0], x) {
+			t.Errorf("%+v, %v", all, err)
+		}
+	}
+	publish(t, l, x)
+	check()
+	// A corrected subtitle leaves the version as it is, and what is there no more is gone.
+	x.Subtitles, x.Storyboard = []vod.Subtitle{{Lang: "fr", Object: object("d")}}, nil
+	publish(t, l, x)
+	check()
+	for _, bad := range []vod.Subtitle{{Object: "../x"}, {Object: object("A")}, {Object: object("a"), Lang: strings.Repeat("x", 36)}} {
+		y := x
+		y.Subtitles = []vod.Subtitle{bad}
+		if err := l.Publish(t.Context(), y, []byte("torrent")); !errors.Is(err, vod.ErrInvalid) {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+	if err := l.Withdraw(t.Context(), x.ID); err != nil {
+		t.Error(err)
 	}
 }
 

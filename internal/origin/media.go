@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -146,7 +147,7 @@ func (o *Origin) send(ctx context.Context, w http.ResponseWriter, object io.Read
 // objectMax bounds a small object in memory.
 const objectMax = 4 << 20
 
-// serveObject answers /objects/{sha256}: small immutable objects, posters for now, that anyone who knows the digest may
+// serveObject answers /objects/{sha256}: small immutable objects (posters, subtitles, storyboards), that anyone who knows the digest may
 // have. Its digest is checked, so that what has rotted on the disk is not served.
 func (o *Origin) serveObject(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("sha256")
@@ -164,7 +165,11 @@ func (o *Origin) serveObject(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	kind := http.DetectContentType(data)
-	if !strings.HasPrefix(kind, "image/") {
+	switch {
+	case strings.HasPrefix(kind, "image/"):
+	case bytes.HasPrefix(data, []byte("WEBVTT\n")):
+		kind = "text/vtt; charset=utf-8"
+	default:
 		kind = "application/octet-stream" // never a page
 	}
 	h := w.Header()

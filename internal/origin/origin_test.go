@@ -469,7 +469,7 @@ func TestObjectsAreServedAndChecked(t *testing.T) {
 		}
 		return name
 	}
-	for want, data := range map[string][]byte{"image/png": png, "application/octet-stream": page} {
+	for want, data := range map[string][]byte{"image/png": png, "application/octet-stream": page, "text/vtt; charset=utf-8": []byte("WEBVTT\n\n00:01.000 --> 00:02.000\nx\n")} {
 		resp, body := h.do("GET", "/objects/"+put(data))
 		if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != want || !bytes.Equal(body, data) {
 			t.Errorf("%d %s %q", resp.StatusCode, resp.Header.Get("Content-Type"), body)

@@ -8,20 +8,22 @@ import (
 // PlaySession is what pressing play returns: all that a player needs to fetch, verify and share one title version.
 // It is the JSON body of POST /api/v1/titles/{id}/play; web/src reads the same shape.
 type PlaySession struct {
-	ID          string      `json:"id" doc:"This play session."`
-	Title       TitleID     `json:"title"`
-	Name        string      `json:"name"`
-	DurationMs  uint32      `json:"duration_ms"`
-	InfoHash    string      `json:"info_hash" doc:"The swarm: lower-case v1 info hash."`
-	InfoHashV2  string      `json:"info_hash_v2" doc:"Lower-case v2 info hash, 64 characters."`
-	PieceLength uint32      `json:"piece_length"`
-	Files       []PlayFile  `json:"files" doc:"In torrent order."`
-	Manifest    string      `json:"manifest" doc:"DASH on-demand manifest; its BaseURLs are the files' paths."`
-	Protection  *Protection `json:"protection,omitempty" doc:"How to open the files; absent where they are in the clear."`
-	Nodes       PlayNodes   `json:"nodes"`
-	Tickets     PlayTickets `json:"tickets"`
-	Policy      PlayPolicy  `json:"policy"`
-	HeartbeatMs int64       `json:"heartbeat_ms" doc:"How often to send a heartbeat."`
+	ID          string          `json:"id" doc:"This play session."`
+	Title       TitleID         `json:"title"`
+	Name        string          `json:"name"`
+	DurationMs  uint32          `json:"duration_ms"`
+	InfoHash    string          `json:"info_hash" doc:"The swarm: lower-case v1 info hash."`
+	InfoHashV2  string          `json:"info_hash_v2" doc:"Lower-case v2 info hash, 64 characters."`
+	PieceLength uint32          `json:"piece_length"`
+	Files       []PlayFile      `json:"files" doc:"In torrent order."`
+	Manifest    string          `json:"manifest" doc:"DASH on-demand manifest; its BaseURLs are the files' paths."`
+	Protection  *Protection     `json:"protection,omitempty" doc:"How to open the files; absent where they are in the clear."`
+	Subtitles   []PlaySubtitle  `json:"subtitles,omitempty" doc:"Text tracks that the viewer may choose from."`
+	Storyboard  *PlayStoryboard `json:"storyboard,omitempty" doc:"Small pictures for whoever seeks; absent where there are none."`
+	Nodes       PlayNodes       `json:"nodes"`
+	Tickets     PlayTickets     `json:"tickets"`
+	Policy      PlayPolicy      `json:"policy"`
+	HeartbeatMs int64           `json:"heartbeat_ms" doc:"How often to send a heartbeat."`
 }
 
 // Protection is how a session's files are encrypted, and where their keys are had.
@@ -43,6 +45,23 @@ type PlayFile struct {
 	KID        string      `json:"kid,omitempty" doc:"The key that opens it, in lower-case hexadecimal; absent where it is in the clear."`
 	Segments   [][4]uint64 `json:"segments" doc:"From byte, to byte (exclusive), start in ms, duration in ms."`
 	First      *PlayHashes `json:"first,omitempty" doc:"The hashes of the first pieces, with their proof; absent for a file of one piece."`
+}
+
+// PlaySubtitle is a text track.
+type PlaySubtitle struct {
+	Lang  string `json:"lang" doc:"BCP 47; empty where it is not known."`
+	Label string `json:"label" doc:"Plain text; may be empty."`
+	URL   string `json:"url" doc:"Of a WebVTT file: a path on the server that answered. Whoever knows it may read it."`
+}
+
+// PlayStoryboard is one JPEG with pictures of the film, row by row.
+type PlayStoryboard struct {
+	URL        string `json:"url" doc:"A path on the server that answered. Whoever knows it may read it."`
+	IntervalMs uint32 `json:"interval_ms" doc:"Of film from one picture to the next; the first is of the beginning."`
+	Pictures   int    `json:"pictures"`
+	Across     int    `json:"across" doc:"Pictures in a row."`
+	Width      int    `json:"width" doc:"Of each picture, in pixels."`
+	Height     int    `json:"height"`
 }
 
 // PlayHashes is an answered hash request of BEP 52 for a file's piece layer.

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"essaim/internal/demo/film"
+	"essaim/internal/library"
+	"essaim/internal/sqlstore"
+	"essaim/internal/vod"
+)
+
+func TestWithdrawnTitleIsGoneAndItsPlayersAreTold(t *testing.T) {
+	data := t.TempDir()
+	db, err := sqlstore.Open(t.Context(), filepath.Join(data, "essaim.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	title, torrent := film.Title(), film.Torrent()
+	l := library.New(db, time.Now)
+	if err := l.Publish(t.Context(), title, torrent); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	c := withdrawCmd{Title: string(title.ID), dataFolder: dataFolder{Data: data, JSON: true}}
+	if err := c.run(t.Context(), &out); err != nil || !json.Valid(out.Bytes()) {
+		t.Fatal(err, out.String())
+	}
+	if _, err := l.Get(t.Context(), title.ID); !errors.Is(err, vod.ErrNotFound) {
+		t.Errorf("it is still there: %v", err)
+	}
+	var why string
+	if err := db.Reader().QueryRowContext(t.Context(), `SELECT why FROM revocations WHERE title = $1`, title.ID).Scan(&why); err != nil || vod.PlayEnd(why) != vod.EndWithdrawn {
+		t.Errorf("players are told %q, %v", why, err)
+	}
+	if err := c.run(t.Context(), &out); !errors.Is(err, vod.ErrNotFound) {
+		t.Errorf("again: %v", err)
+	}
+}
