@@ -3,10 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"essaim/internal/library"
 	"essaim/internal/members"
@@ -27,13 +23,7 @@ func (c *withdrawCmd) Help() string {
 
 // Run withdraws it.
 func (c *withdrawCmd) Run() error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	return c.run(ctx, os.Stdout)
-}
-
-func (c *withdrawCmd) run(ctx context.Context, out io.Writer) error {
-	return c.on(ctx, out, func(ctx context.Context, m *members.Members, l *library.Library) (map[string]any, string, error) {
+	return c.with(func(ctx context.Context, m *members.Members, l *library.Library) (map[string]any, string, error) {
 		id := vod.TitleID(c.Title)
 		t, err := l.Get(ctx, id)
 		if err != nil {

@@ -27,8 +27,8 @@ func TestWithdrawnTitleIsGoneAndItsPlayersAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	c := withdrawCmd{Title: string(title.ID), dataFolder: dataFolder{Data: data, JSON: true}}
-	if err := c.run(t.Context(), &out); err != nil || !json.Valid(out.Bytes()) {
+	c := withdrawCmd{Title: string(title.ID), dataFolder: dataFolder{Data: data, JSON: true, out: &out}}
+	if err := c.Run(); err != nil || !json.Valid(out.Bytes()) {
 		t.Fatal(err, out.String())
 	}
 	if _, err := l.Get(t.Context(), title.ID); !errors.Is(err, vod.ErrNotFound) {
@@ -38,7 +38,7 @@ func TestWithdrawnTitleIsGoneAndItsPlayersAreTold(t *testing.T) {
 	if err := db.Reader().QueryRowContext(t.Context(), `SELECT why FROM revocations WHERE title = $1`, title.ID).Scan(&why); err != nil || vod.PlayEnd(why) != vod.EndWithdrawn {
 		t.Errorf("players are told %q, %v", why, err)
 	}
-	if err := c.run(t.Context(), &out); !errors.Is(err, vod.ErrNotFound) {
+	if err := c.Run(); !errors.Is(err, vod.ErrNotFound) {
 		t.Errorf("again: %v", err)
 	}
 }

@@ -249,6 +249,9 @@ func (j *Job) extras(ctx context.Context, pk *Package, scratch string, p Progres
 		list[i].Object = pk.addSmall(objects[i])
 	}
 	pk.Title.Subtitles = list
+	if !j.req.Open {
+		return nil // small objects are in the clear, and a stolen disk must show no frame but the poster
+	}
 	board, b, err := j.storyboard(ctx, scratch, p)
 	if err != nil || board == nil {
 		return err

@@ -140,4 +140,8 @@ func TestStoryboardHasAPictureForEachMoment(t *testing.T) {
 			t.Errorf("picture %d: white %v", i, white)
 		}
 	}
+	members, _ := ingestWith(t, Request{File: filmFile(t, "b-frames.mp4"), Name: "A film"}, &ring{})
+	if members.Title.Storyboard != nil {
+		t.Error("a film for members has a storyboard, which nothing encrypts")
+	}
 }

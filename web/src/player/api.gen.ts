@@ -1248,8 +1248,43 @@ export interface components {
             policy: components["schemas"]["PlayPolicy"];
             /** @description How to open the files; absent where they are in the clear. */
             protection?: components["schemas"]["Protection"];
+            /** @description Small pictures for whoever seeks; absent where there are none. */
+            storyboard?: components["schemas"]["PlayStoryboard"];
+            /** @description Text tracks that the viewer may choose from. */
+            subtitles?: components["schemas"]["PlaySubtitle"][] | null;
             tickets: components["schemas"]["PlayTickets"];
             title: string;
+        };
+        PlayStoryboard: {
+            /**
+             * Format: int64
+             * @description Pictures in a row.
+             */
+            across: number;
+            /** Format: int64 */
+            height: number;
+            /**
+             * Format: int32
+             * @description Of film from one picture to the next; the first is of the beginning.
+             */
+            interval_ms: number;
+            /** Format: int64 */
+            pictures: number;
+            /** @description A path on the server that answered. Whoever knows it may read it. */
+            url: string;
+            /**
+             * Format: int64
+             * @description Of each picture, in pixels.
+             */
+            width: number;
+        };
+        PlaySubtitle: {
+            /** @description Plain text; may be empty. */
+            label: string;
+            /** @description BCP 47; empty where it is not known. */
+            lang: string;
+            /** @description Of a WebVTT file: a path on the server that answered. Whoever knows it may read it. */
+            url: string;
         };
         PlayTickets: {
             /**
