@@ -94,7 +94,7 @@ func (l *lab) publish(ctx context.Context) error {
 		"-c:a", "aac", "-b:a", fmt.Sprintf("%dk", audio), "-y", l.path("film.mp4")); err != nil {
 		return err
 	}
-	out, err := command(ctx, "", l.essaim, "ingest", l.path("film.mp4"), "--title", "Laboratory", "--id", title, "--open", "--data", l.path("data"), "--json")
+	out, err := command(ctx, "", l.essaim, "ingest", l.path("film.mp4"), "--no-sandbox", "--title", "Laboratory", "--id", title, "--open", "--data", l.path("data"), "--json")
 	if err != nil {
 		return err
 	}

@@ -138,6 +138,7 @@ func (t *trips) quantile(q float64) float64 {
 // householdScene: a home with a narrow uplink and a deep queue in front of it is on the phone while it watches, and is the one of whom
 // its neighbours can have the film. What the call's packets take, there and back, alone and meanwhile.
 func householdScene(ctx context.Context, l *lab) (fields, error) {
+	l.plan.direct = true // the call does not pass the link that becomes narrow
 	narrow := l.plan.add(0, home{hosts: 2, upKbps: householdUp, queue: householdQueue})
 	first := seat{home: narrow, host: 0}
 	var others []seat
@@ -150,7 +151,7 @@ func householdScene(ctx context.Context, l *lab) (fields, error) {
 	if err := l.open(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := l.start(l.plan.origin(), "echo", nil, nil, l.self, "echo"); err != nil {
+	if _, err := l.start(l.plan.core(), "echo", nil, nil, l.self, "echo"); err != nil {
 		return nil, err
 	}
 	var mu sync.Mutex
@@ -162,7 +163,7 @@ func householdScene(ctx context.Context, l *lab) (fields, error) {
 			list = append(list, t)
 			mu.Unlock()
 		}
-	}, l.self, "call", "-to", originAddress); err != nil {
+	}, l.self, "call", "-to", coreAddress); err != nil {
 		return nil, err
 	}
 	begun := time.Now().Add(time.Second)
