@@ -21,6 +21,7 @@ const (
 	callPort       = 7007
 	callAlone      = 10 * time.Second
 	neighbours     = 6
+	householdTimes = 3 // times the film's rate is left of the service's link, for all of them
 )
 
 // trip is what the call tells of one packet, as a line of JSON: when it was sent, in ms of Unix time, and how long it was under way;
@@ -31,8 +32,13 @@ type trip struct {
 }
 
 // echoMain sends back whatever comes.
-func echoMain(ctx context.Context, _ []string, _ io.Writer) error {
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{Port: callPort})
+func echoMain(ctx context.Context, args []string, _ io.Writer) error {
+	flags := flag.NewFlagSet("echo", flag.ContinueOnError)
+	at := flags.String("at", "", "address to answer at")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(*at), Port: callPort}) // answers come from where questions went
 	if err != nil {
 		return err
 	}
@@ -151,7 +157,7 @@ func householdScene(ctx context.Context, l *lab) (fields, error) {
 	if err := l.open(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := l.start(l.plan.core(), "echo", nil, nil, l.self, "echo"); err != nil {
+	if _, err := l.start(l.plan.core(), "echo", nil, nil, l.self, "echo", "-at", coreAddress); err != nil {
 		return nil, err
 	}
 	var mu sync.Mutex
@@ -180,7 +186,7 @@ func householdScene(ctx context.Context, l *lab) (fields, error) {
 	if err := c.wait(ctx, 30*time.Second, func() bool { return c.all(0, func(r report) bool { return r.PositionMs > 12_000 }) }); err != nil {
 		return nil, err
 	}
-	link := int(float64(l.film.kbps) * throttledTimes)
+	link := l.film.kbps * householdTimes
 	if err := l.throttle(ctx, link); err != nil {
 		return nil, err
 	}
