@@ -7,6 +7,9 @@ import (
 // hedgeUrgent is how long, in microseconds, one peer may keep an urgent block before a second is asked for it.
 const hedgeUrgent = 500_000
 
+// afarMs is how near, in milliseconds of film, a piece must be to be asked of another network though ours may bring it.
+const afarMs = 3_000
+
 // coveredFor is how far ahead, in microseconds, what a fetch will bring is not asked of peers as well.
 const coveredFor = 1_000_000
 
@@ -189,7 +192,7 @@ func (e *Engine) refill(p *peer) {
 				continue
 			}
 			to := p
-			if w.Class != picker.Urgent {
+			if w.Class != picker.Urgent || p.far {
 				to = e.bestPeer(w.Piece, uint32(b))
 			}
 			if to == nil || to != p && e.wants[0].Class < picker.Window {
@@ -242,10 +245,11 @@ func (e *Engine) askPeers(w *picker.Want, a *activePiece) int {
 }
 
 // bestPeer is the peer that has the piece, serves us, has room, does not owe the block, and would bring it soonest. Those who are
-// far ahead in the film are spared for viewers nearer to them, who can ask nobody else.
+// far ahead in the film are spared for viewers nearer to them, who can ask nobody else; those in another network for what nobody in
+// ours has.
 func (e *Engine) bestPeer(piece, block uint32) *peer {
-	var best *peer
-	var bestCost int64
+	var best, away *peer
+	var bestCost, awayCost int64
 	head := e.picker.PositionMs(int64(e.now))
 	for _, p := range e.peers {
 		if !p.has(piece) || p.room(e.now) <= 0 || p.owes(piece, block) {
@@ -255,11 +259,46 @@ func (e *Engine) bestPeer(piece, block uint32) *peer {
 		if p.playing {
 			cost += min(max(p.head(e.now)-head, 0), afarMax) * afarCost
 		}
-		if best == nil || cost < bestCost {
+		if p.far {
+			if away == nil || cost < awayCost {
+				away, awayCost = p, cost
+			}
+		} else if best == nil || cost < bestCost {
 			best, bestCost = p, cost
 		}
 	}
+	if best == nil && away != nil && e.fetchesFromAfar(piece) {
+		return away
+	}
 	return best
+}
+
+// fetchesFromAfar: a piece may be asked of peers in other networks. While there is time, neighbours in ours bring it where one of them
+// has it, and else the one of us whose turn it is, by place among those who will want it, so that it comes into the network once.
+func (e *Engine) fetchesFromAfar(piece uint32) bool {
+	w := e.wantOf(piece)
+	if w == nil || w.AheadMs < afarMs {
+		return true
+	}
+	ms := e.picker.FilmMs(w.File, w.Piece)
+	own := order(e.title.PeerID[:], 0)
+	all, before := uint32(1), uint32(0)
+	for _, p := range e.peers {
+		if p.far {
+			continue
+		}
+		if p.has(piece) && p.reliable(e.now) {
+			return false
+		}
+		if !e.comesBy(p, w, ms, picker.WindowMs) || !p.believed() {
+			continue
+		}
+		all++
+		if order(p.id[:], 0) < own {
+			before++
+		}
+	}
+	return w.Piece%all == before
 }
 
 // covered reports whether a fetch that is not stuck will bring the byte soon.

@@ -44,6 +44,7 @@ type peer struct {
 	id        bt.PeerID
 	idKnown   bool // signalling promised it
 	connected bool
+	far       bool   // in another network, as the tracker says
 	ready     bool   // the handshake came and was right
 	listed    bool   // its bitfield, have-all or have-none came, or another message instead
 	fast      bool   // both sides know BEP 6
@@ -218,7 +219,7 @@ func (e *Engine) connected(in *Input) {
 	if p.connected {
 		return
 	}
-	p.connected = true
+	p.connected, p.far = true, in.Flags&FlagFar != 0
 	p.since, p.heard, p.told, p.turn = e.now, e.now, e.now, e.now
 	p.bits = make([]uint64, (len(e.stock.status)+63)/64)
 	e.sendHandshake(p, in.Flags&FlagV2 != 0)

@@ -26,7 +26,8 @@ const (
 	Introduced
 	// PeerConnected: Peer, Data = the 20-byte peer ID that signalling promised (empty: unknown),
 	// Flags&FlagInitiator when we made the offer, Flags&FlagV2 where we are to answer under the v2 info hash, since the peer
-	// began with it or can (BEP 52). A peer that was Introduced keeps its reference.
+	// began with it or can (BEP 52), Flags&FlagFar when the tracker says that it is in another network than ours. A peer that was
+	// Introduced keeps its reference.
 	PeerConnected
 	// PeerClosed: Peer. The channel is gone, or a Dial failed.
 	PeerClosed
@@ -212,6 +213,7 @@ const (
 	FlagCompleted
 	FlagStopped
 	FlagV2
+	FlagFar
 )
 
 // PeerRef is the host's name for a connection to a peer, never reused; 0 is nobody.

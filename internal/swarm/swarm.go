@@ -416,6 +416,12 @@ func (s *Set) Offer(now Instant, h bt.InfoHash, from bt.PeerID, socket Socket, t
 	return other.socket, nil
 }
 
+// Far says whether two peers of a swarm are known to be in different networks. Where either's is not known they are not.
+func (s *Set) Far(h bt.InfoHash, a, b bt.PeerID) bool {
+	m, other := s.find(h, a), s.find(h, b)
+	return m != nil && other != nil && m.place.Network != 0 && other.place.Network != 0 && m.place.Network != other.place.Network
+}
+
 // Answer passes an answer from the peer that an offer was given to back to the peer to, who made it, and returns that
 // peer's socket. Each offer is answered once. Errors: ErrNotMember, ErrNoOffer.
 func (s *Set) Answer(now Instant, h bt.InfoHash, from bt.PeerID, socket Socket, to bt.PeerID, id OfferID) (Socket, error) {

@@ -324,7 +324,9 @@ func (s *socket) join(req *announce.Request, ticket *shown, clean *cleanedOffers
 	}
 	s.promised, s.told = s.promised || reply.Viewer != nil, t.cfg.Clock()
 	for _, id := range result.Meet {
-		reply.Viewer.Meet = append(reply.Viewer.Meet, announce.Meet{PeerID: id, Offer: true})
+		reply.Viewer.Meet = append(reply.Viewer.Meet, announce.Meet{
+			PeerID: id, Offer: true, Far: s.set().Far(req.InfoHash, req.PeerID, id),
+		})
 	}
 	for _, r := range result.Relay {
 		clean.out = append(clean.out, relayed{t.sockets[r.Socket], r.Offer})
@@ -380,13 +382,14 @@ func (s *socket) directed(req *announce.Request) {
 	}
 	id, err := pass(t.instant(), req.InfoHash, req.PeerID, s.id, req.To, swarm.OfferID(req.OfferID))
 	to := t.sockets[id]
+	far := err == nil && !answer && s.set().Far(req.InfoHash, req.PeerID, req.To) // only viewers make offers to whom they were told to meet
 	t.mu.Unlock()
 	if err != nil {
 		t.cfg.Logger.Debug("tracker drops a relayed message", "socket", s.id, "answer", answer, "reason", err)
 		return
 	}
 	to.sendRelayed(&announce.Relayed{
-		InfoHash: req.InfoHash, From: req.PeerID, OfferID: req.OfferID, Answer: answer,
+		InfoHash: req.InfoHash, From: req.PeerID, OfferID: req.OfferID, Answer: answer, Far: far,
 	}, clean.offer(0), s.turn)
 }
 

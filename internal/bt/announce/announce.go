@@ -186,6 +186,8 @@ type Introductions struct {
 	// Still, if it is not 0, lets the viewer renew its announce on this connection by a message of KindStill. The tracker says
 	// something at least every so many seconds then, so that a viewer who hears nothing knows it for dead.
 	Still int
+
+	far bool // Relayed's, while a message is read
 }
 
 // Cohort is the viewer's place among those who are in step with it.
@@ -199,6 +201,7 @@ type Cohort struct {
 type Meet struct {
 	PeerID bt.PeerID
 	Offer  bool // we make the offer; false: an offer will come
+	Far    bool // it is in another network than we, as far as the tracker knows
 }
 
 // Relayed is another peer's offer or answer, passed on by the tracker.
@@ -207,6 +210,7 @@ type Relayed struct {
 	From     bt.PeerID
 	OfferID  OfferID
 	Answer   bool // false: an offer
+	Far      bool // of an offer to one of our own viewers: as in Meet; told under "essaim"
 	SDP      string
 }
 

@@ -476,3 +476,18 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestFarIsToldOfIntroductionsAndOffers(t *testing.T) {
+	reply := Reply{Interval: 120, Viewer: &Introductions{Meet: []Meet{{PeerID: bt.PeerID{1}, Offer: true, Far: true}, {PeerID: bt.PeerID{2}, Offer: true}}}}
+	m, err := ParseMessage(AppendReply(nil, &reply))
+	if err != nil || m.Reply == nil || m.Reply.Viewer == nil || !slices.Equal(m.Reply.Viewer.Meet, reply.Viewer.Meet) {
+		t.Errorf("%+v, %v", m, err)
+	}
+	for _, far := range []bool{false, true} {
+		want := Relayed{From: bt.PeerID{3}, OfferID: OfferID{4}, SDP: "v=0\r\n", Far: far}
+		m, err := ParseMessage(AppendRelayed(nil, &want))
+		if err != nil || m.Relayed == nil || *m.Relayed != want {
+			t.Errorf("%+v, %v; want %+v", m.Relayed, err, want)
+		}
+	}
+}

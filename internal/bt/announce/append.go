@@ -123,6 +123,9 @@ func AppendReply(dst []byte, r *Reply) []byte {
 			}
 			dst = appendBinary(append(dst, `{"peer_id":`...), m.PeerID[:])
 			dst = strconv.AppendBool(append(dst, `,"offer":`...), m.Offer)
+			if m.Far {
+				dst = append(dst, `,"far":true`...)
+			}
 			dst = append(dst, '}')
 		}
 		dst = append(dst, `],"revoked":[`...)
@@ -171,6 +174,9 @@ func appendRelayed[T string | Text](dst []byte, r *Relayed, sdp T) []byte {
 		dst = appendSDP(dst, "answer", sdp)
 	} else {
 		dst = appendSDP(dst, "offer", sdp)
+	}
+	if r.Far {
+		dst = append(dst, `,"essaim":{"far":true}`...)
 	}
 	return append(dst, '}')
 }

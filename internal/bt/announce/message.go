@@ -92,6 +92,7 @@ func (p *messageParser) message() (Message, error) {
 		return Message{}, ErrOfferID
 	}
 	p.relayed.InfoHash = p.reply.InfoHash
+	p.relayed.Far = p.reply.Viewer != nil && p.reply.Viewer.far
 	return Message{Relayed: &p.relayed}, nil
 }
 
@@ -136,6 +137,8 @@ func (s *scanner) introductions() (*Introductions, error) {
 			return err
 		case "p2p":
 			in.PeersOff = s.peek() == 'f'
+		case "far":
+			in.far = s.peek() == 't'
 		}
 		return s.skip()
 	})
@@ -173,6 +176,8 @@ func (s *scanner) meet() (m Meet, err error) {
 			return s.binary(m.PeerID[:])
 		case "offer":
 			m.Offer = s.peek() == 't'
+		case "far":
+			m.Far = s.peek() == 't'
 		}
 		return s.skip()
 	})

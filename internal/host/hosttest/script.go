@@ -265,7 +265,7 @@ type flagList engine.Flags
 
 var flagNames = map[string]engine.Flags{
 	"initiator": engine.FlagInitiator, "handshake": engine.FlagHandshake, "paused": engine.FlagPaused, "peers": engine.FlagPeers,
-	"upload": engine.FlagUpload, "started": engine.FlagStarted, "completed": engine.FlagCompleted, "stopped": engine.FlagStopped, "v2": engine.FlagV2,
+	"upload": engine.FlagUpload, "started": engine.FlagStarted, "completed": engine.FlagCompleted, "stopped": engine.FlagStopped, "v2": engine.FlagV2, "far": engine.FlagFar,
 }
 
 func (f *flagList) UnmarshalJSON(b []byte) error {

@@ -147,7 +147,7 @@ func TestNoConnectionIsMadeWherePolicyForbidsPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Also an offer that arrives all the same.
-	b.do(func() { b.rtc.offered(a.PeerID(), announce.OfferID{1}, "v=0\r\n") })
+	b.do(func() { b.rtc.offered(a.PeerID(), announce.OfferID{1}, "v=0\r\n", false) })
 	if s := b.Stats(); s.Connections != 0 || s.PeerBytes != 0 || s.OriginBytes != f.size() {
 		t.Errorf("%+v", s)
 	}

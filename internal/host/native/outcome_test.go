@@ -113,7 +113,7 @@ func TestOfferBeyondTheBudgetIsToldAndNotTaken(t *testing.T) {
 		for n := range engine.PeerRef(connectionsMax) {
 			h.rtc.links[1000+n] = nil
 		}
-		h.rtc.offered(from, announce.OfferID{1}, "v=0\r\n")
+		h.rtc.offered(from, announce.OfferID{1}, "v=0\r\n", false)
 		if got := h.door.outcomes; !slices.Equal(got, []announce.Outcome{{PeerID: from, Fate: announce.FateBudget}}) || h.rtc.made.Load() != 0 {
 			t.Errorf("tells %+v, made %d", got, h.rtc.made.Load())
 		}

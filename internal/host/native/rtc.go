@@ -39,7 +39,7 @@ type rtc struct {
 	host     *Host
 	settings webrtc.SettingEngine
 	allowed  bool
-	ids      map[engine.PeerRef]bt.PeerID // introduced, not yet dialled
+	ids      map[engine.PeerRef]acquaintance // introduced, not yet dialled
 	links    map[engine.PeerRef]*link
 	next     engine.PeerRef
 	ice      iceServers
@@ -47,11 +47,18 @@ type rtc struct {
 	made     atomic.Int64
 }
 
+// acquaintance is a peer as the tracker told of it.
+type acquaintance struct {
+	id  bt.PeerID
+	far bool // in another network
+}
+
 // link is one connection, from the first thought of it to its end.
 type link struct {
 	rtc       *rtc
 	ref       engine.PeerRef
 	id        bt.PeerID
+	far       bool // it is in another network, as the tracker says
 	initiator bool
 	ctx       context.Context
 	cancel    context.CancelFunc
@@ -78,7 +85,7 @@ func newRTC(h *Host) *rtc {
 	}
 	return &rtc{
 		host: h, settings: s,
-		ids: map[engine.PeerRef]bt.PeerID{}, links: map[engine.PeerRef]*link{}, ice: iceServers{urls: slices.Clone(h.cfg.ICE)},
+		ids: map[engine.PeerRef]acquaintance{}, links: map[engine.PeerRef]*link{}, ice: iceServers{urls: slices.Clone(h.cfg.ICE)},
 		within: connectTimeout,
 	}
 }
@@ -95,20 +102,20 @@ func (r *rtc) allow(peers bool) {
 }
 
 // introduced takes a peer that the tracker asks us to dial.
-func (r *rtc) introduced(id bt.PeerID) {
+func (r *rtc) introduced(id bt.PeerID, far bool) {
 	if !r.allowed || len(r.ids) >= introducedMax || id == r.host.cfg.Title.PeerID {
 		return
 	}
 	r.next++
-	r.ids[r.next] = id
+	r.ids[r.next] = acquaintance{id, far}
 	r.host.core.step(engine.Input{Kind: engine.Introduced, Peer: r.next, Data: id[:]})
 }
 
 // dial is outside's.
 func (r *rtc) dial(ref engine.PeerRef) {
-	id, ok := r.ids[ref]
+	who, ok := r.ids[ref]
 	delete(r.ids, ref)
-	l := r.link(ref, id, true)
+	l := r.link(ref, who, true)
 	l.told = true
 	r.host.workers.Add(1)
 	go func() {
@@ -142,7 +149,7 @@ func (r *rtc) undial(ref engine.PeerRef) {
 }
 
 // offered takes another peer's offer, as the tracker relayed it.
-func (r *rtc) offered(from bt.PeerID, offer announce.OfferID, sdp string) {
+func (r *rtc) offered(from bt.PeerID, offer announce.OfferID, sdp string, far bool) {
 	if !r.allowed || from == r.host.cfg.Title.PeerID {
 		return
 	}
@@ -151,7 +158,7 @@ func (r *rtc) offered(from bt.PeerID, offer announce.OfferID, sdp string) {
 		return
 	}
 	r.next++
-	l := r.link(r.next, from, false)
+	l := r.link(r.next, acquaintance{from, far}, false)
 	r.host.workers.Add(1)
 	go func() {
 		defer r.host.workers.Done()
@@ -159,8 +166,8 @@ func (r *rtc) offered(from bt.PeerID, offer announce.OfferID, sdp string) {
 	}()
 }
 
-func (r *rtc) link(ref engine.PeerRef, id bt.PeerID, initiator bool) *link {
-	l := &link{rtc: r, ref: ref, id: id, initiator: initiator, low: make(chan struct{}, 1), measure: make(chan struct{}, 1)}
+func (r *rtc) link(ref engine.PeerRef, who acquaintance, initiator bool) *link {
+	l := &link{rtc: r, ref: ref, id: who.id, far: who.far, initiator: initiator, low: make(chan struct{}, 1), measure: make(chan struct{}, 1)}
 	l.ctx, l.cancel = context.WithCancel(r.host.ctx)
 	r.links[ref] = l
 	return l
@@ -398,7 +405,7 @@ func (l *link) serve(pc *webrtc.PeerConnection, ch *rtcChannel) <-chan struct{} 
 	if !h.do(func() {
 		if l.ctx.Err() == nil {
 			l.told, l.open = true, true
-			h.core.connected(l.ref, ch, l.id[:], l.initiator)
+			h.core.connectedAs(l.ref, ch, l.id[:], l.flags())
 		}
 	}) {
 		return nil
@@ -429,6 +436,17 @@ func (l *link) serve(pc *webrtc.PeerConnection, ch *rtcChannel) <-chan struct{} 
 			return reading
 		}
 	}
+}
+
+// flags are what the engine is told of the connection.
+func (l *link) flags() (f engine.Flags) {
+	if l.initiator {
+		f |= engine.FlagInitiator
+	}
+	if l.far {
+		f |= engine.FlagFar
+	}
+	return f
 }
 
 // roundTrips reads what ICE's checks of the selected pair found, which pion repeats every two seconds. SCTP's own estimate would

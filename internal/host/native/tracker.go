@@ -293,14 +293,14 @@ func (t *tracker) heard(m *announce.Message) (n news) {
 			}
 			for _, meet := range v.Meet {
 				if meet.Offer {
-					t.host.rtc.introduced(meet.PeerID)
+					t.host.rtc.introduced(meet.PeerID, meet.Far)
 				}
 			}
 		}
 	case m.Relayed != nil && ours(m.Relayed.InfoHash):
 		r := m.Relayed
 		if !r.Answer {
-			t.host.rtc.offered(r.From, r.OfferID, r.SDP)
+			t.host.rtc.offered(r.From, r.OfferID, r.SDP, r.Far)
 		} else if p, ok := t.offers[r.OfferID]; ok && p.to == r.From {
 			delete(t.offers, r.OfferID)
 			p.answer <- r.SDP // has room for one

@@ -129,11 +129,15 @@ export class Core implements FetchOwner, PeersOwner, KeepOwner {
     this.give({ kind: InputKind.Introduced, peer, data: id });
   }
 
-  /** A channel opened. `id` is what signalling promised. */
-  connected(peer: number, id: Bytes | undefined, initiator: boolean): void {
+  /** A channel opened. `id` is what signalling promised; `far`: the tracker says that the peer is in another network. */
+  connected(peer: number, id: Bytes | undefined, initiator: boolean, far = false): void {
     if (this.ended) return;
     this.peers.add(peer, id);
-    const input: Input = { kind: InputKind.PeerConnected, peer, flags: initiator ? Flags.Initiator : 0 };
+    const input: Input = {
+      kind: InputKind.PeerConnected,
+      peer,
+      flags: (initiator ? Flags.Initiator : 0) | (far ? Flags.Far : 0),
+    };
     if (id) input.data = id;
     this.give(input);
   }

@@ -101,6 +101,7 @@ export const Flags = {
   Completed: 64,
   Stopped: 128,
   V2: 256,
+  Far: 512,
 } as const;
 
 /** The record's head before an input's data, in bytes. */

@@ -79,7 +79,21 @@ test("an introduction leads to a dial, an offer, an answer and a channel under o
   ]);
   expect(core).toEqual([
     ["introduced", 1, toLatin1(high)],
-    ["connected", 1, toLatin1(high), true],
+    ["connected", 1, toLatin1(high), true, false],
+  ]);
+});
+
+test("the engine is told which connections lead into another network", () => {
+  s.meet(high, true);
+  s.dial(1);
+  s.heard({ type: "described", peer: 1, sdp });
+  s.answer(high, sent[0]!.offerId, sdp);
+  s.heard({ type: "open-relay", peer: 1, initiator: true });
+  s.offer(low, "o".repeat(20), sdp, true);
+  s.heard({ type: "open-relay", peer: 2, initiator: false });
+  expect(core.filter(([what]) => what === "connected")).toEqual([
+    ["connected", 1, toLatin1(high), true, true],
+    ["connected", 2, toLatin1(low), false, true],
   ]);
 });
 
@@ -154,7 +168,7 @@ test("a relayed channel counts as queued what the page has not handed over, and 
   for (let i = 0; i < 5; i++) s.send(1, new Uint8Array(20_000));
   expect(s.queued(1)).toBe(100_000);
   s.heard({ type: "handed", peer: 1, total: 30_000 });
-  expect(core.at(-1)).toMatchObject(["connected", 1, toLatin1(high), true]);
+  expect(core.at(-1)).toMatchObject(["connected", 1, toLatin1(high), true, false]);
   s.heard({ type: "handed", peer: 1, total: 40_000 });
   expect(core.at(-1)).toEqual(["drained", 1]);
   expect(s.queued(1)).toBe(60_000);

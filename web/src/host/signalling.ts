@@ -19,6 +19,7 @@ const introductionsMax = 64;
 interface Peer {
   id: Bytes;
   name: string; // the ID as latin1
+  far: boolean; // in another network, as the tracker says
   state: "introduced" | "dialling" | "accepting" | "open";
   offerId: string;
   line: Line | undefined;
@@ -133,7 +134,7 @@ export class Signalling implements Net, TrackerEvents {
 
   // TrackerEvents
 
-  meet(id: Bytes): void {
+  meet(id: Bytes, far = false): void {
     if (!this.allowed || this.find(toLatin1(id))) return;
     let waiting = 0;
     for (const p of this.peers.values()) if (p.state === "introduced") waiting++;
@@ -144,7 +145,7 @@ export class Signalling implements Net, TrackerEvents {
         break;
       }
     }
-    const ref = this.add(id, "introduced");
+    const ref = this.add(id, "introduced", far);
     this.core.introduced(ref, id);
   }
 
@@ -156,7 +157,7 @@ export class Signalling implements Net, TrackerEvents {
     this.core.revoked(ids);
   }
 
-  offer(from: Bytes, offerId: string, sdp: string): void {
+  offer(from: Bytes, offerId: string, sdp: string, far = false): void {
     if (!this.allowed || !isDataOnly(sdp)) return;
     const name = toLatin1(from);
     for (const [ref, p] of this.peers) {
@@ -165,7 +166,7 @@ export class Signalling implements Net, TrackerEvents {
       if (p.state !== "dialling" || this.self < name) return;
       this.lost(ref, true);
     }
-    const ref = this.add(from, "accepting");
+    const ref = this.add(from, "accepting", far);
     this.peers.get(ref)!.offerId = offerId;
     this.post({ type: "accept", peer: ref, sdp });
   }
@@ -259,7 +260,7 @@ export class Signalling implements Net, TrackerEvents {
     p.state = "open";
     p.line = line;
     this.tell(p, "connected");
-    this.core.connected(ref, p.id, initiator);
+    this.core.connected(ref, p.id, initiator, p.far);
   }
 
   private tell(p: Peer, fate: Fate): void {
@@ -277,9 +278,9 @@ export class Signalling implements Net, TrackerEvents {
     else if (p.state !== "accepting") this.core.dialFailed(ref);
   }
 
-  private add(id: Bytes, state: Peer["state"]): number {
+  private add(id: Bytes, state: Peer["state"], far: boolean): number {
     const ref = this.next++;
-    this.peers.set(ref, { id: fromLatin1(toLatin1(id)), name: toLatin1(id), state, offerId: "", line: undefined });
+    this.peers.set(ref, { id: fromLatin1(toLatin1(id)), name: toLatin1(id), state, far, offerId: "", line: undefined });
     return ref;
   }
 

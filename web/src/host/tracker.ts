@@ -21,13 +21,13 @@ export interface Socket {
 
 /** What the tracker tells. IDs are 20 bytes; descriptions are at most `sdpMax` characters. */
 export interface TrackerEvents {
-  /** A peer that we shall make an offer to. */
-  meet(peer: Bytes): void;
+  /** A peer that we shall make an offer to. `far`: it is in another network than ours, as far as the tracker knows. */
+  meet(peer: Bytes, far: boolean): void;
   /** How many seeds and how many others it counts in the swarm, ourselves among them; 0: it does not say. */
   counted(complete: number, incomplete: number, cohort?: Cohort): void;
   /** Peers to drop at once, as concatenated IDs. */
   revoked(peers: Bytes): void;
-  offer(from: Bytes, offerId: string, sdp: string): void;
+  offer(from: Bytes, offerId: string, sdp: string, far: boolean): void;
   answer(from: Bytes, offerId: string, sdp: string): void;
 }
 
@@ -318,7 +318,8 @@ export class Tracker {
     if (!from || m.peer_id === this.peerId || !id20(m.offer_id)) return;
     const offer = sdpOf(m.offer, "offer");
     const answer = sdpOf(m.answer, "answer");
-    if (offer !== undefined) this.events.offer(from, m.offer_id as string, offer);
+    const far = (m.essaim as { far?: unknown } | null | undefined)?.far === true;
+    if (offer !== undefined) this.events.offer(from, m.offer_id as string, offer, far);
     else if (answer !== undefined) this.events.answer(from, m.offer_id as string, answer);
   }
 
@@ -334,9 +335,9 @@ export class Tracker {
       if (ids.length > 0) this.events.revoked(fromLatin1(ids.map(toLatin1).join("")));
     }
     if (!Array.isArray(meet)) return;
-    for (const m of meet.slice(0, 64) as { peer_id?: unknown; offer?: unknown }[]) {
+    for (const m of meet.slice(0, 64) as { peer_id?: unknown; offer?: unknown; far?: unknown }[]) {
       const id = id20(m?.peer_id);
-      if (id && m.offer === true && m.peer_id !== this.peerId) this.events.meet(id);
+      if (id && m.offer === true && m.peer_id !== this.peerId) this.events.meet(id, m.far === true);
     }
   }
 }
