@@ -90,6 +90,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/edges/join": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Join as an edge, with a one-time token */
+        post: operations["join-edge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/license/clearkey": {
         parameters: {
             query?: never;
@@ -187,6 +204,41 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operator/edges": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The edges: plan, fill and served bytes */
+        get: operations["list-edges"];
+        put?: never;
+        /** Make a one-time token with which an edge joins within an hour */
+        post: operations["add-edge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operator/edges/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Send an edge away for good, within seconds */
+        delete: operations["revoke-edge"];
         options?: never;
         head?: never;
         patch?: never;
@@ -773,6 +825,18 @@ export interface components {
             /** @description The subscription lets them watch at the moment. */
             watches: boolean;
         };
+        AddEdgeInputBody: {
+            name: string;
+        };
+        AddEdgeOutputBody: {
+            /**
+             * Format: int64
+             * @description In milliseconds since 1970.
+             */
+            expires_ms: number;
+            /** @description Lets one edge join, once. It is told this one time. */
+            token: string;
+        };
         AuditBody: {
             action: string;
             /** Format: date-time */
@@ -895,6 +959,130 @@ export interface components {
             /** @description The one seen last first. */
             devices: components["schemas"]["DeviceBody"][];
         };
+        EdgeBody: {
+            id: string;
+            /** Format: int64 */
+            joined_ms: number;
+            name: string;
+            /** @description What it said last. */
+            report: components["schemas"]["EdgeReport"];
+            /**
+             * Format: int64
+             * @description When it was sent away.
+             */
+            revoked_ms: number;
+            /**
+             * Format: int64
+             * @description When it was last heard of.
+             */
+            seen_ms: number;
+            /** @description Where browsers reach it; empty for nowhere. */
+            url: string;
+        };
+        EdgeHolding: {
+            /**
+             * Format: int64
+             * @description Held, verified.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Of this title, served over HTTP.
+             */
+            http_bytes: number;
+            /**
+             * Format: int64
+             * @description Of this title, served to peers.
+             */
+            peer_bytes: number;
+            /**
+             * Format: int64
+             * @description All there is.
+             */
+            size: number;
+            title: string;
+            version: string;
+        };
+        EdgeIdentity: {
+            /** @description That authority's certificate, PEM. */
+            authority: string;
+            /** @description The edge's certificate, PEM, by the service's own authority. */
+            certificate: string;
+            /** @description HOST:PORT at which edges reach the service by mutual TLS; without a host, at the one that answered. */
+            control: string;
+            id: string;
+            name: string;
+            /**
+             * Format: int64
+             * @description The service's time, in milliseconds since 1970.
+             */
+            now_ms: number;
+        };
+        EdgeReport: {
+            /**
+             * Format: int64
+             * @description Fetched, from whomever.
+             */
+            filled_bytes: number;
+            /**
+             * Format: int64
+             * @description Of these, from other edges.
+             */
+            from_edges_bytes: number;
+            /**
+             * Format: int64
+             * @description What it holds, verified.
+             */
+            held_bytes: number;
+            /**
+             * Format: int64
+             * @description Served over HTTP.
+             */
+            http_bytes: number;
+            /**
+             * Format: int64
+             * @description Served to peers, over WebRTC and TCP.
+             */
+            peer_bytes: number;
+            /**
+             * Format: int64
+             * @description Connected now.
+             */
+            peers: number;
+            /**
+             * Format: int64
+             * @description What its plan asks it to hold.
+             */
+            planned_bytes: number;
+            /**
+             * Format: int64
+             * @description What it may hold.
+             */
+            quota_bytes: number;
+            /**
+             * Format: int64
+             * @description Of these, those that were fetched again.
+             */
+            repaired_blocks: number;
+            /**
+             * Format: int64
+             * @description Blocks that had changed on its disk, and were not served.
+             */
+            rotten_blocks: number;
+            /**
+             * Format: int64
+             * @description When it was started, in milliseconds since 1970: counts begin there.
+             */
+            started_ms: number;
+            titles?: components["schemas"]["EdgeHolding"][] | null;
+            /** @description What keeps it from filling, in words. */
+            trouble?: string;
+            /** @description Of the program. */
+            version: string;
+        };
+        EdgesOutputBody: {
+            edges: components["schemas"]["EdgeBody"][] | null;
+        };
         EndedBody: {
             /** Format: int64 */
             ended: number;
@@ -990,6 +1178,13 @@ export interface components {
              * @enum {string}
              */
             role?: "viewer" | "editor" | "operator";
+        };
+        JoinInputBody: {
+            /** @description A PKCS #10 certificate request (DER; base64) signed with the edge's own key, Ed25519 or ECDSA P-256. Its names do not count. */
+            request: string;
+            token: string;
+            /** @description Where browsers will reach the edge. */
+            url?: string;
         };
         JsonWebKey: {
             /** @description base64url without padding. */
@@ -2060,6 +2255,75 @@ export interface operations {
             };
         };
     };
+    "join-edge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JoinInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EdgeIdentity"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     clearkey: {
         parameters: {
             query?: never;
@@ -2401,6 +2665,223 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["AuditOutputBody"];
                 };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-edges": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EdgesOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "add-edge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddEdgeInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AddEdgeOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "revoke-edge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Bad Request */
             400: {
