@@ -86,12 +86,16 @@ func (s *Server) registerLicenses() {
 		})
 }
 
-// protection is where players of t get their keys; nil where none are needed.
-func (s *Server) protection(t *vod.Title) *vod.Protection {
+// protection is where players of t get their keys, and to what; nil where none are needed.
+func (s *Server) protection(t *vod.Title, x *play) *vod.Protection {
 	if t.Version.Scheme == vod.Clear {
 		return nil
 	}
-	return &vod.Protection{Scheme: t.Version.Scheme, ClearKey: clearKeyPath}
+	p := &vod.Protection{Scheme: t.Version.Scheme, ClearKey: clearKeyPath}
+	if x.highest.Valid() {
+		p.MaxHeight = x.highest.MaxHeight()
+	}
+	return p
 }
 
 // licenseTicket is the licence ticket that a request shows.

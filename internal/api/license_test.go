@@ -103,6 +103,26 @@ func TestAMembersPlayerLearnsWhereItsKeysAreAndGetsThem(t *testing.T) {
 	stranger.want(200, &got, "POST", clearKeyPath, ask(kid), "Authorization", "Bearer "+reply.Tickets.License)
 }
 
+// sdPlan includes small pictures only.
+type sdPlan struct{}
+
+func (sdPlan) Entitlement(context.Context, string, vod.TitleID) (vod.Entitlement, error) {
+	return vod.Entitlement{Streams: 1, Highest: vod.TierSD}, nil
+}
+
+func TestAPlayerLearnsWhichPicturesThePlanIncludes(t *testing.T) {
+	h := newHouse(t, func(c *Config) { c.Titles, c.Licences, c.Entitlements = protected{c.Titles}, &licences{}, sdPlan{} })
+	if p := h.browser().signIn().play("closed", `{}`); p.Protection == nil || p.Protection.MaxHeight != 719 {
+		t.Errorf("protection %+v", p.Protection)
+	}
+	for tier, height := range map[vod.Tier]int{vod.TierSD: 719, vod.TierHD: 1080, vod.TierUHD: 4320} {
+		most := tier.MaxHeight()
+		if got := vod.TierOf(vod.Video, height); got != tier || most != 0 && most != height || most > 0 && vod.TierOf(vod.Video, most+1) == tier {
+			t.Errorf("%s ends at %d lines, and %d lines are %s", tier, most, height, got)
+		}
+	}
+}
+
 func TestOpenTitlesNeedNoKeys(t *testing.T) {
 	h, _ := newProtectedHouse(t)
 	if p := h.browser().play("open", `{}`); p.Protection != nil || p.Tickets.License != "" || p.Files[0].KID != "" {

@@ -65,6 +65,7 @@ type play struct {
 	member  string // empty for a stranger
 	device  string
 	share   bool
+	highest vod.Tier // of the pictures that the member's plan includes; empty: not known, when the service has started anew
 	report  vod.Heartbeat
 	seen    time.Time
 	bans    []vod.BannedPeer // of the report, those that the one before did not name
@@ -213,6 +214,7 @@ func (s *Server) play(ctx context.Context, in *playInput) (*playOutput, error) {
 	if err != nil {
 		return nil, err
 	}
+	x.highest = plan.Highest
 	if err := s.beginStream(ctx, &t, &x, &d, plan.Streams); err != nil {
 		return nil, err
 	}
@@ -249,7 +251,7 @@ func (s *Server) begin(ctx context.Context, t *vod.Title, x *play) (*playOutput,
 		ID: x.id, Title: t.ID, Name: t.Name, DurationMs: v.DurationMs, InfoHash: v.InfoHashV1.String(),
 		InfoHashV2: v.InfoHashV2.String(), PieceLength: v.PieceLength, Files: files, Manifest: v.Manifest,
 		Nodes:   vod.PlayNodes{Origins: s.origins(ctx, t, x), Trackers: []string{}, ICE: []string{}},
-		Tickets: tickets, Policy: s.policyFor(x, t), Protection: s.protection(t),
+		Tickets: tickets, Policy: s.policyFor(x, t), Protection: s.protection(t, x),
 		Subtitles: playSubtitles(t), Storyboard: playStoryboard(t),
 		HeartbeatMs: heartbeatEvery.Milliseconds(),
 	}}

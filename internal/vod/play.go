@@ -28,8 +28,9 @@ type PlaySession struct {
 
 // Protection is how a session's files are encrypted, and where their keys are had.
 type Protection struct {
-	Scheme   Scheme `json:"scheme" enum:"cbcs,cenc"`
-	ClearKey string `json:"clearkey" doc:"Where W3C ClearKey licence requests are POSTed, with the licence ticket as bearer; a URL or a path on the server that answered."`
+	Scheme    Scheme `json:"scheme" enum:"cbcs,cenc"`
+	MaxHeight int    `json:"max_height,omitempty" doc:"The viewer's plan includes no pictures of more lines than these: there are no keys to others. Absent: it includes all."`
+	ClearKey  string `json:"clearkey" doc:"Where W3C ClearKey licence requests are POSTed, with the licence ticket as bearer; a URL or a path on the server that answered."`
 }
 
 // PlayFile is one file of the session.

@@ -86,6 +86,17 @@ func (t Tier) Valid() bool { return t.rank() > 0 }
 // Within reports whether a plan whose highest tier is highest includes t.
 func (t Tier) Within(highest Tier) bool { return t.Valid() && t.rank() <= highest.rank() }
 
+// MaxHeight is how many lines pictures within t have at most; 0 for no bound.
+func (t Tier) MaxHeight() int {
+	switch t {
+	case TierUHD:
+		return 0
+	case TierHD:
+		return 1080
+	}
+	return 719
+}
+
 // ContentKey is a key that opens films: it must reach no log, page, metric or file. Formatted or logged it shows its name
 // alone.
 type ContentKey struct {

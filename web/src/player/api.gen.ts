@@ -1600,6 +1600,11 @@ export interface components {
         Protection: {
             /** @description Where W3C ClearKey licence requests are POSTed, with the licence ticket as bearer; a URL or a path on the server that answered. */
             clearkey: string;
+            /**
+             * Format: int64
+             * @description The viewer's plan includes no pictures of more lines than these: there are no keys to others. Absent: it includes all.
+             */
+            max_height?: number;
             /** @enum {string} */
             scheme: "cbcs" | "cenc";
         };

@@ -316,6 +316,9 @@ export class EssaimPlayer {
     const player = new shaka.Player();
     this.#shaka = player;
     player.configure(shakaSettings);
+    // There are no keys to larger ones; who never chooses them never stumbles over that.
+    const maxHeight = session.protection?.max_height;
+    if (maxHeight) player.configure({ restrictions: { maxHeight } });
     if (lock?.native) player.configure({ drm: { servers: { [clearKey]: licenceUri(session) } } });
     if (this.#options.steady) player.configure({ abr: { enabled: false, restrictToElementSize: false } });
     player.addEventListener("error", (event) => {
@@ -524,7 +527,9 @@ function explain(error: unknown): PlayerFailure {
       cause: error,
     };
   }
-  const { data, category } = (error ?? {}) as { data?: unknown[]; category?: number };
+  const { data, category, code } = (error ?? {}) as { data?: unknown[]; category?: number; code?: number };
+  // Shaka's RESTRICTIONS_CANNOT_BE_MET: the plan includes none of the film's pictures.
+  if (code === 4012) return explain(new ApiError("forbidden", 403, undefined, { cause: error }));
   for (const item of data ?? []) {
     if (item instanceof SourceError) return { code: item.code, message: item.message, cause: error };
     if (item instanceof ApiError) return explain(item);

@@ -31,6 +31,8 @@ export interface PlaySession {
 /** How a session's files are encrypted (ISO/IEC 23001-7), and where their keys are had. */
 export interface Protection {
   scheme: "cbcs" | "cenc";
+  /** The plan includes no pictures of more lines than these: there are no keys to others. Absent: it includes all. */
+  max_height?: number;
   /** Where W3C ClearKey licence requests are POSTed, with the licence ticket as bearer. */
   clearkey: string;
 }
