@@ -100,7 +100,6 @@ test.describe("a service with a film for members", () => {
 
     const { nodes, tickets, policy } = await session(page);
     expect(nodes.trackers).toEqual(["/tracker"]);
-    expect(nodes.announce).toBeUndefined();
     expect(tickets.swarm).toBeDefined();
     expect(policy).toMatchObject({ p2p: true, upload: true });
     expect(await stats(page)).toMatchObject({ peerBytes: 0, sentBytes: 0, badBlocks: 0 });
