@@ -2,7 +2,7 @@
 # Checks what a task needs, and says in one line how to get what is missing.
 #
 #   scripts/tools.sh run     Go and Node, in the versions that this project is built with
-#   scripts/tools.sh test    that, and Chromium, ffmpeg, bubblewrap, ip and libtorrent; as root they are installed, otherwise the apt line is printed
+#   scripts/tools.sh test    that, and Chromium, Firefox, ffmpeg, bubblewrap, ip and libtorrent; as root they are installed, otherwise the apt line is printed
 set -eu
 
 fail() {
@@ -61,6 +61,7 @@ command -v npm >/dev/null || install npm
 
 missing=""
 command -v chromium >/dev/null || missing="$missing chromium"
+command -v firefox-esr >/dev/null || missing="$missing firefox-esr"
 command -v ffmpeg >/dev/null || missing="$missing ffmpeg"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v bwrap >/dev/null || missing="$missing bubblewrap"

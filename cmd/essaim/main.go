@@ -25,6 +25,7 @@ type cli struct {
 	Admin    adminCmd    `cmd:"" help:"Manage members and operators' tokens."`
 	Bench    struct {
 		Hash    benchHashCmd    `cmd:"" help:"How fast torrents are made."`
+		Package benchPackageCmd `cmd:"" help:"What taking in a film costs that needs no encoding, and what encryption adds."`
 		Engine  benchEngineCmd  `cmd:"" help:"What the engine costs."`
 		Seeds   benchSeedsCmd   `cmd:"" hidden:"" help:"The other end of bench engine."`
 		Tracker benchTrackerCmd `cmd:"" help:"What the tracker bears."`
