@@ -30,7 +30,7 @@ func evenings(w *world, minutes, sharers int, worse, slower float64, alarm func(
 // TestGuardIsNotMisledByLookingEveryMinute draws days on which sharing does no harm, and looks every minute of them. An
 // ordinary test would raise an alarm on many of them; the guard may on one in a thousand here.
 func TestGuardIsNotMisledByLookingEveryMinute(t *testing.T) {
-	const days, minutes, chance = 60, 400, 1e-3
+	const days, minutes, chance = 40, 300, 1e-3
 	for name, habits := range map[string]world{
 		"ordinary":    {stalls: 0.8, failed: 0.03, start: math.Log(600)},
 		"rare events": {stalls: 0.02, failed: 0.002, start: math.Log(600)},
@@ -98,7 +98,7 @@ func TestGuardSwitchesPeersOffAndSaysWhy(t *testing.T) {
 	}
 	harmful := func() {
 		random := rand.New(rand.NewPCG(1, 1))
-		for k := range 3000 {
+		for k := range 1600 {
 			group, stalls := vod.GroupSharing, 4+random.IntN(5)
 			if k%4 == 0 {
 				group, stalls = vod.GroupHoldOut, random.IntN(3)
@@ -122,7 +122,7 @@ func TestGuardSwitchesPeersOffAndSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := look()
-	if v == nil || v.Policy.P2P || v.Who != vod.ActorService || !strings.Contains(v.Why, "stall more often: 6.0") || !strings.Contains(v.Why, "2250 and 750 sessions of today") {
+	if v == nil || v.Policy.P2P || v.Who != vod.ActorService || !strings.Contains(v.Why, "stall more often: 6.0") || !strings.Contains(v.Why, "1200 and 400 sessions of today") {
 		t.Fatalf("%+v", v)
 	}
 	t.Log(v.Why)

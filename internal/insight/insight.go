@@ -25,6 +25,8 @@ const (
 	flushEvery = 2 * time.Second
 	// pendingMax bounds the sessions whose reports wait. 100 MB at worst, when no database answers for long.
 	pendingMax = 100_000
+	// batchMax bounds the sessions of one transaction, so that other writers wait for a tenth of a second at most.
+	batchMax = 1_000
 	// networksMax is how many networks a node tells apart within an hour.
 	networksMax = 1_000
 )
@@ -183,10 +185,22 @@ func (i *Insight) Flush(ctx context.Context) error {
 	if lost > 0 {
 		i.log.WarnContext(ctx, "more reports came than can wait to be written", "lost", lost)
 	}
-	if len(batch) > 0 {
-		if err := i.write(ctx, batch); err != nil {
+	for len(batch) > 0 {
+		some := batch
+		if len(batch) > batchMax {
+			some = make(map[string]*waiting, batchMax)
+			for session, w := range batch {
+				if some[session] = w; len(some) == batchMax {
+					break
+				}
+			}
+		}
+		if err := i.write(ctx, some); err != nil {
 			i.giveBack(batch)
 			return err
+		}
+		for session := range some {
+			delete(batch, session)
 		}
 	}
 	return errors.Join(i.countOrigin(ctx), i.rollUp(ctx))
