@@ -122,7 +122,7 @@ func TestGuardSwitchesPeersOffAndSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := look()
-	if v == nil || v.Policy.P2P || v.Who != vod.ActorService || !strings.Contains(v.Why, "stall more often: 6.0") || !strings.Contains(v.Why, "1200 and 400 sessions of today") {
+	if v == nil || v.Policy.P2P || v.Who != vod.ActorService || !strings.Contains(v.Why, "stall more often: 5.97") || !strings.Contains(v.Why, "1200 and 400 sessions of today") {
 		t.Fatalf("%+v", v)
 	}
 	t.Log(v.Why)
