@@ -1,7 +1,6 @@
 /** The app's words in English and French. A sentence that is missing in one language does not compile. */
 
-import type { ApiErrorKind } from "../player";
-import type { PlayerFailure } from "../player/player";
+import type { ApiErrorKind, PlayEnd, PlayerFailure } from "../player";
 
 /** Every text of the app. */
 export interface Words {
@@ -70,7 +69,10 @@ export interface Words {
   phases: { buffering: string; trouble: string };
   frame: { viewer: (n: number) => string; soundOn: string; soundOff: string };
   api: Record<ApiErrorKind, string>;
-  failures: Record<Exclude<PlayerFailure["code"], "api">, string>;
+  failures: Record<Exclude<PlayerFailure["code"], "api" | "ended">, string>;
+  /** Why the service has ended a film. */
+  ends: Record<PlayEnd, string>;
+  streams: { tooMany: string; here: string; stop: (name: string) => string; stopped: string };
 }
 
 const number = (language: string, digits = 0) =>
@@ -181,6 +183,21 @@ const en: Words = {
     media: "This browser cannot play this film. Try another browser.",
     unsupported: "This browser cannot play streamed films. Try a current version of another one.",
   },
+  ends: {
+    revoked: "The operator has stopped this film.",
+    signed_out: "This device was signed out, so the film has stopped.",
+    plan_ended: "Your plan has ended, so the film has stopped.",
+    not_included: "Your plan does not include this film.",
+    not_available: "This film is not available now.",
+    withdrawn: "This film has been withdrawn.",
+    taken_over: "The film has stopped here because your account is watching elsewhere.",
+  },
+  streams: {
+    tooMany: "Your account is watching on as many screens as your plan has. Stop one to watch here.",
+    here: "in this browser",
+    stop: (name) => `Stop ${name}`,
+    stopped: "It could not be stopped. Try again.",
+  },
 };
 
 const fr: Words = {
@@ -279,6 +296,22 @@ const fr: Words = {
     insecure: "Cette page ne peut pas vérifier ce qu’elle reçoit, faute d’être ouverte en HTTPS. Ouvrez-la en HTTPS.",
     media: "Ce navigateur ne peut pas lire ce film. Essayez-en un autre.",
     unsupported: "Ce navigateur ne peut pas lire de films en flux. Essayez une version récente d’un autre.",
+  },
+  ends: {
+    revoked: "L’exploitant a arrêté ce film.",
+    signed_out: "Cet appareil a été déconnecté ; le film s’est arrêté.",
+    plan_ended: "Votre abonnement a pris fin ; le film s’est arrêté.",
+    not_included: "Votre abonnement ne comprend pas ce film.",
+    not_available: "Ce film n’est pas disponible en ce moment.",
+    withdrawn: "Ce film a été retiré.",
+    taken_over: "Le film s’est arrêté ici, car votre compte regarde ailleurs.",
+  },
+  streams: {
+    tooMany:
+      "Votre compte regarde sur autant d’écrans que votre abonnement en permet. Arrêtez-en un pour regarder ici.",
+    here: "dans ce navigateur",
+    stop: (name) => `Arrêter ${name}`,
+    stopped: "L’arrêt n’a pas abouti. Réessayez.",
   },
 };
 

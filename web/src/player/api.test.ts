@@ -70,8 +70,19 @@ test("play carries the consent, and a heartbeat the session's ticket", async () 
   await api.play("film");
   expect(fetch.mock.lastCall![1]!.body).toBe("{}");
   const report = { position_ms: 1, origin_bytes: 2, peer_bytes: 3, sent_bytes: 4 };
-  await api.heartbeat("s", "t", { ...report, stalls: 0, stalled_ms: 0, startup_ms: 5, bad_blocks: 0 }, true);
+  await api.heartbeat("s", "t", { ...report, stalls: 0, stalled_ms: 0, startup_ms: 5, bad_blocks: 0, last: true });
   const init = fetch.mock.lastCall![1]!;
   expect(new Headers(init.headers).get("Authorization")).toBe("Bearer t");
   expect(init.keepalive).toBe(true);
+});
+
+test("a refusal for too many streams names them, by a code that does not change", async () => {
+  const stream = { session: "s1", title: "film", name: "The film", here: false, began: "2026-01-02T03:04:05Z" };
+  const { api, fetch } = answering(() =>
+    Response.json({ code: "too_many_streams", streams: [stream] }, { status: 409 }),
+  );
+  expect(await failed(api.play("film"))).toMatchObject({ code: "too_many_streams", streams: [stream] });
+  fetch.mockResolvedValueOnce(new Response(null, { status: 204 }));
+  await api.stopStream("s1");
+  expect(fetch).toHaveBeenLastCalledWith("/api/v1/streams/s1", expect.objectContaining({ method: "DELETE" }));
 });

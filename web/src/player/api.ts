@@ -4,7 +4,7 @@
  */
 
 import type { components } from "./api.gen";
-import type { Heartbeat, HeartbeatReply, Kind, PlaySession } from "./session";
+import type { Heartbeat, HeartbeatReply, Kind, PlaySession, PlayStream } from "./session";
 
 /** A title as the catalogue lists it. */
 export interface TitleSummary {
@@ -55,6 +55,13 @@ export interface Me {
 /** What went wrong with a request, by what the page can do about it. */
 export type ApiErrorKind = "offline" | "unauthorized" | "forbidden" | "missing" | "invalid" | "busy" | "server";
 
+/** What a page reads of a problem document. */
+export interface ProblemParts {
+  detail?: string;
+  code?: string;
+  streams?: PlayStream[];
+}
+
 /** A failed request. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
@@ -63,11 +70,17 @@ export class ApiError extends Error {
   readonly status: number;
   /** The server's own sentence (RFC 9457 `detail`, else `title`), if it sent one. */
   readonly detail: string | undefined;
-  constructor(kind: ApiErrorKind, status: number, detail?: string, options?: ErrorOptions) {
-    super(detail ?? kind, options);
+  /** The server's word for what kind of error it is, which never changes its meaning. */
+  readonly code: string | undefined;
+  /** With the code too_many_streams: what the member is watching already. */
+  readonly streams: PlayStream[];
+  constructor(kind: ApiErrorKind, status: number, problem: ProblemParts = {}, options?: ErrorOptions) {
+    super(problem.detail ?? kind, options);
     this.kind = kind;
     this.status = status;
-    this.detail = detail;
+    this.detail = problem.detail;
+    this.code = problem.code;
+    this.streams = problem.streams ?? [];
   }
 }
 
@@ -141,12 +154,23 @@ export class Api {
     return this.#json("POST", `/api/v1/titles/${encodeURIComponent(title)}/play`, share === undefined ? {} : { share });
   }
 
-  /** Reports, and brings new tickets and the policy of the moment. With `last`, the request outlives the page. */
-  heartbeat(session: string, ticket: string, report: Heartbeat, last = false): Promise<HeartbeatReply> {
+  /** Reports, and brings the policy of the moment and perhaps new tickets. The last report outlives the page. */
+  heartbeat(session: string, ticket: string, report: Heartbeat): Promise<HeartbeatReply> {
     return this.#json("POST", `/api/v1/play/${encodeURIComponent(session)}/heartbeat`, report, {
       headers: { Authorization: `Bearer ${ticket}` },
-      keepalive: last,
+      keepalive: report.last ?? false,
     });
+  }
+
+  /** Opens the event stream of a play session, with its media ticket; `signal` ends it. */
+  events(session: string, ticket: string, signal: AbortSignal): Promise<Response> {
+    const headers = { Accept: "text/event-stream", Authorization: `Bearer ${ticket}` };
+    return this.#send("GET", `/api/v1/play/${encodeURIComponent(session)}/events`, undefined, { headers, signal });
+  }
+
+  /** Stops one of the member's own streams, wherever it plays. */
+  async stopStream(session: string): Promise<void> {
+    await this.#send("DELETE", `/api/v1/streams/${encodeURIComponent(session)}`);
   }
 
   /** The keys of these names, as far as the plan includes them. `path` and `ticket` are the play session's. */
@@ -173,9 +197,14 @@ export class Api {
       return (await response.json()) as T;
     } catch (error) {
       // A body that is no JSON is the server's fault; one that does not end is the connection's.
-      throw new ApiError(error instanceof SyntaxError ? "server" : "offline", response.status, undefined, {
-        cause: error,
-      });
+      throw new ApiError(
+        error instanceof SyntaxError ? "server" : "offline",
+        response.status,
+        {},
+        {
+          cause: error,
+        },
+      );
     }
   }
 
@@ -192,12 +221,12 @@ export class Api {
         },
         body: body === undefined ? undefined : JSON.stringify(body),
         credentials: "same-origin",
-        signal: AbortSignal.timeout(patienceMs),
+        signal: init.signal ?? AbortSignal.timeout(patienceMs),
       });
     } catch (error) {
-      throw new ApiError("offline", 0, undefined, { cause: error });
+      throw new ApiError("offline", 0, {}, { cause: error });
     }
-    if (!response.ok) throw new ApiError(kindOf(response.status), response.status, await detailOf(response));
+    if (!response.ok) throw new ApiError(kindOf(response.status), response.status, await problemOf(response));
     return response;
   }
 }
@@ -210,13 +239,19 @@ function kindOf(status: number): ApiErrorKind {
   return status < 500 ? "invalid" : "server";
 }
 
-async function detailOf(response: Response): Promise<string | undefined> {
+async function problemOf(response: Response): Promise<ProblemParts> {
   try {
-    if (!response.headers.get("Content-Type")?.includes("json")) return undefined;
-    const problem = (await response.json()) as { detail?: unknown; title?: unknown };
-    const text = problem.detail ?? problem.title;
-    return typeof text === "string" && text !== "" ? text : undefined;
+    if (!response.headers.get("Content-Type")?.includes("json")) return {};
+    const problem = (await response.json()) as Record<"detail" | "title" | "code" | "streams", unknown>;
+    const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
+    const detail = text(problem.detail ?? problem.title);
+    const code = text(problem.code);
+    return {
+      ...(detail !== undefined && { detail }),
+      ...(code !== undefined && { code }),
+      ...(Array.isArray(problem.streams) && { streams: problem.streams as PlayStream[] }),
+    };
   } catch {
-    return undefined;
+    return {};
   }
 }

@@ -11,10 +11,11 @@ export {
   type DeliveredRange,
   type Phase,
   type PlayerEvents,
-  type PlayerFailure,
   type PlayerOptions,
   type PlayerStats,
 } from "./player";
+export { type PlayerFailure, tooManyStreams } from "./failure";
+export { playEnds } from "./session";
 export type * from "./session";
 export * from "./source";
 export { SwitchingSource, type SwitchingOptions, type Via } from "./switching";

@@ -7,14 +7,16 @@
 import { Api, ApiError } from "./api";
 import { DirectSource } from "./direct";
 import { Emitter } from "./emitter";
+import { Ended, explain, final, type PlayerFailure, tooManyStreams, Unsupported } from "./failure";
 import { Gauge } from "./gauge";
 import { toHex, sha256 } from "./merkle";
 import { clearKey, openLock } from "./lock";
 import { currentNetworkLeave, watchNetwork } from "./network";
+import { News } from "./news";
 import { type Delivery, licenceUri, manifestUri, serve, type Shaka } from "./scheme";
 import { reported } from "./report";
-import type { Heartbeat, PlayPolicy, PlaySession } from "./session";
-import { type EngineNote, SourceError, type SourceErrorCode, type OpenEngine, type Stats } from "./source";
+import { type Heartbeat, playEndOf, type PlayPolicy, type PlaySession } from "./session";
+import type { EngineNote, OpenEngine, SourceError, Stats } from "./source";
 import { SwitchingSource, type Via } from "./switching";
 
 /** How a player is made. */
@@ -37,16 +39,6 @@ export interface PlayerOptions {
 
 /** What a player does at the moment. */
 export type Phase = "loading" | "playing" | "paused" | "buffering" | "ended" | "failed";
-
-/** Why a player failed, for the page to say in its reader's language. */
-export interface PlayerFailure {
-  code: SourceErrorCode | "media" | "unsupported" | "api";
-  /** A plain English sentence. */
-  message: string;
-  /** Where the API failed. */
-  api?: ApiError;
-  cause: unknown;
-}
 
 /** Everything countable about a player. */
 export interface PlayerStats extends Stats {
@@ -92,6 +84,10 @@ const engineAfterMs = 4_000;
 /** Never a heartbeat more often than this. */
 const heartbeatMinMs = 5_000;
 
+/** Players of this page that are saying goodbye: the next one's start waits for the place that they free, so long at most. */
+const leaving = new Set<Promise<unknown>>();
+const leavingMs = 2_000;
+
 /** A player. Make it, `load`, later `destroy`; once only. */
 export class EssaimPlayer {
   /** Typed events. */
@@ -113,6 +109,9 @@ export class EssaimPlayer {
   #consent: boolean | undefined;
   #serverPolicy: PlayPolicy | undefined;
   #beating: Promise<void> | undefined;
+  #news: News;
+  /** The service has ended the session: nobody is to say goodbye to. */
+  #over = false;
   #timers = new Set<ReturnType<typeof setTimeout>>();
 
   constructor(options: PlayerOptions) {
@@ -120,6 +119,15 @@ export class EssaimPlayer {
     this.#api = options.api ?? new Api();
     this.#video = options.video;
     this.#consent = options.share;
+    this.#news = new News(
+      (session, ticket, signal) => this.#api.events(session, ticket, signal),
+      () => this.#session,
+      {
+        ended: (end) => this.#halt(new Ended(end)),
+        policy: (policy) => this.#obey(policy),
+        lost: () => this.#soon(1_000),
+      },
+    );
   }
 
   /** The play session, once there is one. */
@@ -146,6 +154,7 @@ export class EssaimPlayer {
     try {
       this.#gauge = new Gauge(this.#video);
       const asked = this.#consent;
+      await Promise.race([Promise.all(leaving), new Promise((resolve) => setTimeout(resolve, leavingMs))]);
       const [session, shaka] = await Promise.all([
         this.#api.play(this.#options.title, asked),
         import("shaka-player/dist/shaka-player.dash-es2021").then((module) => module.default),
@@ -173,38 +182,40 @@ export class EssaimPlayer {
 
   /** Tries again after a failure of the network, where playback stands. False when only a new player can help. */
   retry(): boolean {
-    if (this.#failure && (this.#failure.code === "api" || !this.#shaka?.retryStreaming())) return false;
+    if (this.#life.signal.aborted) return false;
+    if (this.#failure && (["api", "ended"].includes(this.#failure.code) || !this.#shaka?.retryStreaming()))
+      return false;
     this.#failure = undefined;
     this.#refresh();
     return true;
   }
 
   /**
-   * The viewer's answer to the sharing question, obeyed at once: without consent no peer is used from now on. With it,
-   * a new play session is asked for if this one was begun without; rejects with an ApiError if that fails, and the answer
-   * is then as it was before.
+   * The viewer's answer to the sharing question, obeyed at once: without consent no peer is used from now on. With it, the
+   * service is asked first; rejects with an ApiError if that fails, and the answer is then as it was before.
    */
   async share(consent: boolean): Promise<void> {
     if (consent === this.#consent) return;
     const before = this.#consent;
     this.#consent = consent;
     if (!this.#session || !this.#source) return;
-    // A session that was begun without consent has no leave, and no ticket, to use peers.
     if (!consent || this.#serverPolicy?.upload) {
       this.#obey(this.#serverPolicy ?? this.#session.policy);
       return;
     }
     try {
-      await this.#renew();
+      // The service knows of a consent, and gives leave to use peers, once a heartbeat has told it.
+      await this.#beating?.catch(() => undefined);
+      await this.#beat();
     } catch (error) {
       if (this.#consent === consent) this.#consent = before;
       throw error;
     }
   }
 
-  /** Asks for a session with consent, once: if that fails, the viewer is as one who has not answered. */
+  /** Tells of a consent, once: if that fails, the viewer is as one who has not answered. */
   #beginSharing(): void {
-    void this.#renew().catch((error: unknown) => {
+    void this.#beat().catch((error: unknown) => {
       this.#consent = undefined;
       console.warn("essaim: sharing could not begin:", error);
     });
@@ -264,7 +275,12 @@ export class EssaimPlayer {
     this.#gauge?.stop();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
-    if (this.#session) void this.#report(true).catch(() => undefined);
+    this.#news.listen(false);
+    if (this.#session && !this.#over) {
+      const goodbye = this.#report(true).catch(() => undefined);
+      leaving.add(goodbye);
+      void goodbye.finally(() => leaving.delete(goodbye));
+    }
     this.events.clear();
     // Side by side: connections to other viewers must not outlive the page's interest because a decoder takes its time.
     const shaka = this.#shaka?.destroy().catch(() => undefined);
@@ -288,11 +304,15 @@ export class EssaimPlayer {
       storage: this.#options.storage,
       debugLie: this.#lie,
       onNote: (note) => this.events.emit("note", note),
-      onForbidden: () => this.#obey({ ...(this.#serverPolicy ?? session.policy), p2p: false, upload: false }),
+      onForbidden: () => {
+        this.#obey({ ...(this.#serverPolicy ?? session.policy), p2p: false, upload: false });
+        this.#soon(1_500); // which says whether the session is over
+      },
       onChange: (via, reason) => {
         if (reason !== undefined)
           console.warn("essaim: the page delivers by itself, because the engine ended:", reason);
         this.events.emit("via", via);
+        this.#listen();
       },
     });
     this.#source = source;
@@ -312,6 +332,7 @@ export class EssaimPlayer {
     });
     void direct.failed.then(() => source.start()); // other viewers may have what the origin does not send
     this.#watch(source);
+    this.#listen();
     this.#schedule(session.heartbeat_ms);
     const player = new shaka.Player();
     this.#shaka = player;
@@ -364,6 +385,8 @@ export class EssaimPlayer {
     addEventListener("online", () => this.#failure?.code === "network" && this.retry(), { signal });
     watchNetwork(() => this.#serverPolicy && this.#obey(this.#serverPolicy), signal);
     addEventListener("pagehide", () => void this.#report(true).catch(() => undefined), { signal });
+    // Back from the browser's cache of pages: the service was told goodbye.
+    addEventListener("pageshow", (event) => event.persisted && this.#soon(0), { signal });
   }
 
   #refresh(): void {
@@ -402,7 +425,23 @@ export class EssaimPlayer {
     this.#serverPolicy = p;
     const policy = this.#effective(p);
     this.#source?.policy(policy);
+    this.#listen();
     this.events.emit("policy", policy);
+  }
+
+  /** Who shares is told by the tracker what cannot wait; everybody else listens to the service. */
+  #listen(): void {
+    const told = this.#source?.via === "engine" && this.#serverPolicy && this.#effective(this.#serverPolicy).p2p;
+    if (!this.#life.signal.aborted) this.#news.listen(this.#session !== undefined && !told);
+  }
+
+  /** The session has ended, for good: what plays stops, and the page is told why. */
+  #halt(reason: unknown): void {
+    if (this.#life.signal.aborted) return;
+    this.#over = true;
+    this.#video.pause();
+    this.#fail(reason);
+    void this.destroy();
   }
 
   /** Goes on under a new play session, for consent or because the old one has ended. */
@@ -425,18 +464,31 @@ export class EssaimPlayer {
 
   #schedule(ms: number): void {
     clearTimeout(this.#heartbeatTimer);
-    this.#heartbeatTimer = this.#later(Math.max(heartbeatMinMs, ms), () => void this.#beat().catch(() => undefined));
+    const wait = this.#news.deaf ? heartbeatMinMs : Math.max(heartbeatMinMs, ms);
+    this.#heartbeatTimer = this.#later(wait * (0.9 + 0.2 * Math.random()), () => this.#soon(0));
   }
 
-  /** One heartbeat at a time. A refused one begins a new play session; a lost one is repeated soon. */
+  /** A heartbeat within so many milliseconds, not at the moment at which every other player sends one. */
+  #soon(ms: number): void {
+    this.#later(ms * Math.random(), () => void this.#beat().catch(() => undefined));
+  }
+
+  /**
+   * One heartbeat at a time. A lost one is repeated soon: until one comes through, the old tickets serve, which the service
+   * accepts for a while. One that is refused begins a new play session, unless the service has ended this one.
+   */
   #beat(): Promise<void> {
     this.#beating ??= this.#report(false)
       .catch(async (error: unknown) => {
-        const gone = error instanceof ApiError && ["unauthorized", "forbidden", "missing"].includes(error.kind);
+        const gone = error instanceof ApiError && final.includes(error.kind) && !playEndOf(error.code);
         if (gone) return this.#renew();
         throw error;
       })
       .catch((error: unknown) => {
+        if (error instanceof ApiError && (final.includes(error.kind) || error.code === tooManyStreams)) {
+          this.#halt(error);
+          throw error;
+        }
         this.#schedule(heartbeatMinMs + 10_000 * Math.random());
         throw error;
       })
@@ -455,13 +507,15 @@ export class EssaimPlayer {
     if (!session) return;
     const stats = this.stats();
     const report: Heartbeat = {
+      ...(this.#consent !== undefined && { share: this.#consent }),
+      ...(last && { last }),
       position_ms: stats.positionMs,
       ...reported(stats, this.#before),
       ...(stats.banned && { banned: stats.banned }),
     };
-    const reply = await this.#api.heartbeat(session.id, session.tickets.media, report, last);
+    const reply = await this.#api.heartbeat(session.id, session.tickets.media, report);
     if (this.#session?.id === session.id) this.#told = stats;
-    if (this.#life.signal.aborted || this.#session !== session) return;
+    if (last || this.#life.signal.aborted || this.#session !== session) return;
     if (reply.tickets) {
       this.#session = { ...session, tickets: reply.tickets };
       this.#source?.tickets(reply.tickets);
@@ -488,8 +542,6 @@ export class EssaimPlayer {
   }
 }
 
-class Unsupported extends Error {}
-
 /** Times out nothing and retries nothing by itself: the source knows better when to wait and when to give up. */
 const patience = {
   maxAttempts: 1,
@@ -512,34 +564,3 @@ const shakaSettings = {
     restrictToElementSize: true,
   },
 };
-
-/** Shaka's error categories (shaka.util.Error.Category) that blame the film or the browser. */
-const mediaCategories = [3, 4, 5];
-
-function explain(error: unknown): PlayerFailure {
-  if (error instanceof ApiError) {
-    return { code: "api", message: error.message, api: error, cause: error };
-  }
-  if (error instanceof Unsupported) {
-    return {
-      code: "unsupported",
-      message: "This browser cannot play streamed films. Try a current one.",
-      cause: error,
-    };
-  }
-  const { data, category, code } = (error ?? {}) as { data?: unknown[]; category?: number; code?: number };
-  // Shaka's RESTRICTIONS_CANNOT_BE_MET: the plan includes none of the film's pictures.
-  if (code === 4012) return explain(new ApiError("forbidden", 403, undefined, { cause: error }));
-  for (const item of data ?? []) {
-    if (item instanceof SourceError) return { code: item.code, message: item.message, cause: error };
-    if (item instanceof ApiError) return explain(item);
-    // A licence that was not had is wrapped once more.
-    const { data: inner } = (item ?? {}) as { data?: unknown[] };
-    const api = Array.isArray(inner) && inner.find((each) => each instanceof ApiError);
-    if (api) return explain(api);
-  }
-  if (category !== undefined && mediaCategories.includes(category)) {
-    return { code: "media", message: "This browser cannot play this film. Try another one.", cause: error };
-  }
-  return { code: "network", message: "Playback stopped. Try again.", cause: error };
-}

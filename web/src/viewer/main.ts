@@ -67,8 +67,10 @@ let lying = false;
 player.events.on("note", ({ kind, ...note }) => tell({ ...note, essaim: "note", n, note: kind }));
 // It may go on by itself, as when the network comes back.
 player.events.on("phase", (phase) => (failure.hidden = phase !== "failed" || !failure.textContent));
-player.events.on("failure", ({ code, api }) => {
-  failure.textContent = code === "api" ? words.api[api?.kind ?? "server"] : words.failures[code];
+player.events.on("failure", ({ code, api, end }) => {
+  if (end) failure.textContent = words.ends[end];
+  else
+    failure.textContent = code === "api" || code === "ended" ? words.api[api?.kind ?? "server"] : words.failures[code];
   failure.hidden = false;
 });
 exposeDebug(player);
