@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"time"
 
 	"essaim/internal/vod"
@@ -78,6 +80,16 @@ func madeLink(token string, l *vod.Link) *madeLinkOutput {
 // LinkPath is the path, on the server, of a one-time link. The token stands in the fragment, which browsers send to nobody.
 func LinkPath(token string) string { return "/join#" + token }
 
+const lastOperator = "This is the last operator. Make another one first."
+
+// conflict says what stands in the way, of an error that is vod.ErrConflict; others it leaves as they are.
+func conflict(err error, detail string) error {
+	if errors.Is(err, vod.ErrConflict) {
+		return newProblem(http.StatusConflict, "conflict", detail)
+	}
+	return err
+}
+
 func (s *Server) registerMembers() {
 	p := s.c.People
 	register(s, staffOp("list-members", "GET", "/api/v1/operator/members", "Members, page by page", 200),
@@ -129,7 +141,7 @@ func (s *Server) registerMembers() {
 				return nil, err
 			}
 			if err := p.Directory.SetRole(ctx, by, in.ID, in.Body.Role); err != nil {
-				return nil, err
+				return nil, conflict(err, lastOperator)
 			}
 			return &roleOutput{Body: in.Body}, nil
 		})
@@ -151,7 +163,7 @@ func (s *Server) registerMembers() {
 			if err != nil {
 				return nil, err
 			}
-			return nil, p.Directory.Remove(ctx, by, in.ID)
+			return nil, conflict(p.Directory.Remove(ctx, by, in.ID), lastOperator)
 		})
 	register(s, staffOp("reset-password", "POST", "/api/v1/operator/members/{id}/reset",
 		"Make a one-time link for a new password, good for a day", 200),

@@ -104,6 +104,7 @@ func TestFirstOperatorInvitesAndTheInvitedIsInHerHands(t *testing.T) {
 		t.Errorf("subscription %+v", sub)
 	}
 	operator.refused(400, "invalid", "PUT", bob+"/subscription", `{"plan":"none","state":"active"}`)
+	operator.refused(409, "conflict", "DELETE", "/api/v1/operator/plans/standard", "")
 	if resp, body := operator.do("DELETE", "/api/v1/operator/plans/small", ""); resp.StatusCode != 204 {
 		t.Errorf("remove plan: %d %s", resp.StatusCode, body)
 	}
@@ -121,6 +122,9 @@ func TestFirstOperatorInvitesAndTheInvitedIsInHerHands(t *testing.T) {
 	invited.refused(401, "unauthorized", "GET", "/api/v1/account", "")
 	operator.want(200, &made, "POST", bob+"/reset", "")
 	invited.want(200, &me, "POST", "/api/v1/links/use", use(tokenOf(t, made), "", "battery staple"))
+	var grace struct{ Members []MemberBody }
+	operator.want(200, &grace, "GET", "/api/v1/operator/members?like=grace", "")
+	operator.refused(409, "conflict", "PUT", "/api/v1/operator/members/"+grace.Members[0].ID+"/role", `{"role":"viewer"}`)
 	if resp, body := operator.do("DELETE", bob, ""); resp.StatusCode != 204 {
 		t.Errorf("remove member: %d %s", resp.StatusCode, body)
 	}

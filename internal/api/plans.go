@@ -94,7 +94,7 @@ func (s *Server) registerPlans() {
 			if err != nil {
 				return nil, err
 			}
-			return nil, p.Plans.Remove(ctx, by, in.ID)
+			return nil, conflict(p.Plans.Remove(ctx, by, in.ID), "Somebody is on this plan, or it is the one for members without another.")
 		})
 }
 

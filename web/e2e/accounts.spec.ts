@@ -90,6 +90,8 @@ test("the first operator invites a member, who plays, sees their devices and sig
   await ada.getByRole("button", { name: "Sign out everywhere" }).click();
   await expect(ada.getByRole("heading", { level: 1, name: "Welcome back" })).toBeVisible();
   for (const one of [context, other]) expect((await one.request.get(`${service.url}/api/v1/me`)).status()).toBe(401);
+  await ada.goto(`${service.url}/account`);
+  await expect(ada).toHaveURL(`${service.url}/sign-in?next=/account`);
   await ada.goto(invitation);
   await expect(ada.getByRole("heading", { level: 1, name: "This link is no longer good" })).toBeVisible();
   await context.close();

@@ -1,6 +1,7 @@
 /** The requests of the account pages, in the shapes that the server declares. */
 
 import { ApiError, type components } from "../../player";
+import { router } from "../router.svelte";
 import { api } from "../state.svelte";
 import type { PeopleWords } from "./words";
 
@@ -59,12 +60,22 @@ export const requests = {
 /** How many members a page of them has, at most. */
 export const pageOfMembers = 50;
 
-/** The sentence for a failed request about names and passwords; undefined where the common ones will do. */
-export function formFailure(error: unknown, words: PeopleWords): string | undefined {
+/** Sends who is not signed in to the door, and back afterwards; false for any other failure. */
+export function sentToSignIn(error: unknown): boolean {
+  if (!(error instanceof ApiError) || error.kind !== "unauthorized") return false;
+  router.go(`/sign-in?next=${location.pathname}`, true);
+  return true;
+}
+
+/**
+ * The sentence for a failed request about names and passwords, `refused` for one that is not allowed; undefined where the
+ * common ones will do.
+ */
+export function formFailure(error: unknown, words: PeopleWords, refused: string): string | undefined {
   if (!(error instanceof ApiError)) return undefined;
   if (error.status === 409) return words.taken;
   if (error.status === 404) return words.dead;
-  if (error.status === 403) return words.wrongPresent;
+  if (error.status === 403) return refused;
   if (error.status === 400) return words.weak;
   if (error.status === 429) return words.tooMany;
   return undefined;

@@ -28,6 +28,8 @@ export interface PeopleWords {
   change: string;
   changed: string;
   wrongPresent: string;
+  byInvitation: string;
+  lastOperator: string;
   weak: string;
   tooMany: string;
   taken: string;
@@ -93,6 +95,8 @@ const en: PeopleWords = {
   change: "Change password",
   changed: "Your password is changed.",
   wrongPresent: "That is not your present password.",
+  byInvitation: "Accounts are made by invitation here.",
+  lastOperator: "This is the last operator. Make another one first.",
   weak: "A name has 1 to 64 characters, a password at least 8.",
   tooMany: "Too many tries. Wait a moment, then try again.",
   taken: "That name is taken. Choose another.",
@@ -158,6 +162,8 @@ const fr: PeopleWords = {
   change: "Changer le mot de passe",
   changed: "Votre mot de passe est changé.",
   wrongPresent: "Ce n’est pas votre mot de passe actuel.",
+  byInvitation: "Ici, les comptes se créent sur invitation.",
+  lastOperator: "C’est le dernier exploitant. Nommez-en d’abord un autre.",
   weak: "Un nom a de 1 à 64 caractères, un mot de passe au moins 8.",
   tooMany: "Trop d’essais. Attendez un instant, puis réessayez.",
   taken: "Ce nom est pris. Choisissez-en un autre.",
