@@ -417,6 +417,9 @@ func (h *Host) Close() error {
 // noted passes a note on.
 func (h *Host) noted(o *engine.Output) {
 	h.noteTCP(o)
+	if o.Note == engine.NoteBadBlock && o.Peer == 0 {
+		h.net.refuted()
+	}
 	if h.cfg.Note != nil {
 		h.cfg.Note(*o)
 	}

@@ -77,7 +77,10 @@ func (o *origin) abort(f *fetch) {
 	}
 }
 
-// transfer carries out one GET and reports whether the origin is well: neither silent nor 5xx.
+// refuted turns to the next origin, after one has sent wrong bytes. It is called on the host's goroutine.
+func (o *origin) refuted() { o.best = (o.best + 1) % len(o.host.cfg.Origins) }
+
+// transfer carries out one GET and reports whether the origin is well: neither silent nor refusing.
 func (o *origin) transfer(ctx context.Context, cancel context.CancelFunc, f *fetch, which int) bool {
 	h, c := o.host, o.host.core
 	failed := func() bool {
@@ -101,7 +104,7 @@ func (o *origin) transfer(ctx context.Context, cancel context.CancelFunc, f *fet
 	}
 	defer resp.Body.Close()
 	h.do(func() { c.head(f, resp.StatusCode, resp.Header.Get("Content-Range")) })
-	if resp.StatusCode >= 500 {
+	if resp.StatusCode >= 400 { // one of several may not have what the next has, or not know the ticket's key yet
 		return false
 	}
 	idle := time.AfterFunc(idleTimeout, cancel)

@@ -473,8 +473,10 @@ export class Core implements FetchOwner, PeersOwner, KeepOwner {
   }
 
   private note(o: Output): void {
-    if (o.note === NoteKind.BadBlock) this.counts.badBlocks++;
-    else if (o.note === NoteKind.Banned) this.ban(o);
+    if (o.note === NoteKind.BadBlock) {
+      this.counts.badBlocks++;
+      if (o.peer === 0) this.fetches.refuted();
+    } else if (o.note === NoteKind.Banned) this.ban(o);
     else if (o.note === NoteKind.PeerUp) this.peers.setUp(o.peer);
     else if (o.note === NoteKind.Restored) this.counts.cachedBytes += this.seeds.has(o.piece) ? 0 : o.length;
     if (!this.parts.onNote) return;

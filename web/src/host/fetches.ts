@@ -61,6 +61,7 @@ interface Fetch {
 
 interface Range extends Fetch {
   file: number;
+  origin: string; // whom it was asked of
   from: number;
   to: number;
   got: number;
@@ -75,6 +76,7 @@ interface Range extends Fetch {
 export class Fetches {
   private readonly title: Title;
   private readonly origins: string[];
+  private best = 0; // index of the origin that worked last
   private readonly http: Http;
   private readonly owner: FetchOwner;
   private readonly known: KnownHashes | undefined;
@@ -82,7 +84,7 @@ export class Fetches {
   private readonly hashes = new Map<number, Fetch>();
   private ticket: string;
 
-  /** `origins` are prefixes without a trailing slash; a source that they lack is taken for the first. */
+  /** `origins` are prefixes without a trailing slash, best first: one that fails makes way for the next. */
   constructor(title: Title, origins: string[], ticket: string, http: Http, owner: FetchOwner, known?: KnownHashes) {
     this.title = title;
     this.origins = origins;
@@ -106,6 +108,7 @@ export class Fetches {
       abort: () => {},
       over: false,
       file: o.file,
+      origin: this.origin(o.source),
       from: o.from,
       to: o.to,
       got: 0,
@@ -119,7 +122,7 @@ export class Fetches {
     const last = o.to - 1;
     const headers = this.headers();
     headers.range = `bytes=${o.from}-${last}`;
-    range.abort = this.http.get(`${this.origin(o.source)}/media/${file.root}`, headers, {
+    range.abort = this.http.get(`${range.origin}/media/${file.root}`, headers, {
       head: (status, header) => {
         if (range.over) return;
         if (status !== 206 || header("content-range") !== `bytes ${o.from}-${last}/${file.size}`) {
@@ -175,11 +178,13 @@ export class Fetches {
 
   private fetchHashes(request: Fetch, o: Output, root: string): void {
     if (request.over) return;
-    const url = `${this.origin(o.source)}/hashes/${root}?base=${o.base}&index=${o.index}&length=${o.length}&proof=${o.proof}`;
+    const origin = this.origin(o.source);
+    const url = `${origin}/hashes/${root}?base=${o.base}&index=${o.index}&length=${o.length}&proof=${o.proof}`;
     const chunks: Bytes[] = [];
     let size = 0;
     const fail = (reason: number, abort: boolean) => {
       if (request.over) return;
+      this.leave(origin);
       request.over = true;
       this.hashes.delete(request.ref);
       if (abort) request.abort();
@@ -269,6 +274,7 @@ export class Fetches {
   }
 
   private failRange(range: Range, reason: number, abort: boolean): void {
+    this.leave(range.origin);
     if (abort) range.abort();
     this.finish(range, { kind: InputKind.FetchFailed, ref: range.ref, reason });
   }
@@ -289,7 +295,17 @@ export class Fetches {
   }
 
   private origin(source: number): string {
-    return this.origins[source] ?? this.origins[0] ?? "";
+    return this.origins[(this.best + source) % this.origins.length] ?? "";
+  }
+
+  /** Turns to the next origin after this one has failed, unless another fetch did so already. */
+  private leave(origin: string): void {
+    if (origin === this.origin(0)) this.refuted();
+  }
+
+  /** Turns to the next origin, after one has sent wrong bytes. */
+  refuted(): void {
+    if (this.origins.length > 1) this.best = (this.best + 1) % this.origins.length;
   }
 
   private headers(): Record<string, string> {
