@@ -17,25 +17,17 @@ import (
 )
 
 const (
-	// hostsMax bounds the titles' seats; one takes some 100 kB and a socket to the tracker.
-	hostsMax = 128
-	// seatsPerTitle bounds those of one title: an engine keeps up with some two dozen peers, a seed has more to give.
-	seatsPerTitle = 4
-	seedEvery     = 5 * time.Second
+	// hostsMax bounds the titles that are seeded: each takes some 100 kB and a socket to the tracker, which lets 64 of one address in.
+	hostsMax  = 48
+	seedEvery = 5 * time.Second
 )
-
-// place is where a seat is: one of a title version's.
-type place struct {
-	version string
-	n       int // from 0 to below seatsPerTitle
-}
 
 // hosts are the engines that seed whole titles.
 type hosts struct {
 	changed chan struct{} // what is whole, or planned, is another
 
 	mu   sync.Mutex
-	by   map[place]*seat
+	by   map[string]*seat      // by version
 	sent map[vod.TitleID]int64 // by seats that were closed
 }
 
@@ -47,7 +39,7 @@ type seat struct {
 
 func (h *hosts) init() {
 	h.changed = make(chan struct{}, 1)
-	h.by, h.sent = map[place]*seat{}, map[vod.TitleID]int64{}
+	h.by, h.sent = map[string]*seat{}, map[vod.TitleID]int64{}
 }
 
 // seed keeps a host for each title that is whole, until ctx ends.
@@ -60,13 +52,13 @@ func (e *Edge) seed(ctx context.Context) {
 		case <-every.C:
 		case <-e.hosts.changed:
 		case <-ctx.Done():
-			e.closeHosts(func(place, *seat) bool { return true })
+			e.closeHosts(func(string, *seat) bool { return true })
 			return
 		}
 	}
 }
 
-// arrange opens hosts for what is whole, another where a title's are full, and closes those of what is not to be served.
+// arrange opens hosts for what is whole, and closes those of what is not to be served.
 func (e *Edge) arrange(ctx context.Context) {
 	viewers := catalogue{e, true}
 	now := e.Now()
@@ -78,23 +70,18 @@ func (e *Edge) arrange(ctx context.Context) {
 		}
 	}
 	repaired := e.repaired.Load()
-	e.closeHosts(func(at place, s *seat) bool {
-		return wanted[at.version] == nil || s.host.Refused() != nil || s.rotten != repaired
+	e.closeHosts(func(version string, s *seat) bool {
+		return wanted[version] == nil || s.host.Refused() != nil || s.rotten != repaired
 	})
 	for version, t := range wanted {
-		for n := range seatsPerTitle {
-			e.hosts.mu.Lock()
-			s, count := e.hosts.by[place{version, n}], len(e.hosts.by)
-			e.hosts.mu.Unlock()
-			if s != nil && s.host.Full() {
-				continue
-			}
-			if s == nil && count < hostsMax && ctx.Err() == nil {
-				if err := e.openSeat(ctx, place{version, n}, t); err != nil {
-					e.log.WarnContext(ctx, "a title cannot be seeded", "title", t.ID, "error", err)
-				}
-			}
-			break
+		e.hosts.mu.Lock()
+		s := e.hosts.by[version]
+		e.hosts.mu.Unlock()
+		if s != nil || ctx.Err() != nil {
+			continue
+		}
+		if err := e.openSeat(ctx, t); err != nil {
+			e.log.WarnContext(ctx, "a title cannot be seeded", "title", t.ID, "error", err)
 		}
 	}
 }
@@ -115,7 +102,7 @@ func (e *Edge) isRottenTitle(t *planned) bool {
 }
 
 // openSeat starts a host over a title's files.
-func (e *Edge) openSeat(ctx context.Context, at place, t *planned) (err error) {
+func (e *Edge) openSeat(ctx context.Context, t *planned) (err error) {
 	v := &t.title.Version
 	title := engine.Title{PieceLength: v.PieceLength, InfoHash: v.InfoHashV1, InfoHashV2: v.InfoHashV2.Truncated()}
 	var files []native.Published
@@ -176,7 +163,7 @@ func (e *Edge) openSeat(ctx context.Context, at place, t *planned) (err error) {
 	}
 	e.hosts.mu.Lock()
 	defer e.hosts.mu.Unlock()
-	e.hosts.by[at] = &seat{title: t.title, host: host, rotten: e.repaired.Load()}
+	e.hosts.by[t.Version] = &seat{title: t.title, host: host, rotten: e.repaired.Load()}
 	return nil
 }
 
@@ -220,7 +207,7 @@ func (e *Edge) nodes() (trackers, announce, ice []string) {
 }
 
 // closeHosts closes the seats that which names.
-func (e *Edge) closeHosts(which func(place, *seat) bool) {
+func (e *Edge) closeHosts(which func(string, *seat) bool) {
 	e.hosts.mu.Lock()
 	var list []*seat
 	for at, s := range e.hosts.by {
@@ -244,12 +231,10 @@ func (e *Edge) closeHosts(which func(place, *seat) bool) {
 func (e *Edge) Find(_ context.Context, h bt.InfoHash) *native.Host {
 	e.hosts.mu.Lock()
 	defer e.hosts.mu.Unlock()
-	for n := range seatsPerTitle {
-		for at, s := range e.hosts.by {
-			v := &s.title.Version
-			if at.n == n && s.title.Open && (v.InfoHashV1 == h || v.InfoHashV2.Truncated() == h) && !s.host.Full() {
-				return s.host
-			}
+	for _, s := range e.hosts.by {
+		v := &s.title.Version
+		if s.title.Open && (v.InfoHashV1 == h || v.InfoHashV2.Truncated() == h) && !s.host.Full() {
+			return s.host
 		}
 	}
 	return nil

@@ -226,7 +226,7 @@ func (w *world) open(dir string, edit func(*Config)) *box {
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = server.Serve(tls.NewListener(nodes, b.NodeTLS())) }()
 	w.t.Cleanup(func() {
-		b.closeHosts(func(place, *seat) bool { return true })
+		b.closeHosts(func(string, *seat) bool { return true })
 		server.Close()
 		<-ended
 		b.http.Close()

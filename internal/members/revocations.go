@@ -87,6 +87,17 @@ func (m *Members) RevokePlay(ctx context.Context, session string) error {
 	return m.EndPlay(ctx, session, vod.EndRevoked)
 }
 
+// RevokeDevice ends the tickets of one device session, known or not: an edge's, which has none of the members'.
+func (m *Members) RevokeDevice(ctx context.Context, device string) error {
+	if device == "" || len(device) > playSessionMax {
+		return fmt.Errorf("revoke device: %w: no device has that name", vod.ErrInvalid)
+	}
+	if err := m.write(ctx, func(tx *sql.Tx) error { return m.revoke(ctx, tx, vod.Revocation{Device: device}) }); err != nil {
+		return fmt.Errorf("revoke device: %w", err)
+	}
+	return nil
+}
+
 // write is a transaction that may revoke: whoever follows in this program looks at once.
 func (m *Members) write(ctx context.Context, f func(tx *sql.Tx) error) error {
 	if err := m.db.Write(ctx, f); err != nil {

@@ -238,10 +238,10 @@ func (r *Registry) sign(p *control.Plan, id string, now time.Time) error {
 	p.Edition = hex.EncodeToString(sum[:8])
 	for i := range p.Titles {
 		t := &p.Titles[i]
+		// The tracker knows a peer by its play session, and lets so many connections of one member in: each title is one.
+		one := device(id) + "-" + t.Version[:16]
 		ticket := vod.Ticket{
-			Audience: vod.AudienceMedia, PlaySession: session(id), Device: session(id), Title: t.ID,
-			Member:  session(id) + "-" + string(t.ID), // the tracker lets so many connections of one member in
-			Version: t.Version,
+			Audience: vod.AudienceMedia, PlaySession: one, Member: one, Device: device(id), Title: t.ID, Version: t.Version,
 			Expires: now.Add(ticketLife),
 		}
 		if t.Media, err = r.c.Tickets.Issue(ticket); err != nil {

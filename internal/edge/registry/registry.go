@@ -57,7 +57,7 @@ type Revocations interface {
 
 // Members ends what tickets let an edge do.
 type Members interface {
-	RevokePlay(ctx context.Context, session string) error
+	RevokeDevice(ctx context.Context, device string) error
 }
 
 // Config is what a Registry needs. All of the first group is required.
@@ -292,14 +292,14 @@ func (r *Registry) Revoke(ctx context.Context, id string) error {
 	}
 	r.forget(id)
 	// Its tickets too: other edges and the tracker hear of it as of any other session that ends.
-	if err := r.c.Members.RevokePlay(ctx, session(id)); err != nil {
+	if err := r.c.Members.RevokeDevice(ctx, device(id)); err != nil {
 		return fmt.Errorf("revoke edge: its tickets: %w", err)
 	}
 	return nil
 }
 
-// session is the play session, as it were, of all of an edge's tickets.
-func session(id string) string { return "edge-" + id }
+// device is the device session, as it were, of all of an edge's tickets.
+func device(id string) string { return "edge-" + id }
 
 // forget sends nobody to an edge any more.
 func (r *Registry) forget(id string) {
