@@ -53,9 +53,9 @@ type lab struct {
 
 // openLab makes a folder, and nothing of the network yet.
 func openLab(o options, log io.Writer) (*lab, error) {
-	for _, tool := range []string{"ip", "tc", "nft", "ffmpeg"} {
+	for _, tool := range []string{"ip", "tc", "nft", "curl", "ffmpeg"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return nil, fmt.Errorf("%s is missing: apt-get install iproute2 nftables ffmpeg", tool)
+			return nil, fmt.Errorf("%s is missing: apt-get install iproute2 nftables curl ffmpeg", tool)
 		}
 	}
 	self, err := os.Executable()
