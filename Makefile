@@ -70,8 +70,8 @@ test-go: web/dist/engine.wasm ## Go tests, with the race detector where there ar
 	@$(GO) test -timeout 10m $$($(GO) list ./... | grep -E '$(PURE)')
 
 # Counted runs rather than seconds: the same work on every machine, and a fuzzer that is stopped by the clock may call that a failure.
-SEEDS ?= 150
-FUZZ_RUNS ?= 10000
+SEEDS ?= 100
+FUZZ_RUNS ?= 6000
 .PHONY: test-chaos
 test-chaos: ## made-up worlds with named faults, every step audited; then each fuzz target for a moment
 	@echo "== chaos: $(SEEDS) seeds"

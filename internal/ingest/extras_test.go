@@ -28,6 +28,7 @@ func smallObject(t *testing.T, objects *mem.Store, name string) []byte {
 }
 
 func TestSubtitlesOfAllKindsBecomeHarmlessWebVTT(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -63,6 +64,7 @@ func TestSubtitlesOfAllKindsBecomeHarmlessWebVTT(t *testing.T) {
 }
 
 func TestCuesHoldNothingButLettersAndEmphasis(t *testing.T) {
+	t.Parallel()
 	for in, want := range map[string]string{
 		"<b>bold":                               "<b>bold</b>",
 		"<b><i>x</b>y</i>":                      "<b><i>x</i></b>y",
@@ -108,6 +110,7 @@ func FuzzPlain(f *testing.F) {
 }
 
 func TestSubtitlesThatCannotBeUsedAreRefusedBeforeAnyWork(t *testing.T) {
+	t.Parallel()
 	film := filmFile(t, "silent.mp4")
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.srt")
@@ -125,6 +128,7 @@ func TestSubtitlesThatCannotBeUsedAreRefusedBeforeAnyWork(t *testing.T) {
 }
 
 func TestStoryboardHasAPictureForEachMoment(t *testing.T) {
+	t.Parallel()
 	res, objects := ingestFilm(t, Request{File: filmFile(t, "b-frames.mp4"), Name: "A film", Open: true})
 	b := res.Title.Storyboard
 	if b == nil || b.IntervalMs != 2000 || b.Pictures != 5 || b.Across != 5 || b.Width != 160 || b.Height != 90 {

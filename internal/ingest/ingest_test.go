@@ -267,10 +267,12 @@ func flashAndOnset(t *testing.T, res Result, objects *mem.Store) (flash, onset f
 }
 
 func TestFilmsThatBrowsersPlayAreKeptAsTheyAre(t *testing.T) {
+	t.Parallel()
 	for name, codecs := range map[string]string{
 		"b-frames.mp4": "mp4a.40.2 avc1.", "vp9.webm": "opus vp09.00.", "silent.mp4": "avc1.", "late.mkv": "mp4a.40.2 avc1.", "transport.ts": "mp4a.40.2 avc1.",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			res, objects := ingestFilm(t, Request{File: filmFile(t, name), Name: "A film", Open: true})
 			if res.Reencoded || res.Reason != "" {
 				t.Errorf("encoded anew: %s", res.Reason)
@@ -300,12 +302,14 @@ func TestFilmsThatBrowsersPlayAreKeptAsTheyAre(t *testing.T) {
 }
 
 func TestOtherFilmsAreEncodedAnewAndItSaysWhy(t *testing.T) {
+	t.Parallel()
 	for name, why := range map[string]string{
 		"long-gops.mp4": "key frames are up to 8.0 s apart, more than 4 s",
 		"cut.mp4":       "the film does not begin on a key frame",
 		"mpeg2-ac3.mkv": "video is MPEG2VIDEO, which not all browsers play; audio is AC3, which not all browsers play",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			res, objects := ingestFilm(t, Request{File: filmFile(t, name), Name: "A film", Open: true})
 			if !res.Reencoded || res.Reason != why {
 				t.Errorf("reason %q", res.Reason)
@@ -326,6 +330,7 @@ func TestOtherFilmsAreEncodedAnewAndItSaysWhy(t *testing.T) {
 }
 
 func TestWhatIsNoFilmIsRefusedInOneLine(t *testing.T) {
+	t.Parallel()
 	whole := map[string][]byte{}
 	for _, name := range []string{"b-frames.mp4", "vp9.webm"} {
 		b, err := os.ReadFile(filmFile(t, name))
@@ -357,6 +362,7 @@ func TestWhatIsNoFilmIsRefusedInOneLine(t *testing.T) {
 		"a sound alone.m4a": nil, "missing.mp4": nil, "folder": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			path := filepath.Join(t.TempDir(), name)
 			switch {
 			case name == "a sound alone.m4a":
@@ -380,6 +386,7 @@ func TestWhatIsNoFilmIsRefusedInOneLine(t *testing.T) {
 }
 
 func TestFailedPublicationLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	ctx, objects := context.Background(), mem.New()
 	temp := filepath.Join(t.TempDir(), "tmp")
 	job, err := Prepare(ctx, Request{File: filmFile(t, "silent.mp4"), Name: "A film", Open: true}, nil)
@@ -421,6 +428,7 @@ func (r *rival) Publish(ctx context.Context, t vod.Title, torrent []byte) error 
 }
 
 func TestNobodyCountsOnObjectsThatMayYetBeTakenBack(t *testing.T) {
+	t.Parallel()
 	temp := filepath.Join(t.TempDir(), "tmp")
 	job, err := Prepare(context.Background(), Request{File: filmFile(t, "silent.mp4"), Name: "A film", Open: true}, nil)
 	if err != nil {
@@ -441,6 +449,7 @@ func TestNobodyCountsOnObjectsThatMayYetBeTakenBack(t *testing.T) {
 }
 
 func TestInterruptLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	objects, temp := mem.New(), filepath.Join(t.TempDir(), "tmp")
 	job, err := Prepare(context.Background(), Request{File: filmFile(t, "long-gops.mp4"), Name: "A film", Preset: "ultrafast", Open: true}, nil)
 	if err != nil {
@@ -467,6 +476,7 @@ func TestInterruptLeavesNothingBehind(t *testing.T) {
 }
 
 func TestWorkOfADeadRunIsSweptAway(t *testing.T) {
+	t.Parallel()
 	parent := filepath.Join(t.TempDir(), "tmp")
 	alive, err := newWorkdir(parent)
 	if err != nil {
@@ -492,6 +502,7 @@ func TestWorkOfADeadRunIsSweptAway(t *testing.T) {
 }
 
 func TestTakenIDIsRefusedBeforeAnyWork(t *testing.T) {
+	t.Parallel()
 	job, err := Prepare(context.Background(), Request{File: filmFile(t, "silent.mp4"), Name: "A film", Open: true}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -506,6 +517,7 @@ func TestTakenIDIsRefusedBeforeAnyWork(t *testing.T) {
 }
 
 func TestTitlesThatNoCatalogueTakesAreRefusedBeforeAnyWork(t *testing.T) {
+	t.Parallel()
 	file := filmFile(t, "silent.mp4")
 	for text, r := range map[string]Request{
 		"at most 500":   {Name: strings.Repeat("x", nameMax+1)},
@@ -528,6 +540,7 @@ func TestTitlesThatNoCatalogueTakesAreRefusedBeforeAnyWork(t *testing.T) {
 }
 
 func TestSlugMakesIDs(t *testing.T) {
+	t.Parallel()
 	for name, want := range map[string]vod.TitleID{
 		"Essaim, a film of numbered scenes": "essaim-a-film-of-numbered-scenes",
 		"  L'Été à la plage!  ":             "lete-a-la-plage",
@@ -545,6 +558,7 @@ func TestSlugMakesIDs(t *testing.T) {
 }
 
 func TestLadderIsShortAndNeverAboveTheFilm(t *testing.T) {
+	t.Parallel()
 	for size, want := range map[[2]int]string{
 		{3840, 1606}: "video-1080p.mp4 2582×1080, video-720p.mp4 1722×720, video-480p.mp4 1148×480",
 		{1920, 1080}: "video-1080p.mp4 1920×1080, video-720p.mp4 1280×720, video-480p.mp4 854×480",

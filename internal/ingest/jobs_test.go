@@ -176,6 +176,7 @@ func nothingLeft(t *testing.T, d *desk) {
 }
 
 func TestJobKilledAnywhereGoesOnWithWhatIsFinishedAndTheSameKeys(t *testing.T) {
+	t.Parallel()
 	folder, film := t.TempDir(), ladderFilm(t)
 	d, err := openDesk(t.Context(), folder, "")
 	if err != nil {
@@ -275,6 +276,7 @@ func TestJobKilledAnywhereGoesOnWithWhatIsFinishedAndTheSameKeys(t *testing.T) {
 }
 
 func TestCancelledJobLeavesNothing(t *testing.T) {
+	t.Parallel()
 	for _, point := range []string{"step encoding 480p", "put 4", "publish"} {
 		folder := t.TempDir()
 		d, err := openDesk(t.Context(), folder, "")
@@ -301,6 +303,7 @@ func TestCancelledJobLeavesNothing(t *testing.T) {
 }
 
 func TestRunningJobIsCancelledFromElsewhere(t *testing.T) {
+	t.Parallel()
 	d, err := openDesk(t.Context(), t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -330,6 +333,7 @@ func TestRunningJobIsCancelledFromElsewhere(t *testing.T) {
 }
 
 func TestCancellingWhatIsPublishedTakesNothingAway(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	d, err := openDesk(t.Context(), folder, "")
 	if err != nil {
@@ -365,7 +369,7 @@ func TestCancellingWhatIsPublishedTakesNothingAway(t *testing.T) {
 	}
 }
 
-func TestFailuresAreClearAndTheJobGoesOnOnceTheirCauseIsGone(t *testing.T) {
+func TestFailuresAreClearAndTheJobGoesOnOnceTheirCauseIsGone(t *testing.T) { // by itself: it kills whatever ffmpeg this program runs
 	source, err := os.ReadFile(ladderFilm(t))
 	if err != nil {
 		t.Fatal(err)
@@ -486,6 +490,7 @@ func killChildren(t *testing.T) {
 }
 
 func TestTheSameRequestGoesOnWithItsJobAndAnotherDoesNot(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	d, err := openDesk(t.Context(), folder, "")
 	if err != nil {

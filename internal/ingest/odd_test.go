@@ -10,6 +10,7 @@ import (
 )
 
 func TestSoundAndPictureOfOddFilmsStayTogether(t *testing.T) {
+	t.Parallel()
 	for name, want := range map[string]struct {
 		size  string
 		onset float64 // of the tone after the flash
@@ -27,6 +28,7 @@ func TestSoundAndPictureOfOddFilmsStayTogether(t *testing.T) {
 		"mpeg2-ac3.mkv":  {"96×54", 0, "video is MPEG2VIDEO", Request{Codec: VP9}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := want.r
 			r.File, r.Name, r.Open = filmFile(t, name), "A film", true
 			res, objects := ingestFilm(t, r)
@@ -53,6 +55,7 @@ func TestSoundAndPictureOfOddFilmsStayTogether(t *testing.T) {
 }
 
 func TestSmallerRenditionsHaveTheirKeyFramesWhereTheKeptOneHasThem(t *testing.T) {
+	t.Parallel()
 	film := filmFile(t, "tall.mp4")
 	kept, _ := ingestFilm(t, Request{File: film, Name: "A film", Open: true})
 	if n := len(kept.Title.Version.Files); n != 2 || kept.Reencoded {
@@ -83,6 +86,7 @@ func TestSmallerRenditionsHaveTheirKeyFramesWhereTheKeptOneHasThem(t *testing.T)
 }
 
 func TestAV1HasItsKeyFramesEveryTwoSecondsToo(t *testing.T) {
+	t.Parallel()
 	res, _ := ingestFilm(t, Request{File: filmFile(t, "interlaced.ts"), Name: "A film", Open: true, Codec: AV1})
 	for _, f := range res.Title.Version.Files {
 		if f.Kind == vod.Video && !strings.HasPrefix(f.Codec, "av01.") || f.Kind == vod.Audio && f.Codec != "opus" {

@@ -83,8 +83,10 @@ func object(t testing.TB, s *mem.Store, key string) []byte {
 }
 
 func TestFilmForMembersIsEncryptedWithOneKeyForEachTier(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range []vod.Scheme{vod.CBCS, vod.CENC} {
 		t.Run(string(scheme), func(t *testing.T) {
+			t.Parallel()
 			keys := &ring{}
 			req := Request{File: filmFile(t, "b-frames.mp4"), Name: "A film"}
 			if scheme != vod.CBCS { // which is what it is without a word
@@ -119,6 +121,7 @@ func TestFilmForMembersIsEncryptedWithOneKeyForEachTier(t *testing.T) {
 }
 
 func TestFilmForMembersWithoutKeysIsRefused(t *testing.T) {
+	t.Parallel()
 	job, err := Prepare(t.Context(), Request{File: filmFile(t, "silent.mp4"), Name: "A film"}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -142,6 +145,7 @@ func TestFilmForMembersWithoutKeysIsRefused(t *testing.T) {
 }
 
 func TestKeysOfWhatWasNotPublishedAreDiscarded(t *testing.T) {
+	t.Parallel()
 	job, err := Prepare(t.Context(), Request{File: filmFile(t, "silent.mp4"), Name: "A film"}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -157,6 +161,7 @@ func TestKeysOfWhatWasNotPublishedAreDiscarded(t *testing.T) {
 }
 
 func TestProtectGoesOnWhereItWasBrokenOff(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	film := filmFile(t, "b-frames.mp4")
 	job, err := Prepare(t.Context(), Request{File: film, Name: "A film"}, nil)
@@ -259,6 +264,7 @@ func alike(a, b []byte) float64 {
 
 // What lies in the folder is what the origin sends and viewers pass on, so this is a captured swarm and a stolen disk at once.
 func TestWhatIsStoredShowsNothingWithoutTheKey(t *testing.T) {
+	t.Parallel()
 	moving := []string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=4,format=yuv420p", "-f", "lavfi", "-i", "aevalsrc=0.4*sin(1000*t*(1+t)):s=48000:d=4"}
 	for codec, c := range map[string]struct {
 		schemes []vod.Scheme
@@ -274,6 +280,7 @@ func TestWhatIsStoredShowsNothingWithoutTheKey(t *testing.T) {
 		clear, objects := ingestWith(t, Request{File: film, Name: "Open", Open: true}, nil)
 		for _, scheme := range c.schemes {
 			t.Run(codec+" "+string(scheme), func(t *testing.T) {
+				t.Parallel()
 				res, locked := ingestWith(t, Request{File: film, Name: "Closed", Scheme: scheme}, &ring{})
 				for i, f := range res.Title.Version.Files {
 					was := seen(t, object(t, objects, vod.KeyMedia(clear.Title.Version.Files[i].Root)), f.Kind)

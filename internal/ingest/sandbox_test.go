@@ -149,6 +149,7 @@ func TestNothingLeadsOutOfTheSandbox(t *testing.T) {
 }
 
 func TestHogsEndInOneClearLine(t *testing.T) {
+	t.Parallel()
 	for what, c := range map[string]struct {
 		limits
 		want error
@@ -159,6 +160,7 @@ func TestHogsEndInOneClearLine(t *testing.T) {
 		"output": {limits{wall: time.Minute, file: 8 << 20}, errOutput},
 	} {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			if what == "memory" && raceEnabled {
 				t.Skip("the race detector reserves more addresses than any limit allows")
 			}
@@ -254,6 +256,7 @@ func vast(t *testing.T) []byte {
 }
 
 func TestCraftedFilmsReadNothingElseAndEndInOneLine(t *testing.T) {
+	t.Parallel()
 	boxed(t)
 	// What they point at is a whole film: were it read, it would be taken in.
 	canary := filmFile(t, "transport.ts")
@@ -279,6 +282,7 @@ func TestCraftedFilmsReadNothingElseAndEndInOneLine(t *testing.T) {
 	for name, b := range crafted {
 		for _, open := range []bool{false, true} { // the lists must do without the sandbox, too
 			t.Run(fmt.Sprintf("%s/%v", name, open), func(t *testing.T) {
+				t.Parallel()
 				if open && name == "many streams.mkv" {
 					t.Skip("the same lists, and slow")
 				}
@@ -303,6 +307,7 @@ func TestCraftedFilmsReadNothingElseAndEndInOneLine(t *testing.T) {
 }
 
 func TestReferenceToAnAddressIsNotFollowed(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "film.mp4")
 	film, err := os.ReadFile(filmFile(t, "silent.mp4"))
 	if err != nil {

@@ -37,6 +37,7 @@ func packageOf(t *testing.T, s blob.Store, data []byte) *Package {
 }
 
 func TestTitleWhoseTorrentDisagreesWithItselfIsNotPublished(t *testing.T) {
+	t.Parallel()
 	s := mem.New()
 	data := bytes.Repeat([]byte("a film, more or less. "), 4000)
 	honest := packageOf(t, s, data)
@@ -86,6 +87,7 @@ func (c careless) Put(ctx context.Context, key string, r io.Reader) error {
 }
 
 func TestFilmThatTheStoreSpoilsIsNotPublished(t *testing.T) {
+	t.Parallel()
 	ctx, objects, pub := context.Background(), mem.New(), &shelf{}
 	job, err := Prepare(ctx, Request{File: filmFile(t, "silent.mp4"), Name: "A film", Open: true}, nil)
 	if err != nil {
