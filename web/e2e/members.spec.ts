@@ -129,11 +129,11 @@ test.describe("a service with a film for members", () => {
     expect((await page.request.get(`${service.url}/room/viewer`, { headers: { Accept: "*/*" } })).status()).toBe(404);
 
     // A yes that the server cannot take is taken back, and asked for again.
-    await page.route("**/play", (route) => route.abort());
+    await page.route("**/heartbeat", (route) => route.abort());
     await page.getByRole("button", { name: "Yes" }).click();
     await expect(page.getByRole("status")).toHaveText(/Sharing could not begin/);
     await expect(page.getByText("Share while you watch?")).toBeVisible();
-    await page.unroute("**/play");
+    await page.unroute("**/heartbeat");
     await page.getByRole("button", { name: "Yes" }).click();
     await expect(page.getByText("You are sharing while you watch.")).toBeVisible();
     await expect(page.getByRole("button", { name: "Change" })).toBeFocused();

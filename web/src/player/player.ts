@@ -516,10 +516,8 @@ export class EssaimPlayer {
     const reply = await this.#api.heartbeat(session.id, session.tickets.media, report);
     if (this.#session?.id === session.id) this.#told = stats;
     if (last || this.#life.signal.aborted || this.#session !== session) return;
-    if (reply.tickets) {
-      this.#session = { ...session, tickets: reply.tickets };
-      this.#source?.tickets(reply.tickets);
-    }
+    this.#session = { ...session, policy: reply.policy, tickets: reply.tickets ?? session.tickets };
+    if (reply.tickets) this.#source?.tickets(reply.tickets);
     this.#obey(reply.policy);
     this.#schedule(reply.heartbeat_ms);
   }
