@@ -60,11 +60,12 @@ lint: web/dist/.keep ## formatting, vet, staticcheck
 
 # What has no goroutines gains nothing from the race detector and takes several times as long with it: the pure rooms (internal/arch
 # sees to it), and the simulator around them. Where it runs engines side by side, on two shards, the detector looks on all the same.
-PURE := /internal/(engine|swarm|sim|demo/film/draw)(/|$$)
+# Nor do those that mostly wait for ffmpeg, and the API's tests, each of which is a whole service of its own: `make soak` has them with it.
+PURE := /internal/(engine|swarm|sim|demo/film/draw|api|ingest|drm)(/|$$)
 .PHONY: test-go
 test-go: web/dist/engine.wasm ## Go tests, with the race detector where there are goroutines
 	@echo "== go test -race"
-	@$(GO) test -race -parallel 4 -timeout 10m $$($(GO) list ./... | grep -vE '$(PURE)')
+	@$(GO) test -race -parallel 4 -timeout 10m $$($(GO) list ./... | grep -vE '$(PURE)|/node_modules/')
 	@$(GO) test -race -timeout 10m -run '^TestSameSeedGivesTheSameBytesOnOneShardAndOnTwo$$' ./internal/sim
 	@echo "== go test"
 	@$(GO) test -timeout 10m $$($(GO) list ./... | grep -E '$(PURE)')
@@ -85,6 +86,8 @@ test-chaos: ## made-up worlds with named faults, every step audited; then each f
 soak: ## the same for hours: thousands of new seeds, a long fuzz; then a tracker killed under 10,000; FROM=N for other seeds
 	@$(GO) test -run 'TestChaos$$' -timeout 100h ./internal/engine -v -from $${FROM:-$$(date +%s)} -seeds 20000
 	@$(MAKE) --no-print-directory test-chaos FUZZ_RUNS=5000000
+	@$(GO) test -race -timeout 1h ./internal/api ./internal/ingest ./internal/drm
+	@$(MAKE) --no-print-directory bin/essaim && cd web && ESSAIM_SOAK=1 e2e/netns.sh npx --no-install playwright test e2e/vanish.spec.ts --repeat-each 20
 	@$(MAKE) --no-print-directory bin/essaim && bin/essaim bench tracker --kill --connections 10000 --json
 
 .PHONY: test-web

@@ -10,13 +10,17 @@ export default defineConfig({
   timeout: 60_000,
   expect: { timeout: 15_000 },
   // Chromium decodes on the processor here. Where viewers exchange a film and stalls are counted, one browser at a time has the
-  // machine to itself; where pages are looked at, two files go side by side. `make test-browser` runs one project after the other.
+  // machine to itself; where pages are looked at, and what is
+  // asked is whether rather than how fast, two files go side by side. `make test-browser` runs one project after the other.
   workers: 2,
   projects: [
-    { name: "pages", testMatch: /(pages|members|accounts|encryption|protected)\.spec\.ts$/ },
+    {
+      name: "pages",
+      testMatch: /(pages|members|accounts|encryption|protected|webtorrent|connections|revocation)\.spec\.ts$/,
+    },
     {
       name: "swarms",
-      testIgnore: /(pages|members|accounts|encryption|protected)\.spec\.ts$/,
+      testIgnore: /(pages|members|accounts|encryption|protected|webtorrent|connections|revocation)\.spec\.ts$/,
       workers: 1,
     },
   ],

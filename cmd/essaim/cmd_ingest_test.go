@@ -113,7 +113,8 @@ func ingestProcess(t *testing.T, until string, args ...string) (out, log string,
 			}
 		}
 	}
-	return text.String(), log, cmd.Wait()
+	err = cmd.Wait() // before it, what was written may not be there
+	return text.String(), log, err
 }
 
 func TestKilledIngestIsListedResumedAndCancelled(t *testing.T) {

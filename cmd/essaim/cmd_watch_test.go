@@ -29,6 +29,7 @@ import (
 	"essaim/internal/members"
 	"essaim/internal/origin"
 	"essaim/internal/sqlstore"
+	"essaim/internal/sqlstore/sqltest"
 	"essaim/internal/tracker"
 	"essaim/internal/vod"
 	"essaim/internal/watch"
@@ -55,7 +56,7 @@ func newService(t *testing.T) *service { return newServiceOf(t, 1) }
 func newServiceOf(t *testing.T, minutes uint32) *service {
 	t.Helper()
 	ctx, dir := t.Context(), t.TempDir()
-	db, err := sqlstore.Open(ctx, filepath.Join(dir, "essaim.db"))
+	db, err := sqltest.Open(ctx, filepath.Join(dir, "essaim.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

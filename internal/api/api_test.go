@@ -28,7 +28,7 @@ import (
 	"essaim/internal/library"
 	"essaim/internal/members"
 	"essaim/internal/origin"
-	"essaim/internal/sqlstore"
+	"essaim/internal/sqlstore/sqltest"
 	"essaim/internal/vod"
 )
 
@@ -82,7 +82,7 @@ func newHouse(t *testing.T, edit func(*Config)) *house {
 		t: t, clock: &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, films: map[vod.TitleID]vod.Title{},
 	}
 	dir := t.TempDir()
-	db, err := sqlstore.Open(t.Context(), filepath.Join(dir, "essaim.db"))
+	db, err := sqltest.Open(t.Context(), filepath.Join(dir, "essaim.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,6 +230,7 @@ func (b *browser) refused(status int, code Code, method, path, body string, head
 }
 
 func TestHealthAndReadiness(t *testing.T) {
+	t.Parallel()
 	failing := errors.New("no disk")
 	var broken error
 	h := newHouse(t, func(c *Config) { c.Ready = func(context.Context) error { return broken } })
@@ -244,6 +245,7 @@ func TestHealthAndReadiness(t *testing.T) {
 }
 
 func TestSessionCookieIsOutOfScriptsReach(t *testing.T) {
+	t.Parallel()
 	for _, secure := range []bool{false, true} {
 		h := newHouse(t, func(c *Config) { c.Secure = secure })
 		resp, body := h.browser().do("POST", "/api/v1/session", `{"name":"Ada","password":"`+password+`"}`)
@@ -267,6 +269,7 @@ func TestSessionCookieIsOutOfScriptsReach(t *testing.T) {
 }
 
 func TestMemberSignsInAndOut(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser()
 	b.refused(401, "unauthorized", "GET", "/api/v1/me", "")
@@ -289,6 +292,7 @@ func TestMemberSignsInAndOut(t *testing.T) {
 }
 
 func TestSigningInEndsTheFormerSession(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser().signIn()
 	u := h.server.URL
@@ -299,6 +303,7 @@ func TestSigningInEndsTheFormerSession(t *testing.T) {
 }
 
 func TestManyWrongPasswordsAreSlowedDown(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser()
 	for range 4 {
@@ -313,6 +318,7 @@ func TestManyWrongPasswordsAreSlowedDown(t *testing.T) {
 }
 
 func TestStrangersSeeOpenTitlesOnly(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	stranger, ada := h.browser(), h.browser().signIn()
 	list := func(b *browser) (ids string) {
@@ -352,6 +358,7 @@ func TestStrangersSeeOpenTitlesOnly(t *testing.T) {
 }
 
 func TestTorrentsAndMagnetLinksOfOpenTitlesOnly(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	at := strings.TrimPrefix(h.server.URL, "http://")
 	resp, body := h.browser().do("GET", "/api/v1/titles/open/torrent", "")
@@ -394,6 +401,7 @@ func TestTorrentsAndMagnetLinksOfOpenTitlesOnly(t *testing.T) {
 }
 
 func TestAMalformedHostIsRepeatedInNoTorrent(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	for _, target := range []string{"/api/v1/titles/open", "/api/v1/titles/open/torrent"} {
 		r := httptest.NewRequest("GET", target, nil)
@@ -407,6 +415,7 @@ func TestAMalformedHostIsRepeatedInNoTorrent(t *testing.T) {
 }
 
 func TestOtherSitesCannotActForAVisitor(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser().signIn()
 	for _, c := range [][3]string{
@@ -428,6 +437,7 @@ func TestOtherSitesCannotActForAVisitor(t *testing.T) {
 }
 
 func TestMalformedRequestsAreRefusedWithoutRepeatingThem(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser()
 	b.refused(413, "too_large", "POST", "/api/v1/session", `{"name":"ada","password":"`+strings.Repeat("x", bodyMax)+`"}`)
@@ -447,6 +457,7 @@ func TestMalformedRequestsAreRefusedWithoutRepeatingThem(t *testing.T) {
 }
 
 func TestOpenAPIDescribesEveryEndpoint(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, func(c *Config) { c.Demo = &Demo{} })
 	resp, data := h.browser().do("GET", "/api/openapi.json", "")
 	var doc struct {
@@ -475,6 +486,7 @@ func TestOpenAPIDescribesEveryEndpoint(t *testing.T) {
 }
 
 func TestDemoSignsItsMembersIn(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	h.browser().refused(404, "not_found", "GET", "/api/v1/demo", "")
 	h.browser().refused(404, "not_found", "POST", "/demo/sign-in", `{"name":"ada"}`)
@@ -505,6 +517,7 @@ func TestDemoSignsItsMembersIn(t *testing.T) {
 }
 
 func TestPanicsEndOneRequestAndAreToldToTheOperator(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var said bytes.Buffer
 	h := newHouse(t, func(c *Config) {

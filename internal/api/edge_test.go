@@ -28,6 +28,7 @@ func certificateRequest(t *testing.T) []byte {
 }
 
 func TestOperatorsLetEdgesInAndSendThemAway(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b, operator := h.browser(), h.operatorToken(time.Hour)
 	const path = "/api/v1/operator/edges"
@@ -77,6 +78,7 @@ func (n *nearby) Near(_ string, from netip.Addr) []string {
 func (n *nearby) Sites() []string { return []string{"https://lyon.example"} }
 
 func TestPlayersAreSentToEdgesFirstAndToTheOriginAfter(t *testing.T) {
+	t.Parallel()
 	edges := &nearby{}
 	h := newHouse(t, func(c *Config) { edges.edgeRegister = c.Edges; c.Edges = edges })
 	var p vod.PlaySession

@@ -14,14 +14,14 @@ import (
 	"time"
 
 	"essaim/internal/insight"
-	"essaim/internal/sqlstore"
+	"essaim/internal/sqlstore/sqltest"
 	"essaim/internal/vod"
 )
 
 // newInsight is a house whose reports are kept, with an operator's header.
 func newInsight(t *testing.T) (*house, *insight.Insight, []string) {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "essaim.db"))
+	db, err := sqltest.Open(t.Context(), filepath.Join(t.TempDir(), "essaim.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,6 +43,7 @@ func newInsight(t *testing.T) (*house, *insight.Insight, []string) {
 }
 
 func TestOperatorSeesWhatViewersCarried(t *testing.T) {
+	t.Parallel()
 	h, room, auth := newInsight(t)
 	b := h.browser()
 	var policy PolicyBody
@@ -93,6 +94,7 @@ func TestOperatorSeesWhatViewersCarried(t *testing.T) {
 }
 
 func TestPolicyIsKeptWithItsVersions(t *testing.T) {
+	t.Parallel()
 	h, room, auth := newInsight(t)
 	b := h.browser()
 	var p PolicyBody
@@ -120,6 +122,7 @@ func TestPolicyIsKeptWithItsVersions(t *testing.T) {
 
 // TestSwitchHasShades plays under policies short of off: a title, a network, a share of viewers, the hold-out group.
 func TestSwitchHasShades(t *testing.T) {
+	t.Parallel()
 	h, _, auth := newInsight(t)
 	b := h.browser()
 	allowed := func() bool { return b.play("open", `{"share":true}`).Policy.P2P }

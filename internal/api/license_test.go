@@ -68,6 +68,7 @@ func ask(kids ...string) string {
 }
 
 func TestAMembersPlayerLearnsWhereItsKeysAreAndGetsThem(t *testing.T) {
+	t.Parallel()
 	h, l := newProtectedHouse(t)
 	b := h.browser().signIn()
 	p := b.play("closed", `{}`)
@@ -111,6 +112,7 @@ func (sdPlan) Entitlement(context.Context, string, vod.TitleID) (vod.Entitlement
 }
 
 func TestAPlayerLearnsWhichPicturesThePlanIncludes(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, func(c *Config) { c.Titles, c.Licences, c.Entitlements = protected{c.Titles}, &licences{}, sdPlan{} })
 	if p := h.browser().signIn().play("closed", `{}`); p.Protection == nil || p.Protection.MaxHeight != 719 {
 		t.Errorf("protection %+v", p.Protection)
@@ -124,6 +126,7 @@ func TestAPlayerLearnsWhichPicturesThePlanIncludes(t *testing.T) {
 }
 
 func TestOpenTitlesNeedNoKeys(t *testing.T) {
+	t.Parallel()
 	h, _ := newProtectedHouse(t)
 	if p := h.browser().play("open", `{}`); p.Protection != nil || p.Tickets.License != "" || p.Files[0].KID != "" {
 		t.Errorf("session %+v", p)
@@ -131,6 +134,7 @@ func TestOpenTitlesNeedNoKeys(t *testing.T) {
 }
 
 func TestNoTicketNoKey(t *testing.T) {
+	t.Parallel()
 	h, l := newProtectedHouse(t)
 	b := h.browser().signIn()
 	p := b.play("closed", `{}`)
@@ -150,6 +154,7 @@ func TestNoTicketNoKey(t *testing.T) {
 }
 
 func TestLicenceRequestsThatAreNoneAreRefused(t *testing.T) {
+	t.Parallel()
 	h, l := newProtectedHouse(t)
 	bearer := "Bearer " + h.browser().signIn().play("closed", `{}`).Tickets.License
 	kid := base64.RawURLEncoding.EncodeToString(filmKID[:])
@@ -168,6 +173,7 @@ func TestLicenceRequestsThatAreNoneAreRefused(t *testing.T) {
 }
 
 func TestRefusedAndLimitedLicencesSaySo(t *testing.T) {
+	t.Parallel()
 	h, l := newProtectedHouse(t)
 	b := h.browser()
 	bearer := "Bearer " + h.browser().signIn().play("closed", `{}`).Tickets.License
@@ -188,6 +194,7 @@ func TestRefusedAndLimitedLicencesSaySo(t *testing.T) {
 }
 
 func TestChallengesPassAsTheyAre(t *testing.T) {
+	t.Parallel()
 	h, l := newProtectedHouse(t)
 	bearer := "Bearer " + h.browser().signIn().play("closed", `{}`).Tickets.License
 	send := func(system, body string) (*http.Response, []byte) {
@@ -212,6 +219,7 @@ func TestChallengesPassAsTheyAre(t *testing.T) {
 }
 
 func TestOperatorsSeeHowManyLicencesWereAskedFor(t *testing.T) {
+	t.Parallel()
 	h, _ := newProtectedHouse(t)
 	token, err := h.tickets.Issue(vod.Ticket{Audience: vod.AudienceOperator})
 	if err != nil {

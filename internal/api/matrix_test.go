@@ -120,6 +120,7 @@ func may(role vod.Role, whom string) bool {
 // TestNobodyReachesWhatIsAnothers goes through every operation of the document, as a stranger, another member, an editor and
 // an operator.
 func TestNobodyReachesWhatIsAnothers(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, func(c *Config) { c.Demo, c.Licences = &Demo{Members: []string{"ada"}}, noLicences{} })
 	h.api.SetReady(true)
 	people := map[string]vod.Role{"ada": vod.Viewer, "bob": vod.Viewer, "ed": vod.Editor, "grace": vod.Operator}
@@ -204,6 +205,7 @@ func TestNobodyReachesWhatIsAnothers(t *testing.T) {
 
 // TestATicketOfAnothersSessionOpensNothing has two members show each other's tickets beside their own cookies.
 func TestATicketOfAnothersSessionOpensNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	h.member("bob", vod.Viewer)
 	ada, bob := h.browser().signIn(), h.browser().signInAs("bob")

@@ -169,6 +169,7 @@ func (r *recorder) Write(p []byte) (int, error) {
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 func TestOperationsDescribeThemselvesAndNeedAnIdentity(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	for path, item := range h.api.OpenAPI().Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {

@@ -8,6 +8,7 @@ import (
 )
 
 func TestPagesAreServedAtTheirAddresses(t *testing.T) {
+	t.Parallel()
 	service, demo := newHouse(t, nil), newHouse(t, func(c *Config) { c.Demo = &Demo{} })
 	for path, want := range map[string][2]string{ // title in a service, title in a demonstration; "" for 404
 		"/": {"Essaim", "Essaim"}, "/title/open": {"Essaim", "Essaim"}, "/watch/open": {"Essaim", "Essaim"}, "/sign-in": {"Essaim", "Essaim"},
@@ -36,6 +37,7 @@ func TestPagesAreServedAtTheirAddresses(t *testing.T) {
 }
 
 func TestAssetsComeCompressedAndStay(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser()
 	for _, c := range []struct {
@@ -64,6 +66,7 @@ func TestAssetsComeCompressedAndStay(t *testing.T) {
 }
 
 func TestEveryAnswerCarriesTheSafetyHeaders(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	for _, path := range []string{"/", "/engine.wasm", "/api/v1/titles", "/api/v1/none", "/none", "/media/x", "/healthz"} {
 		resp, _ := h.browser().do("GET", path, "")
@@ -96,6 +99,7 @@ func TestEveryAnswerCarriesTheSafetyHeaders(t *testing.T) {
 }
 
 func TestPolicyNamesNoHostThatCouldBeMore(t *testing.T) {
+	t.Parallel()
 	for host, want := range map[string]bool{
 		"localhost:8080": true, "essaim.example": true, "[::1]:8080": true, "127.0.0.1": true,
 		"a b": false, "x;script-src *": false, "*": false, "a,b": false, "": false, "h:123456": false, "[::1": false,
@@ -107,6 +111,7 @@ func TestPolicyNamesNoHostThatCouldBeMore(t *testing.T) {
 }
 
 func TestProgramWithoutItsWebAppSaysSo(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, func(c *Config) { c.Pages = fstest.MapFS{".keep": {}} })
 	h.browser().refused(http.StatusServiceUnavailable, "not_built", "GET", "/", "")
 }

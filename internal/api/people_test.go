@@ -41,6 +41,7 @@ func tokenOf(t *testing.T, l MadeLink) string {
 }
 
 func TestFirstOperatorInvitesAndTheInvitedIsInHerHands(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	token, _, err := h.members.Links().Operator(t.Context(), vod.Actor{Name: vod.ActorService}, true)
 	if err != nil {
@@ -157,6 +158,7 @@ func TestFirstOperatorInvitesAndTheInvitedIsInHerHands(t *testing.T) {
 }
 
 func TestMemberSeesDevicesAndSignsThemOut(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	here, there := h.browser().signIn(), h.browser()
 	resp, body := there.do("POST", "/api/v1/session", `{"name":"ada","password":"`+password+`"}`, "User-Agent",
@@ -197,6 +199,7 @@ func TestMemberSeesDevicesAndSignsThemOut(t *testing.T) {
 }
 
 func TestSignUpIsForWhomTheOperatorSays(t *testing.T) {
+	t.Parallel()
 	rule := SignUpInvitation
 	h := newHouse(t, func(c *Config) { c.People.SignUp = rule })
 	b := h.browser()
@@ -227,6 +230,7 @@ func TestSignUpIsForWhomTheOperatorSays(t *testing.T) {
 }
 
 func TestTitlesAreThereInTheirWindowOnly(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	h.member("ed", vod.Editor)
 	editor, viewer := h.browser().signInAs("ed"), h.browser().signIn()
@@ -276,6 +280,7 @@ func event(id string, sequence int, state vod.SubscriptionState) string {
 }
 
 func TestBillingEventsMustBeSignedNowAndByThePartner(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b, now := h.browser(), h.clock.Now()
 	const path = "/hooks/billing"
@@ -318,6 +323,7 @@ func TestBillingEventsMustBeSignedNowAndByThePartner(t *testing.T) {
 }
 
 func TestShuffledDuplicatedBillingEventsEndWithTheLatest(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser()
 	states := []vod.SubscriptionState{vod.Trial, vod.Active, vod.PastDue, vod.Active, vod.PastDue, vod.Ended}
@@ -350,6 +356,7 @@ func TestShuffledDuplicatedBillingEventsEndWithTheLatest(t *testing.T) {
 }
 
 func TestDevicesAreNamedAfterWhatTheyCallThemselves(t *testing.T) {
+	t.Parallel()
 	for agent, want := range map[string]string{
 		"Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0":                                                                  "Firefox · Linux",
 		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36 Edg/156.0.0.0":           "Edge · Windows",
@@ -365,6 +372,7 @@ func TestDevicesAreNamedAfterWhatTheyCallThemselves(t *testing.T) {
 }
 
 func TestVisitorsNetworksAreKnownUnlessAProxyHidesThem(t *testing.T) {
+	t.Parallel()
 	for address, want := range map[string]string{
 		"192.0.2.77:1": "192.0.2.0/24", "[2001:db8:1:2::3]:1": "2001:db8:1::/48", "[::ffff:192.0.2.77]:1": "192.0.2.0/24", "[fe80::1%eth0]:1": "fe80::/48",
 		"nonsense": "invalid Prefix",

@@ -23,6 +23,7 @@ func (b *browser) play(id, body string) (p vod.PlaySession) {
 }
 
 func TestPlayBringsAllThatAPlayerNeeds(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, func(c *Config) {
 		c.Policy = NewPolicy(vod.PlayPolicy{P2P: true, LAN: true, UplinkKbps: 2000})
 		c.ICE = []string{"stun:127.0.0.1:3478"}
@@ -70,6 +71,7 @@ func TestPlayBringsAllThatAPlayerNeeds(t *testing.T) {
 }
 
 func TestConsentIsNeverAssumed(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	demo := newHouse(t, func(c *Config) { c.Demo = &Demo{} })
 	for _, c := range []struct {
@@ -92,6 +94,7 @@ func TestConsentIsNeverAssumed(t *testing.T) {
 }
 
 func TestMembersTitlesInTheClearHaveNoSwarm(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser().signIn()
 	p := b.play("closed", `{"share":true}`)
@@ -121,6 +124,7 @@ func (b *browser) beat(session, ticket string) (r vod.HeartbeatReply) {
 const report = `{"position_ms":1000,"origin_bytes":5,"peer_bytes":6,"sent_bytes":7,"stalls":0,"stalled_ms":0,"startup_ms":300,"bad_blocks":0}`
 
 func TestPeersThatAPlayerBannedAreLoggedOnce(t *testing.T) {
+	t.Parallel()
 	var log bytes.Buffer
 	h := newHouse(t, func(c *Config) {
 		c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -161,6 +165,7 @@ func TestPeersThatAPlayerBannedAreLoggedOnce(t *testing.T) {
 }
 
 func TestHeartbeatRenewsTicketsAndBringsThePolicy(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser()
 	p := b.play("open", `{"share":true}`)
@@ -189,6 +194,7 @@ func TestHeartbeatRenewsTicketsAndBringsThePolicy(t *testing.T) {
 }
 
 func TestHeartbeatIsForTheSessionsOwnTicket(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser()
 	p, q := b.play("open", `{}`), b.play("open", `{}`)
@@ -201,6 +207,7 @@ func TestHeartbeatIsForTheSessionsOwnTicket(t *testing.T) {
 }
 
 func TestHeartbeatOfAMembersOnlyTitleEndsWithTheSession(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser().signIn()
 	p := b.play("closed", `{}`)
@@ -215,6 +222,7 @@ func TestHeartbeatOfAMembersOnlyTitleEndsWithTheSession(t *testing.T) {
 }
 
 func TestARestartOfTheServiceHarmsNoPlaySession(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser().signIn()
 	path := func(p *vod.PlaySession) string { return "/api/v1/play/" + p.ID + "/heartbeat" }
@@ -242,6 +250,7 @@ func share(yes bool) string {
 }
 
 func TestConsentIsGivenAndTakenBackWithAHeartbeat(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser()
 	p := b.play("open", `{}`)
@@ -258,6 +267,7 @@ func TestConsentIsGivenAndTakenBackWithAHeartbeat(t *testing.T) {
 }
 
 func TestPlaySessionsAreBounded(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	p := newPlays(h.clock.Now)
 	for range playsMax + 100 {
@@ -274,6 +284,7 @@ func TestPlaySessionsAreBounded(t *testing.T) {
 }
 
 func TestOperatorSeesTrafficAndSwitchesPeersOff(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser().signIn()
 	p := b.play("open", `{"share":true}`)
@@ -310,6 +321,7 @@ func TestOperatorSeesTrafficAndSwitchesPeersOff(t *testing.T) {
 }
 
 func TestNoSessionWithoutACookieInURLs(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser().signIn()
 	r, err := http.NewRequest("GET", h.server.URL, nil)
@@ -344,6 +356,7 @@ func (h *house) revoked(token string) {
 }
 
 func TestSigningOutRevokesTheTicketsOfThatDevice(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	h.follow()
 	b, other := h.browser().signIn(), h.browser().signIn()
@@ -357,6 +370,7 @@ func TestSigningOutRevokesTheTicketsOfThatDevice(t *testing.T) {
 }
 
 func TestOperatorRevokesAMemberAndAStranger(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	h.follow()
 	b, stranger := h.browser().signIn(), h.browser()
@@ -386,6 +400,7 @@ func TestOperatorRevokesAMemberAndAStranger(t *testing.T) {
 }
 
 func TestWhoWatchesThePolicyHearsOfEachChange(t *testing.T) {
+	t.Parallel()
 	p := NewPolicy(vod.PlayPolicy{P2P: true})
 	var heard []bool
 	p.Watch(func(now vod.PlayPolicy) { heard = append(heard, now.P2P) })
@@ -397,6 +412,7 @@ func TestWhoWatchesThePolicyHearsOfEachChange(t *testing.T) {
 }
 
 func TestMembersMeetInTheSwarmOfAnEncryptedTitle(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, func(c *Config) { c.Titles = protected{c.Titles} })
 	b := h.browser().signIn()
 	p := b.play("closed", `{"share":true}`)

@@ -27,6 +27,7 @@ func (b *browser) rehearse(id, label string, auth []string) (p vod.PlaySession) 
 }
 
 func TestRehearsalNeedsNoAccountAndCarriesItsLabel(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, func(c *Config) { c.ICE = []string{"stun:127.0.0.1:3478"} })
 	auth := h.operatorToken(time.Hour)
 	for _, id := range []string{"open", "closed"} {
@@ -70,6 +71,7 @@ func TestRehearsalNeedsNoAccountAndCarriesItsLabel(t *testing.T) {
 }
 
 func TestRehearsalObeysConsentAndPolicy(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	auth := h.operatorToken(time.Hour)
 	var p vod.PlaySession
@@ -86,6 +88,7 @@ func TestRehearsalObeysConsentAndPolicy(t *testing.T) {
 }
 
 func TestRehearsalIsForOperatorsOnly(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	const path, body = "/api/v1/titles/open/play", `{"rehearsal":"evening-1","share":true}`
 	member := h.browser().signIn()
@@ -112,6 +115,7 @@ func TestRehearsalIsForOperatorsOnly(t *testing.T) {
 }
 
 func TestRehearsalLabelIsShortAndPlain(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	auth := h.operatorToken(time.Hour)
 	h.browser().rehearse("open", strings.Repeat("Z", 64), auth)
@@ -121,6 +125,7 @@ func TestRehearsalLabelIsShortAndPlain(t *testing.T) {
 }
 
 func TestOpenRehearsalsAreBounded(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	auth := h.operatorToken(time.Hour)
 	b := h.browser()
@@ -145,6 +150,7 @@ func TestOpenRehearsalsAreBounded(t *testing.T) {
 }
 
 func TestRehearsalEndsWithTheOperatorsToken(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	auth := h.operatorToken(12 * time.Minute)
 	b := h.browser()
@@ -159,6 +165,7 @@ func TestRehearsalEndsWithTheOperatorsToken(t *testing.T) {
 }
 
 func TestRehearsalOfAFormerStartOfTheServiceIsOver(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser()
 	p := b.rehearse("open", "a", h.operatorToken(time.Hour))
@@ -170,6 +177,7 @@ func TestRehearsalOfAFormerStartOfTheServiceIsOver(t *testing.T) {
 }
 
 func TestOperatorSeesRehearsalsApart(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	auth := h.operatorToken(time.Hour)
 	b := h.browser()
@@ -204,6 +212,7 @@ func TestOperatorSeesRehearsalsApart(t *testing.T) {
 }
 
 func TestTitleTellsThatItIsSynthetic(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	film := h.films["closed"]
 	film.Version.Files = []vod.File{film.Version.Files[0]}

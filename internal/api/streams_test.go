@@ -52,6 +52,7 @@ func planHouse(t *testing.T, streams int) (*house, *plans) {
 func goodbye() string { return strings.TrimSuffix(report, "}") + `,"last":true}` }
 
 func TestAMemberWatchesOnNoMoreScreensThanThePlanHas(t *testing.T) {
+	t.Parallel()
 	h, _ := planHouse(t, 2)
 	devices := []*browser{h.browser().signIn(), h.browser().signIn(), h.browser().signIn()}
 	first := devices[0].play("closed", `{}`)
@@ -77,6 +78,7 @@ func TestAMemberWatchesOnNoMoreScreensThanThePlanHas(t *testing.T) {
 }
 
 func TestOnlyTheirOwnStreamsAreAMembersToSeeAndStop(t *testing.T) {
+	t.Parallel()
 	h, _ := planHouse(t, 1)
 	if _, err := h.members.Add(t.Context(), "bob", password); err != nil {
 		t.Fatal(err)
@@ -98,6 +100,7 @@ func TestOnlyTheirOwnStreamsAreAMembersToSeeAndStop(t *testing.T) {
 }
 
 func TestGoodbyeFreesThePlaceAtOnceAndEndsTheTickets(t *testing.T) {
+	t.Parallel()
 	h, _ := planHouse(t, 1)
 	one, other := h.browser().signIn(), h.browser().signIn()
 	p := one.play("closed", `{}`)
@@ -110,6 +113,7 @@ func TestGoodbyeFreesThePlaceAtOnceAndEndsTheTickets(t *testing.T) {
 }
 
 func TestAReloadedPageReplacesItsOwnStream(t *testing.T) {
+	t.Parallel()
 	h, _ := planHouse(t, 1)
 	b := h.browser().signIn()
 	p, q := b.play("closed", `{}`), b.play("closed", `{}`)
@@ -119,6 +123,7 @@ func TestAReloadedPageReplacesItsOwnStream(t *testing.T) {
 }
 
 func TestSigningOutFreesThePlace(t *testing.T) {
+	t.Parallel()
 	h, _ := planHouse(t, 1)
 	one, other := h.browser().signIn(), h.browser().signIn()
 	one.play("closed", `{}`)
@@ -129,6 +134,7 @@ func TestSigningOutFreesThePlace(t *testing.T) {
 }
 
 func TestAPlayerThatLapsedGoesOnWhereThereIsRoomAndStopsWhereNot(t *testing.T) {
+	t.Parallel()
 	h, _ := planHouse(t, 1)
 	one, other := h.browser().signIn(), h.browser().signIn()
 	p := one.play("closed", `{}`)
@@ -141,6 +147,7 @@ func TestAPlayerThatLapsedGoesOnWhereThereIsRoomAndStopsWhereNot(t *testing.T) {
 }
 
 func TestAPlanThatEndsEndsTheFilmAtTheNextHeartbeatAtTheLatest(t *testing.T) {
+	t.Parallel()
 	for want, no := range map[Code]error{"plan_ended": vod.ErrPlanEnded, "not_included": vod.ErrNotIncluded, "not_available": vod.ErrNotAvailable} {
 		h, plans := planHouse(t, 1)
 		b := h.browser().signIn()
@@ -157,6 +164,7 @@ func TestAPlanThatEndsEndsTheFilmAtTheNextHeartbeatAtTheLatest(t *testing.T) {
 }
 
 func TestNoTicketOutlivesThePlan(t *testing.T) {
+	t.Parallel()
 	h, plans := planHouse(t, 1)
 	plans.set(vod.Entitlement{Streams: 1, Until: h.clock.Now().Add(3 * time.Minute)}, nil)
 	p := h.browser().signIn().play("closed", `{}`)
@@ -166,6 +174,7 @@ func TestNoTicketOutlivesThePlan(t *testing.T) {
 }
 
 func TestAFilmThatRunsGoesOnWhereStreamsCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	h, plans := planHouse(t, 1)
 	b := h.browser().signIn()
 	p := b.play("closed", `{}`)
@@ -228,6 +237,7 @@ func (h *house) followNews() {
 }
 
 func TestAPageWithoutATrackerHearsOfEveryEndAtOnce(t *testing.T) {
+	t.Parallel()
 	for want, end := range map[vod.PlayEnd]func(h *house, b *browser, p *vod.PlaySession) error{
 		vod.EndRevoked: func(h *house, _ *browser, p *vod.PlaySession) error { return h.members.RevokePlay(t.Context(), p.ID) },
 		vod.EndSignedOut: func(_ *house, b *browser, _ *vod.PlaySession) error {
@@ -266,6 +276,7 @@ func TestAPageWithoutATrackerHearsOfEveryEndAtOnce(t *testing.T) {
 }
 
 func TestAWithdrawalIsTheOnlyEndThatStrangersAndTheirNeighboursShare(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	h.followNews()
 	stranger, p := h.browser(), vod.PlaySession{}
@@ -286,6 +297,7 @@ func TestAWithdrawalIsTheOnlyEndThatStrangersAndTheirNeighboursShare(t *testing.
 }
 
 func TestAPageHearsOfTheOperatorsSwitch(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	p := h.browser().play("open", `{"share":true}`)
 	next := h.events(&p)
@@ -299,6 +311,7 @@ func TestAPageHearsOfTheOperatorsSwitch(t *testing.T) {
 }
 
 func TestEventsAreForTheSessionsOwnTicketAndBounded(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	b := h.browser()
 	p, q := b.play("open", `{}`), b.play("open", `{}`)

@@ -26,6 +26,7 @@ import (
 	"essaim/internal/members"
 	"essaim/internal/origin"
 	"essaim/internal/sqlstore"
+	"essaim/internal/sqlstore/sqltest"
 	"essaim/internal/vod"
 )
 
@@ -69,7 +70,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, clock: &clock{now: time.Now()}, blobs: mem.New(), data: map[vod.TitleID][]byte{}}
 	dir := t.TempDir()
 	var err error
-	if w.db, err = sqlstore.Open(t.Context(), filepath.Join(dir, "essaim.db")); err != nil {
+	if w.db, err = sqltest.Open(t.Context(), filepath.Join(dir, "essaim.db")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.db.Close() })

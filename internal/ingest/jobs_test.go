@@ -22,6 +22,7 @@ import (
 	"essaim/internal/library"
 	"essaim/internal/license"
 	"essaim/internal/sqlstore"
+	"essaim/internal/sqlstore/sqltest"
 	"essaim/internal/vod"
 )
 
@@ -34,7 +35,7 @@ type desk struct {
 
 // openDesk opens the desk in folder; a process that dies at a given point (see killer) dies there.
 func openDesk(ctx context.Context, folder, dieAt string) (*desk, error) {
-	db, err := sqlstore.Open(ctx, filepath.Join(folder, "essaim.db"))
+	db, err := sqltest.Open(ctx, filepath.Join(folder, "essaim.db"))
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"essaim/internal/sqlstore"
+	"essaim/internal/sqlstore/sqltest"
 	"essaim/internal/vod"
 )
 
@@ -23,7 +24,7 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	db, err := sqlstore.Open(context.Background(), filepath.Join(t.TempDir(), "essaim.db"))
+	db, err := sqltest.Open(context.Background(), filepath.Join(t.TempDir(), "essaim.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

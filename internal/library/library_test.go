@@ -11,7 +11,7 @@ import (
 
 	"essaim/internal/bt"
 	"essaim/internal/cmaf/index"
-	"essaim/internal/sqlstore"
+	"essaim/internal/sqlstore/sqltest"
 	"essaim/internal/vod"
 )
 
@@ -19,7 +19,7 @@ var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func open(t *testing.T, name string) *Library {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), name)
+	db, err := sqltest.Open(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"essaim/internal/sqlstore"
+	"essaim/internal/sqlstore/sqltest"
 	"essaim/internal/vod"
 )
 
@@ -32,7 +33,7 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	dir := t.TempDir()
-	db, err := sqlstore.Open(t.Context(), filepath.Join(dir, "essaim.db"))
+	db, err := sqltest.Open(t.Context(), filepath.Join(dir, "essaim.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

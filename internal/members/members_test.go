@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"essaim/internal/sqlstore"
+	"essaim/internal/sqlstore/sqltest"
 	"essaim/internal/vod"
 )
 
@@ -36,7 +36,7 @@ func (c *clock) Advance(d time.Duration) {
 
 func newMembers(t *testing.T) (*Members, *clock) {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "essaim.db"))
+	db, err := sqltest.Open(t.Context(), filepath.Join(t.TempDir(), "essaim.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

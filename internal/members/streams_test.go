@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"essaim/internal/sqlstore"
+	"essaim/internal/sqlstore/sqltest"
 	"essaim/internal/vod"
 )
 
@@ -48,7 +48,7 @@ func TestTwentyStartsAtOnceOnTwoNodesOpenAsManyStreamsAsThePlanHas(t *testing.T)
 	name := filepath.Join(t.TempDir(), "essaim.db")
 	var nodes []*Members
 	for _, ahead := range []time.Duration{0, time.Minute} {
-		db, err := sqlstore.Open(t.Context(), name)
+		db, err := sqltest.Open(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,7 @@ import (
 	"essaim/internal/bt"
 	"essaim/internal/library"
 	"essaim/internal/members"
-	"essaim/internal/sqlstore"
+	"essaim/internal/sqlstore/sqltest"
 	"essaim/internal/vod"
 )
 
@@ -71,7 +71,7 @@ func newHouse(t *testing.T, edit func(*Config)) *house {
 		films: map[vod.TitleID]vod.Title{}, bytes: map[bt.Digest][]byte{},
 	}
 	dir := t.TempDir()
-	db, err := sqlstore.Open(t.Context(), filepath.Join(dir, "essaim.db"))
+	db, err := sqltest.Open(t.Context(), filepath.Join(dir, "essaim.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 	"essaim/internal/bt/wire"
 	"essaim/internal/engine"
 	"essaim/internal/library"
-	"essaim/internal/sqlstore"
+	"essaim/internal/sqlstore/sqltest"
 	"essaim/internal/vod"
 )
 
@@ -33,7 +33,7 @@ type town struct {
 }
 
 func newTown(t *testing.T) *town {
-	db, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "essaim.db"))
+	db, err := sqltest.Open(t.Context(), filepath.Join(t.TempDir(), "essaim.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
