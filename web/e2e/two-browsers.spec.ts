@@ -152,11 +152,12 @@ test("the second gets at least 80 % of its bytes from the first; one whose sessi
   const forbidden = await Viewer.open(browser, {
     prepare: (context) =>
       context.addInitScript(() => {
-        // Whatever the service answers, it says that peers are forbidden.
+        // Whatever the service answers, it says that peers are forbidden; it sends no events, which could say otherwise.
         const ask = window.fetch.bind(window);
         window.fetch = async (input, init) => {
-          const answer = await ask(input, init);
           const { pathname } = new URL(input instanceof Request ? input.url : input, location.href);
+          if (pathname.endsWith("/events")) return Response.error();
+          const answer = await ask(input, init);
           if (!answer.ok || !/\/(play|heartbeat)$/.test(pathname)) return answer;
           const body = (await answer.json()) as Pick<PlaySession, "policy">;
           return Response.json({ ...body, policy: { ...body.policy, p2p: false } });
