@@ -63,7 +63,7 @@ lint: web/dist/.keep ## formatting, vet, staticcheck
 # Nor do those that mostly wait for ffmpeg, and the API's tests, each of which is a whole service of its own: `make soak` has them with it.
 PURE := /internal/(engine|swarm|sim|demo/film/draw|api|ingest|drm)(/|$$)
 .PHONY: test-go
-test-go: web/dist/engine.wasm ## Go tests, with the race detector where there are goroutines
+test-go: web/dist/engine.wasm ## Go tests, most with the race detector where there are goroutines
 	@echo "== go test -race"
 	@$(GO) test -race -parallel 4 -timeout 10m $$($(GO) list ./... | grep -vE '$(PURE)|/node_modules/')
 	@$(GO) test -race -timeout 10m -run '^TestSameSeedGivesTheSameBytesOnOneShardAndOnTwo$$' ./internal/sim
