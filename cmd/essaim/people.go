@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"essaim/internal/api"
+	"essaim/internal/household"
 	"essaim/internal/vod"
 )
 
@@ -70,7 +72,8 @@ func (c *peopleSettings) people(s *node) (*api.People, error) {
 	}
 	return &api.People{
 		Accounts: s.members.Accounts(), Links: s.members.Links(), Directory: s.members.Directory(), Audit: s.members.Directory(),
-		Plans: s.members.Plans(), Windows: s.library.Windows(), SignUp: rule, BillingSecrets: secrets,
+		Plans: s.members.Plans(), Windows: s.library.Windows(), Profiles: household.New(s.db, time.Now), SignUp: rule,
+		BillingSecrets: secrets,
 	}, nil
 }
 

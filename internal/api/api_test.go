@@ -25,6 +25,7 @@ import (
 	"essaim/internal/bt/bencode"
 	"essaim/internal/cmaf/index"
 	"essaim/internal/edge/registry"
+	"essaim/internal/household"
 	"essaim/internal/library"
 	"essaim/internal/members"
 	"essaim/internal/origin"
@@ -113,7 +114,7 @@ func newHouse(t *testing.T, edit func(*Config)) *house {
 		Edges: edges,
 		People: &People{
 			Accounts: h.members.Accounts(), Links: h.members.Links(), Directory: h.members.Directory(), Audit: h.members.Directory(),
-			Plans: h.members.Plans(), Windows: h.library.Windows(), SignUp: SignUpInvitation,
+			Plans: h.members.Plans(), Windows: h.library.Windows(), Profiles: household.New(db, h.clock.Now), SignUp: SignUpInvitation,
 			BillingSecrets: [][]byte{[]byte("the secret before"), []byte(billingSecret)},
 		},
 		Mounts: []Mount{{Pattern: "/media/", Handler: h.origin}, {Pattern: "/hashes/", Handler: h.origin}},

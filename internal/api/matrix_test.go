@@ -37,7 +37,7 @@ type player struct {
 
 // recipes are one for each operation of the document. One that is missing fails the test: whoever adds an operation says
 // here whom it is for.
-func recipes(ada *player, member vod.Member, device, stream, invitation string) map[string]recipe {
+func recipes(ada *player, member vod.Member, device, stream, invitation, profile string) map[string]recipe {
 	id := "/api/v1/operator/members/" + member.ID
 	media := func(p *player) string { return p.open.Tickets.Media }
 	const plan = `{"name":"P","all_titles":true,"streams":1,"highest":"sd"}`
@@ -89,6 +89,17 @@ func recipes(ada *player, member vod.Member, device, stream, invitation string) 
 		"withdraw-link":    {whom: "operator", path: "/api/v1/operator/links/none"},
 		"staff-titles":     {whom: "editor"},
 		"set-window":       {whom: "editor", path: "/api/v1/operator/titles/closed/window", body: `{}`},
+
+		"profiles": {whom: "member"}, "add-profile": {whom: "member", body: `{"name":"Kids","age_limit":6}`},
+		"change-profile": {whom: "owner", path: "/api/v1/profiles/" + profile, body: `{"name":"Mine"}`},
+		"remove-profile": {whom: "owner", path: "/api/v1/profiles/" + profile},
+		"choose-profile": {whom: "owner", path: "/api/v1/profiles/" + profile + "/choose", body: `{}`},
+		"my-list":        {whom: "member"}, "positions": {whom: "member"},
+		"keep-title":      {whom: "member", path: "/api/v1/list/closed"},
+		"drop-title":      {whom: "member", path: "/api/v1/list/closed"},
+		"put-position":    {whom: "member", path: "/api/v1/positions/closed", body: `{"position_ms":1,"duration_ms":4000}`},
+		"get-position":    {whom: "member", path: "/api/v1/positions/closed"},
+		"forget-position": {whom: "member", path: "/api/v1/positions/closed"},
 
 		"billing": {
 			whom: "nobody", body: event("e", 1, vod.Ended), header: []string{"Essaim-Signature", signature(time.Now(), "", "guess")},
@@ -147,7 +158,11 @@ func TestNobodyReachesWhatIsAnothers(t *testing.T) {
 		t.Fatal(err)
 	}
 	hers := ada.play("closed", `{}`)
-	book := recipes(ada, vod.Member{ID: me.ID}, devices.Devices[0].ID, hers.ID, link.ID)
+	var kid ProfileBody
+	ada.want(200, &kid, "POST", "/api/v1/profiles", `{"name":"Ada's child"}`)
+	var at PositionBody
+	ada.want(200, &at, "PUT", "/api/v1/positions/closed", `{"position_ms":1234,"duration_ms":4000}`)
+	book := recipes(ada, vod.Member{ID: me.ID}, devices.Devices[0].ID, hers.ID, link.ID, kid.ID)
 
 	others := []*player{enter(""), enter("bob"), enter("ed"), enter("grace")}
 	doc := h.api.OpenAPI()
@@ -198,6 +213,15 @@ func TestNobodyReachesWhatIsAnothers(t *testing.T) {
 	ada.want(200, &me, "GET", "/api/v1/me", "")
 	var account AccountBody
 	ada.want(200, &account, "GET", "/api/v1/account", "")
+	var household HouseholdBody
+	ada.want(200, &household, "GET", "/api/v1/profiles", "")
+	if len(household.Profiles) != 2 || household.Profiles[1] != kid || household.Chosen {
+		t.Errorf("ada's household is %+v", household)
+	}
+	ada.want(200, &at, "GET", "/api/v1/positions/closed", "")
+	if at.PositionMs != 1234 {
+		t.Errorf("ada is at %d ms", at.PositionMs)
+	}
 	if me.Role != vod.Viewer || account.Subscription.State != vod.Active {
 		t.Errorf("ada is %+v", account)
 	}

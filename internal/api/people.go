@@ -28,6 +28,7 @@ type People struct {
 	Audit     vod.AuditLog
 	Plans     vod.Plans
 	Windows   vod.Windows
+	Profiles  vod.Profiles
 	SignUp    SignUp
 	// BillingSecrets sign the billing system's events: any of them, so that they can be exchanged. None: there is no such
 	// system.
@@ -88,6 +89,8 @@ func (s *Server) registerPeople() {
 	s.registerSignUp()
 	s.registerMembers()
 	s.registerInvitations()
+	s.registerProfiles()
+	s.registerKept()
 	s.registerPlans()
 	s.registerWindows()
 	s.registerAudit()

@@ -187,41 +187,59 @@ func (a Accounts) SetPassword(ctx context.Context, s vod.DeviceSession, current,
 	return nil
 }
 
-func (a Accounts) setPassword(ctx context.Context, s *vod.DeviceSession, current, password string) error {
-	m := a.m
-	if err := checkPassword(password); err != nil {
-		return err
+// Confirm implements vod.Accounts.
+func (a Accounts) Confirm(ctx context.Context, s vod.DeviceSession, password string) error {
+	if _, err := a.confirm(ctx, &s, password); err != nil {
+		return fmt.Errorf("confirm password: %w", err)
 	}
+	return nil
+}
+
+// confirm refuses with vod.ErrUnauthorized what is not the present password, and returns that one's hash.
+func (a Accounts) confirm(ctx context.Context, s *vod.DeviceSession, password string) (hash string, err error) {
+	m := a.m
 	leave, err := m.enter()
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer leave()
 	// Whoever finds a device signed in has as few tries at its owner's password as at the door.
 	key := nameKey(s.Member.Name)
 	if wait := m.tries.begin(key); wait > 0 {
-		return &vod.LaterError{After: wait}
+		return "", &vod.LaterError{After: wait}
 	}
-	_, old, err := m.byName(ctx, key)
+	_, hash, err = m.byName(ctx, key)
 	if errors.Is(err, sql.ErrNoRows) {
-		return vod.ErrUnauthorized
+		return "", vod.ErrUnauthorized
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	match := false
-	if len(current) <= passwordMax {
+	if len(password) <= passwordMax {
 		if err := m.hashing(ctx, func() (err error) {
-			match, err = m.matching(current, old)
+			match, err = m.matching(password, hash)
 			return err
 		}); err != nil {
-			return err
+			return "", err
 		}
 	}
 	if !match {
-		return fmt.Errorf("%w: that is not the present password", vod.ErrUnauthorized)
+		return "", fmt.Errorf("%w: that is not the present password", vod.ErrUnauthorized)
 	}
 	m.tries.succeed(key)
+	return hash, nil
+}
+
+func (a Accounts) setPassword(ctx context.Context, s *vod.DeviceSession, current, password string) error {
+	m := a.m
+	if err := checkPassword(password); err != nil {
+		return err
+	}
+	old, err := a.confirm(ctx, s, current)
+	if err != nil {
+		return err
+	}
 	hash, err := m.hash(ctx, password)
 	if err != nil {
 		return err

@@ -32,6 +32,8 @@ type Accounts interface {
 	// SetPassword changes the password, which ends all sessions but s. ErrUnauthorized where current is not the present one;
 	// a LaterError after too many such tries.
 	SetPassword(ctx context.Context, s DeviceSession, current, password string) error
+	// Confirm reports by ErrUnauthorized that the password is not s's member's; a LaterError after too many such tries.
+	Confirm(ctx context.Context, s DeviceSession, password string) error
 	// SignUp makes an account on PlanStandard and signs it in. ErrConflict for a name that is taken; a LaterError for a
 	// network whence too many come.
 	SignUp(ctx context.Context, name, password string, from Visit) (token string, s DeviceSession, err error)
