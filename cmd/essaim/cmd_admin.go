@@ -34,6 +34,7 @@ type adminCmd struct {
 	} `cmd:"" help:"Manage plans: what members may watch."`
 	Title struct {
 		Withdraw withdrawCmd `cmd:"" help:"Take a title out of the catalogue. Its players stop within five seconds."`
+		Restore  restoreCmd  `cmd:"" help:"Give a withdrawn title back."`
 	} `cmd:"" help:"Manage titles."`
 	Invite       inviteCmd       `cmd:"" help:"Print a one-time link for a new member."`
 	OperatorLink operatorLinkCmd `cmd:"" help:"Print a one-time link for a new operator, good for an hour."`

@@ -14,7 +14,7 @@ import (
 	"essaim/internal/vod"
 )
 
-func TestWithdrawnTitleIsGoneAndItsPlayersAreTold(t *testing.T) {
+func TestWithdrawnTitleIsGoneAndItsPlayersAreToldUntilItIsRestored(t *testing.T) {
 	data := t.TempDir()
 	db, err := sqlstore.Open(t.Context(), filepath.Join(data, "essaim.db"))
 	if err != nil {
@@ -38,7 +38,20 @@ func TestWithdrawnTitleIsGoneAndItsPlayersAreTold(t *testing.T) {
 	if err := db.Reader().QueryRowContext(t.Context(), `SELECT why FROM revocations WHERE title = $1`, title.ID).Scan(&why); err != nil || vod.PlayEnd(why) != vod.EndWithdrawn {
 		t.Errorf("players are told %q, %v", why, err)
 	}
-	if err := c.Run(); !errors.Is(err, vod.ErrNotFound) {
+	if err := c.Run(); err != nil {
 		t.Errorf("again: %v", err)
+	}
+	back := restoreCmd(c)
+	if err := back.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Get(t.Context(), title.ID); err != nil {
+		t.Errorf("restored: %v", err)
+	}
+	back.Title, c.Title = "none", "none"
+	for _, err := range []error{c.Run(), back.Run()} {
+		if !errors.Is(err, vod.ErrNotFound) {
+			t.Errorf("no such title: %v", err)
+		}
 	}
 }

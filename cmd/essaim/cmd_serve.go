@@ -310,6 +310,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	s.origin = origin.New(origin.Config{
 		Titles: s.library, Tickets: s.tickets, Blobs: s.objects, Clock: time.Now, Log: c.log,
 		Rate: c.OriginRate.BytesPerSecond(), SeedsPerAddress: perAddress(c.hidden()),
+		Objects: s.library, Member: func(r *http.Request) bool { return s.api.SignedIn(r) },
 	})
 	door := tracker.Config{
 		Titles: s.library, Tickets: s.tickets, Issuer: s.members, Clock: time.Now, Seed: rand.Uint64(), LAN: c.lan, Logger: c.log,
@@ -367,7 +368,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 		Mounts: []api.Mount{
 			{Pattern: "/media/", Handler: s.origin, OtherSites: true},
 			{Pattern: "/hashes/", Handler: s.origin, OtherSites: true},
-			{Pattern: "/objects/", Handler: s.origin, OtherSites: true},
+			{Pattern: "/objects/", Handler: s.origin},
 			{Pattern: "/seed/", Handler: s.origin, OtherSites: true},
 			{Pattern: "/announce", Handler: announcer, OtherSites: true},
 			{Pattern: "/scrape", Handler: announcer, OtherSites: true},

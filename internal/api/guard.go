@@ -33,10 +33,7 @@ type visitorKey struct{}
 
 func (s *Server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v := visitor{secure: s.isSecure(r), visit: visitOf(r, s.c.Hidden)}
-		if c, err := r.Cookie(cookieNameFor(v.secure)); err == nil && len(c.Value) <= 200 {
-			v.token = c.Value
-		}
+		v := visitor{secure: s.isSecure(r), token: s.tokenOf(r), visit: visitOf(r, s.c.Hidden)}
 		if hostForm.MatchString(r.Host) {
 			v.host = r.Host
 		}
@@ -46,6 +43,25 @@ func (s *Server) identify(next http.Handler) http.Handler {
 		w.Header().Set("Cache-Control", "no-store") // pages and assets say otherwise
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitorKey{}, v)))
 	})
+}
+
+// tokenOf is the token in the cookie of a request, empty for none.
+func (s *Server) tokenOf(r *http.Request) string {
+	if c, err := r.Cookie(cookieNameFor(s.isSecure(r))); err == nil && len(c.Value) <= 200 {
+		return c.Value
+	}
+	return ""
+}
+
+// SignedIn reports whether a request comes from a device that is signed in, by its cookie. Where that cannot be looked up, it
+// does not.
+func (s *Server) SignedIn(r *http.Request) bool {
+	token := s.tokenOf(r)
+	if token == "" {
+		return false
+	}
+	_, err := s.c.Members.Session(r.Context(), token)
+	return err == nil
 }
 
 func visitorOf(ctx context.Context) visitor {

@@ -89,6 +89,8 @@ func recipes(ada *player, member vod.Member, device, stream, invitation, profile
 		"withdraw-link":    {whom: "operator", path: "/api/v1/operator/links/none"},
 		"staff-titles":     {whom: "editor"},
 		"set-window":       {whom: "editor", path: "/api/v1/operator/titles/closed/window", body: `{}`},
+		"withdraw-title":   {whom: "editor", path: "/api/v1/operator/titles/none/withdraw"},
+		"restore-title":    {whom: "editor", path: "/api/v1/operator/titles/closed/restore"},
 
 		"profiles": {whom: "member"}, "add-profile": {whom: "member", body: `{"name":"Kids","age_limit":6}`},
 		"change-profile": {whom: "owner", path: "/api/v1/profiles/" + profile, body: `{"name":"Mine"}`},

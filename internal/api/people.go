@@ -93,6 +93,7 @@ func (s *Server) registerPeople() {
 	s.registerKept()
 	s.registerPlans()
 	s.registerWindows()
+	s.registerWithdrawals()
 	s.registerAudit()
 	s.registerBilling()
 }

@@ -111,7 +111,8 @@ type StaffTitle struct {
 	Open      bool        `json:"open"`
 	Published time.Time   `json:"published"`
 	Window    WindowBody  `json:"window"`
-	Shown     bool        `json:"shown" doc:"The window is open at the moment."`
+	Withdrawn *time.Time  `json:"withdrawn,omitempty" doc:"Since when; absent: it is not."`
+	Shown     bool        `json:"shown" doc:"It is not withdrawn, and its window is open at the moment."`
 }
 
 type staffTitlesOutput struct {
@@ -172,7 +173,8 @@ func (s *Server) registerWindows() {
 			for i, t := range list {
 				out.Body.Titles[i] = StaffTitle{
 					ID: t.ID, Name: t.Name, Open: t.Open, Published: t.Published,
-					Window: WindowBody{From: optional(t.Window.From), Until: optional(t.Window.Until)}, Shown: t.Window.Open(now),
+					Window: WindowBody{From: optional(t.Window.From), Until: optional(t.Window.Until)}, Withdrawn: optional(t.Withdrawn),
+					Shown: t.Withdrawn.IsZero() && t.Window.Open(now),
 				}
 			}
 			return out, nil

@@ -412,6 +412,9 @@ func (s *Server) continued(ctx context.Context, t *vod.Title, x *play, d *vod.De
 		}
 		err = s.c.Streams.Beat(ctx, x.id)
 		if errors.Is(err, vod.ErrNotFound) {
+			if x.highest == "" { // the service has started anew
+				x.highest = plan.Highest
+			}
 			err = s.beginStream(ctx, t, x, d, plan.Streams)
 		}
 		var full *Problem

@@ -33,7 +33,7 @@ type Code string
 // codes are all there are. Programs rely on them; none may go, or mean something else.
 var codes = []Code{
 	"bad_signature", "conflict", "cross_origin", "forbidden", "internal", "invalid", "left", "limited", "link_dead", "method", "name_taken",
-	"not_available", "not_built", "not_found", "not_included", "plan_ended", "revoked", "sign_up_closed", "signed_out",
+	"not_available", "not_built", "not_found", "not_included", "plan_changed", "plan_ended", "revoked", "sign_up_closed", "signed_out",
 	"taken_over", "too_large", "too_many_rehearsals", "too_many_streams", "too_many_tries", "unauthorized", "unavailable",
 	"upstream", "weak_password", "withdrawn", "wrong_credentials", "wrong_password",
 }

@@ -18,6 +18,7 @@ type StreamBody struct {
 	Title   vod.TitleID `json:"title"`
 	Name    string      `json:"name" doc:"The title's; empty where it is published no more."`
 	Here    bool        `json:"here" doc:"In the browser that asks."`
+	Device  string      `json:"device" doc:"What it plays on calls itself, such as Firefox · Linux; empty where that is not known."`
 	Began   time.Time   `json:"began"`
 }
 
@@ -70,10 +71,20 @@ func (s *Server) streamsOf(ctx context.Context, d *vod.DeviceSession) ([]StreamB
 	if err != nil {
 		return nil, err
 	}
+	devices := map[string]string{}
+	if s.c.People != nil && len(open) > 0 {
+		signedIn, err := s.c.People.Accounts.Devices(ctx, d.Member.ID)
+		if err != nil {
+			return nil, err
+		}
+		for i := range signedIn {
+			devices[signedIn[i].ID] = signedIn[i].Name
+		}
+	}
 	list := make([]StreamBody, len(open))
 	for i := range open {
 		o := &open[i]
-		list[i] = StreamBody{Session: o.Session, Title: o.Title, Here: o.Device == d.ID, Began: o.Began}
+		list[i] = StreamBody{Session: o.Session, Title: o.Title, Here: o.Device == d.ID, Device: devices[o.Device], Began: o.Began}
 		t, err := s.c.Titles.Get(ctx, o.Title)
 		switch {
 		case err == nil:
@@ -103,7 +114,7 @@ func (s *Server) beginStream(ctx context.Context, t *vod.Title, x *play, d *vod.
 	if t.Open || s.c.Streams == nil {
 		return nil
 	}
-	err := s.c.Streams.Begin(ctx, vod.Stream{Session: x.id, Member: x.member, Device: x.device, Title: x.title, Version: x.version}, most)
+	err := s.c.Streams.Begin(ctx, vod.Stream{Session: x.id, Member: x.member, Device: x.device, Title: x.title, Version: x.version, Highest: x.highest}, most)
 	if !errors.Is(err, vod.ErrTooManyStreams) {
 		return err
 	}
@@ -123,6 +134,7 @@ func ended(why vod.PlayEnd) *Problem {
 		vod.EndNotAvailable: "The title is not available now.",
 		vod.EndWithdrawn:    "The title was withdrawn.",
 		vod.EndTakenOver:    "It plays elsewhere instead.",
+		vod.EndPlanChanged:  "The plan gives less than it did: press play again.",
 		vod.EndLeft:         "The player has said goodbye.",
 	}[why]
 	if detail == "" {

@@ -32,6 +32,39 @@ func writeExtras(ctx context.Context, tx *sql.Tx, t *vod.Title) error {
 	return nil
 }
 
+var _ vod.Objects = (*Library)(nil)
+
+// ObjectUse implements vod.Objects. What belongs to titles outside of their windows, or withdrawn, is nobody's, but a poster:
+// editors see those.
+func (l *Library) ObjectUse(ctx context.Context, sha256 string) (use vod.ObjectUse, err error) {
+	rows, err := l.db.Reader().QueryContext(ctx, `SELECT '', 1 FROM titles WHERE poster = $1
+		UNION SELECT t.id, t.open FROM titles t WHERE`+shown+`AND (
+			t.id IN (SELECT title_id FROM subtitles WHERE object = $1) OR t.id IN (SELECT title_id FROM storyboards WHERE object = $1))`,
+		sha256, l.clock().UnixMilli())
+	if err != nil {
+		return use, fmt.Errorf("whom object %s is for: %w", sha256, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id vod.TitleID
+		var open bool
+		if err := rows.Scan(&id, &open); err != nil {
+			return use, fmt.Errorf("whom object %s is for: %w", sha256, err)
+		}
+		use.Open = use.Open || open
+		if id != "" {
+			use.Titles = append(use.Titles, id)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return use, fmt.Errorf("whom object %s is for: %w", sha256, err)
+	}
+	if !use.Open && len(use.Titles) == 0 {
+		return use, fmt.Errorf("object %s: %w", sha256, vod.ErrNotFound)
+	}
+	return use, nil
+}
+
 // readExtras adds the title's subtitles and storyboard.
 func readExtras(ctx context.Context, tx sqlstore.Querier, t *vod.Title) error {
 	rows, err := tx.QueryContext(ctx, `SELECT lang, label, object FROM subtitles WHERE title_id = $1 ORDER BY position`, t.ID)

@@ -43,6 +43,9 @@ func (l *Library) Publish(ctx context.Context, t vod.Title, torrent []byte) erro
 		t.Published = l.clock()
 	}
 	err := l.db.Write(ctx, func(tx *sql.Tx) error {
+		if err := makeWay(ctx, tx, &t); err != nil {
+			return err
+		}
 		if err := refuseConflict(ctx, tx, &t); err != nil {
 			return err
 		}
@@ -54,14 +57,23 @@ func (l *Library) Publish(ctx context.Context, t vod.Title, torrent []byte) erro
 	return nil
 }
 
-// Withdraw takes a title out of the catalogue. Withdrawing what is not there is no error. Its media stay in the store.
+// Withdraw takes a title out of the catalogue until it is restored or published again. Its media stay in the store.
+// Withdrawing what is not there, or has been withdrawn, is no error.
 func (l *Library) Withdraw(ctx context.Context, id vod.TitleID) error {
-	err := l.db.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM titles WHERE id = $1`, id)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("withdraw %s: %w", id, err)
+	err := l.Windows().Withdraw(ctx, id)
+	if errors.Is(err, vod.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// makeWay removes for good what was withdrawn and would stand in the way of t: another film of its ID, or of its version.
+func makeWay(ctx context.Context, tx *sql.Tx, t *vod.Title) error {
+	v := &t.Version
+	if _, err := tx.ExecContext(ctx, `DELETE FROM titles WHERE withdrawn_ms <> 0 AND (id = $1 AND name <> $2 OR id <> $1 AND id IN
+		(SELECT title_id FROM versions WHERE id = $3 OR info_hash_v1 = $4 OR info_hash_v2 = $5))`,
+		t.ID, t.Name, v.ID, v.InfoHashV1.String(), v.InfoHashV2.Truncated().String()); err != nil {
+		return fmt.Errorf("remove what was withdrawn: %w", err)
 	}
 	return nil
 }
@@ -94,7 +106,7 @@ func write(ctx context.Context, tx *sql.Tx, t *vod.Title, torrent []byte) error 
 	if _, err := tx.ExecContext(ctx, `
 		INSERT INTO titles (id, name, summary, open, poster, published_ms) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, summary = excluded.summary, open = excluded.open,
-			poster = excluded.poster, published_ms = excluded.published_ms`,
+			poster = excluded.poster, published_ms = excluded.published_ms, withdrawn_ms = 0`,
 		t.ID, t.Name, t.Summary, flag(t.Open), t.Poster, t.Published.UnixMilli()); err != nil {
 		return fmt.Errorf("write title: %w", err)
 	}
@@ -145,8 +157,8 @@ const titleColumns = `t.id, t.name, t.summary, t.open, t.poster, t.published_ms,
 
 const titleFrom = ` FROM titles t JOIN versions v ON v.title_id = t.id `
 
-// shown is the condition that a title's window is open at the time $2.
-const shown = ` t.from_ms <= $2 AND (t.until_ms = 0 OR t.until_ms > $2) `
+// shown is the condition that a title is not withdrawn, and its window open at the time $2.
+const shown = ` t.withdrawn_ms = 0 AND t.from_ms <= $2 AND (t.until_ms = 0 OR t.until_ms > $2) `
 
 // List implements vod.Titles.
 func (l *Library) List(ctx context.Context, openOnly bool) ([]vod.Title, error) {

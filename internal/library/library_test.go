@@ -253,7 +253,7 @@ func TestLibraryRefusesWhatCannotBePlayed(t *testing.T) {
 	}
 }
 
-func TestWithdrawnTitleIsGone(t *testing.T) {
+func TestWithdrawnTitleIsGoneUntilItIsRestored(t *testing.T) {
 	l := newLibrary(t)
 	x := title("film", 1, true)
 	publish(t, l, x)
@@ -268,6 +268,46 @@ func TestWithdrawnTitleIsGone(t *testing.T) {
 	if _, _, err := l.ByRoot(t.Context(), x.Version.Files[0].Root); !errors.Is(err, vod.ErrNotFound) {
 		t.Errorf("by root: %v", err)
 	}
-	other := title("other", 1, true) // its version is free again
-	publish(t, l, other)
+	if list, err := l.Windows().List(t.Context()); err != nil || len(list) != 1 || list[0].Withdrawn.IsZero() {
+		t.Errorf("editors see %+v, %v", list, err)
+	}
+	if _, err := l.Windows().Window(t.Context(), "film"); !errors.Is(err, vod.ErrNotFound) {
+		t.Errorf("window: %v", err)
+	}
+	if err := l.Windows().Restore(t.Context(), "film"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.Get(t.Context(), "film"); err != nil || got.Version.ID != x.Version.ID {
+		t.Errorf("restored: %+v, %v", got, err)
+	}
+	for _, way := range []func() error{
+		func() error { return l.Windows().Withdraw(t.Context(), "none") },
+		func() error { return l.Windows().Restore(t.Context(), "none") },
+	} {
+		if err := way(); !errors.Is(err, vod.ErrNotFound) {
+			t.Errorf("no title: %v", err)
+		}
+	}
+}
+
+func TestWithdrawnTitleMakesWayForAnother(t *testing.T) {
+	l := newLibrary(t)
+	withdraw := func(id vod.TitleID) {
+		t.Helper()
+		if err := l.Withdraw(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(t, l, title("film", 1, true))
+	withdraw("film")
+	publish(t, l, title("other", 1, true)) // its version is free again
+	withdraw("other")
+	renamed := title("other", 2, true)
+	renamed.Name = "Another film altogether"
+	publish(t, l, renamed) // and so is an ID
+	withdraw("other")
+	publish(t, l, renamed) // to publish is to restore
+	if list, err := l.Windows().List(t.Context()); err != nil || len(list) != 1 || list[0].Name != renamed.Name || !list[0].Withdrawn.IsZero() {
+		t.Errorf("%+v, %v", list, err)
+	}
 }

@@ -265,8 +265,8 @@ func (a Accounts) setPassword(ctx context.Context, s *vod.DeviceSession, current
 	})
 }
 
-// SignUp implements vod.Accounts. That a name is taken cannot be hidden from who wants it: the answer costs what a new
-// account costs, and a network gets few.
+// SignUp implements vod.Accounts. Where there is no mail by which to settle it elsewhere, that a name is taken cannot be
+// hidden from who wants it: the answer costs what a new account costs, and a network gets so few that they are worth nothing.
 func (a Accounts) SignUp(ctx context.Context, name, password string, from vod.Visit) (token string, s vod.DeviceSession, err error) {
 	token, s, err = a.signUp(ctx, name, password, from)
 	if err != nil {
@@ -289,6 +289,15 @@ func (a Accounts) signUp(ctx context.Context, name, password string, from vod.Vi
 	if wait := m.signUps.begin(networkKey(from.Network)); wait > 0 {
 		return "", s, &vod.LaterError{After: wait}
 	}
+	if wait := m.taken.begin(from.Network); wait > 0 {
+		m.signUps.undo(networkKey(from.Network))
+		return "", s, &vod.LaterError{After: wait}
+	}
+	defer func() {
+		if !errors.Is(err, vod.ErrConflict) {
+			m.taken.undo(from.Network)
+		}
+	}()
 	hash, err := m.hash(ctx, password)
 	if err != nil {
 		return "", s, err

@@ -455,3 +455,37 @@ func TestSignUpsFromOneNetworkAreSlowedDown(t *testing.T) {
 		t.Errorf("a short password: %v", err)
 	}
 }
+
+// Where anybody may sign up, a list of names cannot be gone through: a network finds out about a few, taken or free, and what is
+// found costs as much as an account. Whose names are free does not wait.
+func TestNobodyGoesThroughAListOfNamesBySigningUp(t *testing.T) {
+	for hidden, from := range map[bool]vod.Visit{false: {Network: netip.MustParsePrefix("192.0.2.0/24")}, true: {}} {
+		m, clock := newMembers(t)
+		quick(m)
+		a := m.Accounts()
+		add(t, m, "ada", "correct horse")
+		known, waits := 0, 0
+		for start := clock.Now(); clock.Now().Sub(start) < 24*time.Hour; {
+			_, _, err := a.SignUp(t.Context(), "ada", "correct horse", from)
+			var later *vod.LaterError
+			switch {
+			case errors.Is(err, vod.ErrConflict):
+				known++
+			case errors.As(err, &later):
+				waits++
+				clock.Advance(later.After)
+			default:
+				t.Fatal(err)
+			}
+		}
+		if most := map[bool]int{false: 20, true: 1500}[hidden]; known > most || waits == 0 {
+			t.Errorf("hidden %v: %d names in a day, after %d refusals", hidden, known, waits)
+		}
+		other := vod.Visit{Network: netip.MustParsePrefix("198.51.100.0/24")}
+		for _, name := range []string{"bea", "cy", "dora", "eve", "finn", "gus", "hal"} {
+			if _, _, err := a.SignUp(t.Context(), name, "correct horse", other); err != nil {
+				t.Errorf("%s, from elsewhere: %v", name, err)
+			}
+		}
+	}
+}

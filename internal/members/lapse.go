@@ -24,13 +24,16 @@ func (m *Members) lapse(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// lapsed are the streams of viewers (editors and operators watch for their work) without an entitlement at the time $1, and
-// whether that is because their plan has ended. It is Entitlement's rule for many at once.
-const lapsed = `SELECT x.session, s.state = 'ended' OR (s.until_ms <> 0 AND s.until_ms <= $1)
+// lapsed are the streams of viewers (editors and operators watch for their work) without an entitlement at the time $1, or
+// with less of one than they began with, and why: their plan has ended, their plan does not include the title, or (neither)
+// no pictures as good. It is Entitlement's rule for many at once.
+const lapsed = `SELECT session, ended, excluded FROM (
+	SELECT x.session, s.state = 'ended' OR (s.until_ms <> 0 AND s.until_ms <= $1) AS ended,
+		p.all_titles = 0 AND NOT EXISTS (SELECT 1 FROM plan_titles t WHERE t.plan_id = p.id AND t.title_id = x.title) AS excluded,
+		x.highest = 'uhd' AND p.highest <> 'uhd' OR x.highest = 'hd' AND p.highest = 'sd' AS lowered
 	FROM streams x JOIN members m ON m.id = x.member_id JOIN subscriptions s ON s.member_id = m.id JOIN plans p ON p.id = s.plan_id
-	WHERE m.role = 'viewer' AND (s.state = 'ended' OR (s.until_ms <> 0 AND s.until_ms <= $1) OR p.all_titles = 0
-		AND NOT EXISTS (SELECT 1 FROM plan_titles t WHERE t.plan_id = p.id AND t.title_id = x.title))
-	ORDER BY x.session LIMIT $2`
+	WHERE m.role = 'viewer') AS y
+	WHERE ended OR excluded OR lowered ORDER BY session LIMIT $2`
 
 func (m *Members) lapseStreams(ctx context.Context) error {
 	why := map[string]vod.PlayEnd{}
@@ -41,13 +44,17 @@ func (m *Members) lapseStreams(ctx context.Context) error {
 	defer rows.Close()
 	for rows.Next() {
 		var session string
-		var ended bool
-		if err := rows.Scan(&session, &ended); err != nil {
+		var ended, excluded bool
+		if err := rows.Scan(&session, &ended, &excluded); err != nil {
 			return err
 		}
-		why[session] = vod.EndNotIncluded
-		if ended {
+		switch {
+		case ended:
 			why[session] = vod.EndPlanEnded
+		case excluded:
+			why[session] = vod.EndNotIncluded
+		default:
+			why[session] = vod.EndPlanChanged
 		}
 	}
 	if err := rows.Err(); err != nil || len(why) == 0 {
@@ -81,7 +88,7 @@ func (m *Members) lapseWindows(ctx context.Context) error {
 	for i := range list {
 		id := list[i].ID
 		switch {
-		case list[i].Window.Open(now):
+		case list[i].Window.Open(now), !list[i].Withdrawn.IsZero(): // of the latter they were told then
 			continue
 		case !first && !before[id]:
 			if err := m.EndTitle(ctx, id, vod.EndNotAvailable); err != nil {

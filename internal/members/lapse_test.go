@@ -76,6 +76,51 @@ func TestPlanThatEndsEndsItsStreamsAndNoOthers(t *testing.T) {
 	}
 }
 
+// Who was told of better pictures than the plan has now, and nobody else, is to begin anew.
+func TestPlanThatIsLoweredEndsTheSessionsThatHadMore(t *testing.T) {
+	m, _ := newMembers(t)
+	plan := vod.Plan{ID: "good", Name: "Good", AllTitles: true, Streams: 9, Highest: vod.TierUHD}
+	put := func(highest vod.Tier) {
+		t.Helper()
+		plan.Highest = highest
+		if err := m.Plans().Put(t.Context(), admin, plan); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(vod.TierUHD)
+	ada, ed := add(t, m, "ada", "correct horse"), add(t, m, "ed", "correct horse")
+	subscribe(t, m, ada, vod.Subscription{Plan: "good", State: vod.Active})
+	subscribe(t, m, ed, vod.Subscription{Plan: "good", State: vod.Active})
+	if err := m.Directory().SetRole(t.Context(), admin, ed.ID, vod.Editor); err != nil {
+		t.Fatal(err)
+	}
+	begin := func(who vod.Member, session string, highest vod.Tier) {
+		t.Helper()
+		s := vod.Stream{Session: session, Member: who.ID, Device: session, Title: "film", Version: "v", Highest: highest}
+		if err := m.Begin(t.Context(), s, 9); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tier := range []vod.Tier{vod.TierUHD, vod.TierHD, vod.TierSD, ""} {
+		begin(ada, "ada-"+string(tier), tier)
+	}
+	begin(ed, "ed", vod.TierUHD) // for their work, whatever the plan
+	want := map[string]vod.PlayEnd{}
+	for _, step := range []struct {
+		to   vod.Tier
+		ends string
+	}{{vod.TierUHD, ""}, {vod.TierHD, "ada-uhd"}, {vod.TierUHD, ""}, {vod.TierSD, "ada-hd"}} {
+		put(step.to)
+		if step.ends != "" {
+			want[step.ends] = vod.EndPlanChanged
+		}
+		m.lapse(t.Context(), discard)
+		if got := ends(t, m); !maps.Equal(got, want) {
+			t.Errorf("up to %s: %v, want %v", step.to, got, want)
+		}
+	}
+}
+
 func TestWindowThatClosesEndsItsTitlesStreams(t *testing.T) {
 	m, clock := newMembers(t)
 	m.windows = windows{

@@ -51,6 +51,7 @@ type Members struct {
 	tries     *tries // by name
 	networks  *tries // by network
 	signUps   *tries // by network
+	taken     *taken
 	sightings sightings
 	waiters   chan struct{}
 	hashers   chan struct{}
@@ -79,6 +80,7 @@ func New(db *sqlstore.Store, clock vod.Clock, options ...Option) *Members {
 	m := &Members{
 		db: db, clock: clock, tries: newTries(clock, triesFree, pauseMax),
 		networks: newTries(clock, networkFree, networkPause), signUps: newTries(clock, signUpsFree, signUpsPause),
+		taken:   newTaken(clock),
 		waiters: make(chan struct{}, waitersMax),
 		hashers: make(chan struct{}, hashersMax),
 		nobody: sync.OnceValue(func() string {

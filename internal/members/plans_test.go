@@ -35,6 +35,10 @@ func (w windows) SetWindow(_ context.Context, id vod.TitleID, window vod.Window)
 	return nil
 }
 
+func (w windows) Withdraw(_ context.Context, id vod.TitleID) error { delete(w, id); return nil }
+
+func (w windows) Restore(_ context.Context, id vod.TitleID) error { w[id] = vod.Window{}; return nil }
+
 func subscribe(t *testing.T, m *Members, member vod.Member, s vod.Subscription) {
 	t.Helper()
 	if err := m.Plans().Subscribe(t.Context(), admin, member.ID, s); err != nil {

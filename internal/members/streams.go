@@ -71,8 +71,8 @@ func (m *Members) Begin(ctx context.Context, s vod.Stream, most int) error {
 			}
 			rest = append(rest[:i], rest[i+1:]...)
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO streams (session, member_id, device, title, version, began_ms, seen_ms)
-			VALUES ($1, $2, $3, $4, $5, $6, $6)`, s.Session, s.Member, s.Device, string(s.Title), s.Version, now.UnixMilli())
+		_, err = tx.ExecContext(ctx, `INSERT INTO streams (session, member_id, device, title, version, highest, began_ms, seen_ms)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $7)`, s.Session, s.Member, s.Device, string(s.Title), s.Version, s.Highest, now.UnixMilli())
 		return err
 	})
 	if err != nil {
@@ -162,7 +162,7 @@ func (m *Members) Of(ctx context.Context, member string) ([]vod.Stream, error) {
 
 // streamsOf are a member's streams, oldest first, lapsed ones among them.
 func streamsOf(ctx context.Context, q sqlstore.Querier, member string) ([]vod.Stream, error) {
-	rows, err := q.QueryContext(ctx, `SELECT session, device, title, version, began_ms, seen_ms FROM streams
+	rows, err := q.QueryContext(ctx, `SELECT session, device, title, version, highest, began_ms, seen_ms FROM streams
 		WHERE member_id = $1 ORDER BY began_ms, session`, member)
 	if err != nil {
 		return nil, err
@@ -172,7 +172,7 @@ func streamsOf(ctx context.Context, q sqlstore.Querier, member string) ([]vod.St
 	for rows.Next() {
 		s := vod.Stream{Member: member}
 		var began, seen int64
-		if err := rows.Scan(&s.Session, &s.Device, &s.Title, &s.Version, &began, &seen); err != nil {
+		if err := rows.Scan(&s.Session, &s.Device, &s.Title, &s.Version, &s.Highest, &began, &seen); err != nil {
 			return nil, err
 		}
 		s.Began, s.Seen = time.UnixMilli(began).UTC(), time.UnixMilli(seen).UTC()

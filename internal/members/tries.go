@@ -21,6 +21,14 @@ const (
 	// Accounts made from one network, where anybody may sign up.
 	signUpsFree  = 10
 	signUpsPause = 5 * time.Minute
+	// Names found to be taken by who signed up from one network: some twenty on the first day, and then four a day.
+	takenFree   = 5
+	takenFirst  = time.Minute
+	takenPause  = 6 * time.Hour
+	takenForget = 24 * time.Hour
+	// And by all together whose network a proxy hides, so that none of them can shut the others out for long.
+	takenHiddenFree  = 50
+	takenHiddenPause = time.Minute
 )
 
 // networkKey is the form in which networks are compared; empty for an unknown one.
@@ -36,7 +44,9 @@ func networkKey(p netip.Prefix) string {
 type tries struct {
 	clock   vod.Clock
 	free    int           // failures before the first pause
+	first   time.Duration // pause
 	longest time.Duration // of the pauses
+	forget  time.Duration // without a try
 	mu      sync.Mutex
 	byName  map[string]*try
 }
@@ -48,7 +58,7 @@ type try struct {
 }
 
 func newTries(clock vod.Clock, free int, longest time.Duration) *tries {
-	return &tries{clock: clock, free: free, longest: longest, byName: map[string]*try{}}
+	return &tries{clock: clock, free: free, first: pauseFirst, longest: longest, forget: triesForget, byName: map[string]*try{}}
 }
 
 // begin counts a try as failed and returns 0, or returns how long to wait if it comes too soon.
@@ -60,7 +70,7 @@ func (t *tries) begin(name string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.byName[name]
-	if e != nil && now.Sub(e.last) > triesForget {
+	if e != nil && now.Sub(e.last) > t.forget {
 		e = nil
 	}
 	if e == nil {
@@ -74,7 +84,7 @@ func (t *tries) begin(name string) time.Duration {
 	e.failed++
 	e.last = now
 	if over := e.failed - t.free; over >= 0 {
-		e.until = now.Add(min(t.longest, pauseFirst<<min(over, 10)))
+		e.until = now.Add(min(t.longest, t.first<<min(over, 10)))
 	}
 	return 0
 }
@@ -103,7 +113,7 @@ func (t *tries) makeRoom(now time.Time) {
 		return
 	}
 	for name, e := range t.byName {
-		if now.Sub(e.last) > triesForget {
+		if now.Sub(e.last) > t.forget {
 			delete(t.byName, name)
 		}
 	}
@@ -113,4 +123,36 @@ func (t *tries) makeRoom(now time.Time) {
 		}
 		delete(t.byName, name)
 	}
+}
+
+// taken counts the names that were found to be taken by those who sign up, by network: nobody can go through a list of names.
+type taken struct {
+	networks, hidden *tries
+}
+
+func newTaken(clock vod.Clock) *taken {
+	t := &taken{networks: newTries(clock, takenFree, takenPause), hidden: newTries(clock, takenHiddenFree, takenHiddenPause)}
+	t.networks.first, t.networks.forget = takenFirst, takenForget
+	t.hidden.forget = takenForget
+	return t
+}
+
+// of is where a network's names are counted, and its key there.
+func (t *taken) of(network netip.Prefix) (*tries, string) {
+	if key := networkKey(network); key != "" {
+		return t.networks, key
+	}
+	return t.hidden, "hidden"
+}
+
+// begin counts a name as taken and returns 0, or returns how long to wait before the next is looked at.
+func (t *taken) begin(network netip.Prefix) time.Duration {
+	tries, key := t.of(network)
+	return tries.begin(key)
+}
+
+// undo takes back what begin counted: the name was free.
+func (t *taken) undo(network netip.Prefix) {
+	tries, key := t.of(network)
+	tries.undo(key)
 }

@@ -1,10 +1,7 @@
 package origin
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -142,41 +139,6 @@ func (o *Origin) send(ctx context.Context, w http.ResponseWriter, object io.Read
 		return fmt.Errorf("clear write deadline: %w", err)
 	}
 	return nil
-}
-
-// objectMax bounds a small object in memory.
-const objectMax = 4 << 20
-
-// serveObject answers /objects/{sha256}: small immutable objects (posters, subtitles, storyboards), that anyone who knows the digest may
-// have. Its digest is checked, so that what has rotted on the disk is not served.
-func (o *Origin) serveObject(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("sha256")
-	if len(name) != 2*sha256.Size || strings.Trim(name, "0123456789abcdef") != "" {
-		o.refuse(w, r, vod.ErrNotFound)
-		return
-	}
-	data, err := readAll(r.Context(), o.blobs, vod.KeySmall(name), objectMax)
-	if err != nil {
-		o.refuse(w, r, err)
-		return
-	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != name {
-		o.refuse(w, r, fmt.Errorf("object %s: its bytes have changed", name))
-		return
-	}
-	kind := http.DetectContentType(data)
-	switch {
-	case strings.HasPrefix(kind, "image/"):
-	case bytes.HasPrefix(data, []byte("WEBVTT\n")):
-		kind = "text/vtt; charset=utf-8"
-	default:
-		kind = "application/octet-stream" // never a page
-	}
-	h := w.Header()
-	h.Set("Content-Type", kind)
-	h.Set("Cache-Control", "public, max-age=31536000, immutable")
-	h.Set("Content-Length", strconv.Itoa(len(data)))
-	_, _ = w.Write(data) // who has gone needs no error
 }
 
 // readAll reads a whole object of at most limit bytes.

@@ -33,6 +33,10 @@ type Config struct {
 	// Pages are the web origins (scheme, host and port) of other servers whose pages may read members' titles here, with a ticket;
 	// nil: none. It is called with every request.
 	Pages func() []string
+	// Objects says whom small objects are for; nil: none are served.
+	Objects vod.Objects
+	// Member reports whether a request is a signed-in member's, by its cookie; nil: nobody is.
+	Member func(r *http.Request) bool
 }
 
 // stallDefault is twice the longest pause of TCP's retransmissions that a phone's change of network costs.
@@ -51,6 +55,8 @@ type Origin struct {
 	trees   *trees
 	seeds   addresses
 	pages   func() []string
+	objects vod.Objects
+	member  func(r *http.Request) bool
 	mux     *http.ServeMux
 }
 
@@ -65,7 +71,8 @@ var (
 func New(c Config) *Origin {
 	o := &Origin{
 		titles: newCatalogue(c.Titles, c.Clock), tickets: c.Tickets, blobs: c.Blobs, log: c.Log, stall: c.Stall, clock: c.Clock,
-		bucket: newBucket(c.Rate), counts: newCounts(c.Clock), trees: newTrees(c.Blobs), pages: c.Pages, mux: http.NewServeMux(),
+		bucket: newBucket(c.Rate), counts: newCounts(c.Clock), trees: newTrees(c.Blobs), pages: c.Pages,
+		objects: c.Objects, member: c.Member, mux: http.NewServeMux(),
 	}
 	if o.log == nil {
 		o.log = slog.Default()
@@ -77,7 +84,9 @@ func New(c Config) *Origin {
 	o.mux.HandleFunc("OPTIONS /media/{root}", o.servePreflight)
 	o.mux.HandleFunc("GET /hashes/{root}", o.serveHashes)
 	o.mux.HandleFunc("OPTIONS /hashes/{root}", o.servePreflight)
-	o.mux.HandleFunc("GET /objects/{sha256}", o.serveObject)
+	if o.objects != nil {
+		o.mux.HandleFunc("GET /objects/{sha256}", o.serveObject)
+	}
 	o.seeds = addresses{max: c.SeedsPerAddress, held: map[netip.Prefix]int{}}
 	if o.seeds.max <= 0 {
 		o.seeds.max = seedsPerAddressDefault

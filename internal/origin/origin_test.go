@@ -3,7 +3,6 @@ package origin
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -84,6 +83,7 @@ func newHouse(t *testing.T, edit func(*Config)) *house {
 	h.film("closed", 2, false)
 	c := Config{
 		Titles: h.library, Tickets: h.tickets, Blobs: h.blobs, Clock: h.clock.Now, Log: slog.New(slog.DiscardHandler),
+		Objects: h.library,
 	}
 	if edit != nil {
 		edit(&c)
@@ -454,35 +454,5 @@ func TestPagesOfOtherSitesMayReadOpenTitles(t *testing.T) {
 	if resp.StatusCode != 204 || resp.Header.Get("Access-Control-Allow-Origin") != "*" ||
 		!strings.Contains(resp.Header.Get("Access-Control-Allow-Headers"), "Range") {
 		t.Errorf("%d %v", resp.StatusCode, resp.Header)
-	}
-}
-
-func TestObjectsAreServedAndChecked(t *testing.T) {
-	h := newHouse(t, nil)
-	png := []byte("\x89PNG\r\n\x1a\n and so on")
-	page := []byte("<!DOCTYPE html><script>alert(1)</script>")
-	put := func(data []byte) string {
-		sum := sha256.Sum256(data)
-		name := hex.EncodeToString(sum[:])
-		if err := h.blobs.Put(t.Context(), vod.KeySmall(name), bytes.NewReader(data)); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
-	for want, data := range map[string][]byte{"image/png": png, "application/octet-stream": page, "text/vtt; charset=utf-8": []byte("WEBVTT\n\n00:01.000 --> 00:02.000\nx\n")} {
-		resp, body := h.do("GET", "/objects/"+put(data))
-		if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != want || !bytes.Equal(body, data) {
-			t.Errorf("%d %s %q", resp.StatusCode, resp.Header.Get("Content-Type"), body)
-		}
-	}
-	rotten := strings.Repeat("ab", 32)
-	if err := h.blobs.Put(t.Context(), vod.KeySmall(rotten), strings.NewReader("other bytes")); err != nil {
-		t.Fatal(err)
-	}
-	resp, body := h.do("GET", "/objects/"+rotten)
-	h.problem(resp, body, 503, "unavailable")
-	for _, name := range []string{strings.Repeat("cd", 32), "x", "..%2fmedia"} {
-		resp, body := h.do("GET", "/objects/"+name)
-		h.problem(resp, body, 404, "not_found")
 	}
 }

@@ -122,15 +122,21 @@ type TitleWindow struct {
 	Name      string
 	Open      bool // to all, as Title.Open
 	Published time.Time
+	Withdrawn time.Time // zero: it is not
 	Window    Window
 }
 
 // Windows keeps when titles may be seen.
 type Windows interface {
-	// List returns all published titles with their windows, the newest first.
+	// List returns all titles that were published, also those withdrawn since, with their windows, the newest first.
 	List(ctx context.Context) ([]TitleWindow, error)
 	// Window is the title's; ErrNotFound for what is not published.
 	Window(ctx context.Context, id TitleID) (Window, error)
 	// SetWindow changes it, for everybody at once; ErrNotFound, and ErrInvalid for one that ends before it begins.
 	SetWindow(ctx context.Context, id TitleID, w Window) error
+	// Withdraw takes the title from everybody, whatever its window, until Restore or its next publication; ErrNotFound. Its
+	// players have to be told: PlayEnds.EndTitle.
+	Withdraw(ctx context.Context, id TitleID) error
+	// Restore undoes Withdraw; ErrNotFound for what was never published.
+	Restore(ctx context.Context, id TitleID) error
 }

@@ -61,6 +61,7 @@ type Stream struct {
 	Device  string
 	Title   TitleID
 	Version string
+	Highest Tier // of the pictures that its player was told it may have; empty where that is not known
 	Began   time.Time
 	Seen    time.Time // of the last heartbeat
 }

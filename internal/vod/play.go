@@ -52,12 +52,12 @@ type PlayFile struct {
 type PlaySubtitle struct {
 	Lang  string `json:"lang" doc:"BCP 47; empty where it is not known."`
 	Label string `json:"label" doc:"Plain text; may be empty."`
-	URL   string `json:"url" doc:"Of a WebVTT file: a path on the server that answered. Whoever knows it may read it."`
+	URL   string `json:"url" doc:"Of a WebVTT file: a path on the server that answered. What belongs to a title for members wants the session's cookie, or the media ticket."`
 }
 
 // PlayStoryboard is one JPEG with pictures of the film, row by row.
 type PlayStoryboard struct {
-	URL        string `json:"url" doc:"A path on the server that answered. Whoever knows it may read it."`
+	URL        string `json:"url" doc:"A path on the server that answered. What belongs to a title for members wants the session's cookie, or the media ticket."`
 	IntervalMs uint32 `json:"interval_ms" doc:"Of film from one picture to the next; the first is of the beginning."`
 	Pictures   int    `json:"pictures"`
 	Across     int    `json:"across" doc:"Pictures in a row."`

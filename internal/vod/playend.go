@@ -19,6 +19,7 @@ const (
 	EndNotAvailable PlayEnd = "not_available" // ErrNotAvailable: the title's window has closed
 	EndWithdrawn    PlayEnd = "withdrawn"     // the title is published no more
 	EndTakenOver    PlayEnd = "taken_over"    // the member watches elsewhere instead
+	EndPlanChanged  PlayEnd = "plan_changed"  // the plan gives less than the session began with: the player is to begin another
 	EndLeft         PlayEnd = "left"          // the player said goodbye: nobody is there to be told
 )
 

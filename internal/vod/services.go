@@ -21,6 +21,19 @@ type Titles interface {
 	Torrent(ctx context.Context, id TitleID) ([]byte, error)
 }
 
+// Objects says whom small objects are for: a poster is everybody's who knows its digest, what an open title has beside its
+// film too; the subtitles and storyboards of members' titles are not.
+type Objects interface {
+	// ObjectUse returns ErrNotFound for what no published title has.
+	ObjectUse(ctx context.Context, sha256 string) (ObjectUse, error)
+}
+
+// ObjectUse is whom a small object is for.
+type ObjectUse struct {
+	Open   bool
+	Titles []TitleID // otherwise, the titles that have it: for whoever has a ticket to one, or is signed in
+}
+
 // Publisher puts finished versions before the public, atomically.
 type Publisher interface {
 	// Publish replaces or creates the title; ErrConflict where the ID is taken by another title.

@@ -143,7 +143,7 @@ func (r *Registry) candidates(ctx context.Context, now time.Time, l *live) ([]ca
 	}
 	window := map[vod.TitleID]vod.Window{}
 	for _, w := range windows {
-		window[w.ID] = w.Window
+		window[w.ID] = w.Window // of those withdrawn too: they are in neither list
 	}
 	shown := map[vod.TitleID]bool{}
 	for i := range out {

@@ -572,6 +572,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/operator/titles/{id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Give a withdrawn title back, to whom its window and the plans give it; for editors */
+        post: operations["restore-title"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/operator/titles/{id}/window": {
         parameters: {
             query?: never;
@@ -583,6 +600,23 @@ export interface paths {
         /** Say when a title may be seen; for editors */
         put: operations["set-window"];
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operator/titles/{id}/withdraw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take a title from everybody: its players stop, and its tickets open nothing, within five seconds; for editors */
+        post: operations["withdraw-title"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1605,7 +1639,7 @@ export interface components {
             interval_ms: number;
             /** Format: int64 */
             pictures: number;
-            /** @description A path on the server that answered. Whoever knows it may read it. */
+            /** @description A path on the server that answered. What belongs to a title for members wants the session's cookie, or the media ticket. */
             url: string;
             /**
              * Format: int64
@@ -1618,7 +1652,7 @@ export interface components {
             label: string;
             /** @description BCP 47; empty where it is not known. */
             lang: string;
-            /** @description Of a WebVTT file: a path on the server that answered. Whoever knows it may read it. */
+            /** @description Of a WebVTT file: a path on the server that answered. What belongs to a title for members wants the session's cookie, or the media ticket. */
             url: string;
         };
         PlayTickets: {
@@ -1762,7 +1796,7 @@ export interface components {
              * @description What kind of error, for programs: such a word never changes its meaning.
              * @enum {string}
              */
-            code: "bad_signature" | "conflict" | "cross_origin" | "forbidden" | "internal" | "invalid" | "left" | "limited" | "link_dead" | "method" | "name_taken" | "not_available" | "not_built" | "not_found" | "not_included" | "plan_ended" | "revoked" | "sign_up_closed" | "signed_out" | "taken_over" | "too_large" | "too_many_rehearsals" | "too_many_streams" | "too_many_tries" | "unauthorized" | "unavailable" | "upstream" | "weak_password" | "withdrawn" | "wrong_credentials" | "wrong_password";
+            code: "bad_signature" | "conflict" | "cross_origin" | "forbidden" | "internal" | "invalid" | "left" | "limited" | "link_dead" | "method" | "name_taken" | "not_available" | "not_built" | "not_found" | "not_included" | "plan_changed" | "plan_ended" | "revoked" | "sign_up_closed" | "signed_out" | "taken_over" | "too_large" | "too_many_rehearsals" | "too_many_streams" | "too_many_tries" | "unauthorized" | "unavailable" | "upstream" | "weak_password" | "withdrawn" | "wrong_credentials" | "wrong_password";
             /** @description A sentence for the person in front of the screen. */
             detail: string;
             /** @description What was wrong with the request, field by field. */
@@ -1975,9 +2009,14 @@ export interface components {
             open: boolean;
             /** Format: date-time */
             published: string;
-            /** @description The window is open at the moment. */
+            /** @description It is not withdrawn, and its window is open at the moment. */
             shown: boolean;
             window: components["schemas"]["WindowBody"];
+            /**
+             * Format: date-time
+             * @description Since when; absent: it is not.
+             */
+            withdrawn?: string;
         };
         StaffTitlesOutputBody: {
             /** @description Newest first. */
@@ -1986,6 +2025,8 @@ export interface components {
         StreamBody: {
             /** Format: date-time */
             began: string;
+            /** @description What it plays on calls itself, such as Firefox · Linux; empty where that is not known. */
+            device: string;
             /** @description In the browser that asks. */
             here: boolean;
             /** @description The title's; empty where it is published no more. */
@@ -2109,6 +2150,13 @@ export interface components {
              * @description Before that; absent: no bound.
              */
             until?: string;
+        };
+        WithdrawnBody: {
+            /**
+             * Format: date-time
+             * @description Since when; absent: it is not.
+             */
+            withdrawn?: string;
         };
     };
     responses: never;
@@ -4899,6 +4947,82 @@ export interface operations {
             };
         };
     };
+    "restore-title": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WithdrawnBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "set-window": {
         parameters: {
             query?: never;
@@ -4921,6 +5045,82 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WindowBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "withdraw-title": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WithdrawnBody"];
                 };
             };
             /** @description Bad Request */
