@@ -60,33 +60,33 @@ lint: web/dist/.keep ## formatting, vet, staticcheck
 
 # What has no goroutines gains nothing from the race detector and takes several times as long with it: the pure rooms (internal/arch
 # sees to it), and the simulator around them. Where it runs engines side by side, on two shards, the detector looks on all the same.
-# Nor do those that mostly wait for ffmpeg, and the API's tests, each of which is a whole service of its own: `make soak` has them with it.
-PURE := /internal/(engine|swarm|sim|demo/film/draw|api|ingest|drm)(/|$$)
+# Nor do those that mostly wait for ffmpeg, nor the API's and the program's own tests, each of which is a whole service: `make soak`
+# has them with it.
+SLOW_RACED := ./cmd/essaim ./internal/api ./internal/ingest ./internal/drm
+UNRACED := /(cmd/essaim|internal/(engine|swarm|sim|demo/film/draw|api|ingest|drm))(/|$$)
 .PHONY: test-go
 test-go: web/dist/engine.wasm ## Go tests, most with the race detector where there are goroutines
 	@echo "== go test -race"
-	@$(GO) test -race -parallel 4 -timeout 10m $$($(GO) list ./... | grep -vE '$(PURE)|/node_modules/')
+	@$(GO) test -race -parallel 4 -timeout 10m $$($(GO) list ./... | grep -vE '$(UNRACED)|/node_modules/')
 	@$(GO) test -race -timeout 10m -run '^TestSameSeedGivesTheSameBytesOnOneShardAndOnTwo$$' ./internal/sim
 	@echo "== go test"
-	@$(GO) test -timeout 10m $$($(GO) list ./... | grep -E '$(PURE)')
+	@$(GO) test -timeout 10m $$($(GO) list ./... | grep -E '$(UNRACED)')
 
 # Counted runs rather than seconds: the same work on every machine, and a fuzzer that is stopped by the clock may call that a failure.
 SEEDS ?= 100
-FUZZ_RUNS ?= 6000
+FUZZ_RUNS ?= 4000
 .PHONY: test-chaos
 test-chaos: ## made-up worlds with named faults, every step audited; then each fuzz target for a moment
 	@echo "== chaos: $(SEEDS) seeds"
 	@$(GO) test -run 'TestChaos' -timeout 10h ./internal/engine -seeds $(SEEDS)
 	@echo "== fuzz: $(FUZZ_RUNS) inputs for each target"
-	@grep -rho --include='*_test.go' -H 'func Fuzz[A-Za-z]*' internal | sort | sed 's|/[^/:]*:func | |' | while read -r dir target; do \
-		out=$$($(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZ_RUNS)x -fuzzminimizetime 10x "./$$dir" 2>&1) || { echo "$$out"; exit 1; }; \
-	done
+	@scripts/fuzz.sh $(FUZZ_RUNS)
 
 .PHONY: soak
 soak: ## the same for hours: thousands of new seeds, a long fuzz; then a tracker killed under 10,000; FROM=N for other seeds
 	@$(GO) test -run 'TestChaos$$' -timeout 100h ./internal/engine -v -from $${FROM:-$$(date +%s)} -seeds 20000
 	@$(MAKE) --no-print-directory test-chaos FUZZ_RUNS=5000000
-	@$(GO) test -race -timeout 1h ./internal/api ./internal/ingest ./internal/drm
+	@$(GO) test -race -timeout 1h $(SLOW_RACED)
 	@$(MAKE) --no-print-directory bin/essaim && cd web && ESSAIM_SOAK=1 e2e/netns.sh npx --no-install playwright test e2e/vanish.spec.ts --repeat-each 20
 	@$(MAKE) --no-print-directory bin/essaim && bin/essaim bench tracker --kill --connections 10000 --json
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -139,7 +140,8 @@ func (s *Server) challenge(ctx context.Context, in *challengeInput) (*challengeO
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.c.Licences.Forward(ctx, in.System, t, in.RawBody)
+	// RawBody goes back to a pool when this returns, but a transport may go on sending after an early answer.
+	answer, err := s.c.Licences.Forward(ctx, in.System, t, bytes.Clone(in.RawBody))
 	if errors.Is(err, vod.ErrUpstream) {
 		p := newProblem(http.StatusBadGateway, "upstream", "The film's licence server does not answer. Try again in a moment.")
 		var later *vod.LaterError

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 
 	"essaim/internal/blob"
-	"essaim/internal/bt"
 	"essaim/internal/bt/metainfo"
 	"essaim/internal/cmaf"
 	"essaim/internal/vod"
@@ -23,17 +22,26 @@ import (
 type Package struct {
 	Title   vod.Title
 	Torrent []byte
-	Leaves  [][]byte // leaf layers in the order of the title's files
 
-	dir    string
+	dir    string // holds the files, and their leaf layers under LeavesName
 	poster []byte
 	small  [][]byte               // what else goes with the title
 	note   func(key string) error // is told of a key before it is put; may be nil
 }
 
+// LeavesName is what the leaf layer of the file of that path is called, in the folder that Assemble was given: 32 bytes for each block of
+// 16 KiB.
+func LeavesName(path string) string { return path + ".leaves" }
+
 // Assemble makes a title of the track files in dir: checks each, settles its clock, hashes all into one hybrid torrent,
-// and describes them, encrypted (Protect) or not. Of tracks it uses Path, Lang and Start. hashed may be nil.
-func Assemble(ctx context.Context, dir string, r Request, tracks []Track, hashed func(done float64)) (*Package, error) {
+// and describes them, encrypted (Protect) or not. Leaf layers stay in dir (LeavesName). Of tracks it uses Path, Lang and Start. hashed may be nil.
+func Assemble(ctx context.Context, dir string, r Request, tracks []Track, hashed func(done float64)) (p *Package, err error) {
+	var opened []*os.File
+	defer func() {
+		for _, f := range opened {
+			err = errors.Join(err, f.Close())
+		}
+	}()
 	byPath := map[string]cmaf.Entry{}
 	var sources []metainfo.Source
 	for _, k := range tracks {
@@ -42,9 +50,15 @@ func Assemble(ctx context.Context, dir string, r Request, tracks []Track, hashed
 			return nil, fmt.Errorf("check %s: %w", k.Path, err)
 		}
 		byPath[k.Path] = e
+		leaves, err := os.Create(filepath.Join(dir, LeavesName(k.Path)))
+		if err != nil {
+			return nil, err
+		}
+		opened = append(opened, leaves)
 		sources = append(sources, metainfo.Source{
 			Path: k.Path, Size: e.Track.Size,
-			Open: func() (io.ReadCloser, error) { return os.Open(filepath.Join(dir, k.Path)) },
+			Open:   func() (io.ReadCloser, error) { return os.Open(filepath.Join(dir, k.Path)) },
+			Leaves: leaves,
 		})
 	}
 	t, err := metainfo.Create(ctx, sources, metainfo.Options{
@@ -58,7 +72,7 @@ func Assemble(ctx context.Context, dir string, r Request, tracks []Track, hashed
 	if err != nil {
 		return nil, fmt.Errorf("hash: %w", err)
 	}
-	p := &Package{Torrent: t.Bytes, dir: dir, Title: vod.Title{ID: r.ID, Name: r.Name, Summary: r.Summary, Open: r.Open}}
+	p = &Package{Torrent: t.Bytes, dir: dir, Title: vod.Title{ID: r.ID, Name: r.Name, Summary: r.Summary, Open: r.Open}}
 	v := vod.Version{ID: t.InfoHashV2.String(), InfoHashV1: t.InfoHash, InfoHashV2: t.InfoHashV2, PieceLength: t.PieceLength}
 	var entries []cmaf.Entry
 	for i, f := range t.Files {
@@ -76,7 +90,6 @@ func Assemble(ctx context.Context, dir string, r Request, tracks []Track, hashed
 			Path: f.Path, Size: f.Size, Root: f.Root, FirstPiece: f.FirstPiece, Kind: kind, Codec: e.Track.Codec,
 			Bandwidth: e.Track.Bandwidth(), Width: e.Track.Width, Height: e.Track.Height, KID: e.Track.KID, Index: e.Track.Index(e.Zero),
 		})
-		p.Leaves = append(p.Leaves, bt.AppendDigests(nil, f.Leaves))
 	}
 	v.DurationMs = cmaf.DurationMs(entries)
 	if v.Manifest, err = cmaf.Manifest(entries); err != nil {
@@ -190,20 +203,20 @@ func (p *Package) Store(ctx context.Context, s blob.Store, stored func(done floa
 		}
 		return nil
 	}
+	file := func(key, name string) error {
+		r, err := os.Open(filepath.Join(p.dir, name))
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		return put(key, r)
+	}
 	for i, f := range p.Title.Version.Files {
-		stored(float64(i) / float64(len(p.Leaves)))
-		if err := put(vod.KeyLeaves(f.Root), bytes.NewReader(p.Leaves[i])); err != nil {
+		stored(float64(i) / float64(len(p.Title.Version.Files)))
+		if err := file(vod.KeyLeaves(f.Root), LeavesName(f.Path)); err != nil {
 			return added, err
 		}
-		err := func() error {
-			r, err := os.Open(filepath.Join(p.dir, f.Path))
-			if err != nil {
-				return err
-			}
-			defer r.Close()
-			return put(vod.KeyMedia(f.Root), r)
-		}()
-		if err != nil {
+		if err := file(vod.KeyMedia(f.Root), f.Path); err != nil {
 			return added, err
 		}
 	}

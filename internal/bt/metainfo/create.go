@@ -22,6 +22,9 @@ type Source struct {
 	Path string                        // within the torrent, joined by '/'
 	Size int64                         // bytes, not 0
 	Open func() (io.ReadCloser, error) // called once; must give exactly Size bytes
+	// Leaves, if set, takes layer 0: the digest of block i, 32 bytes, at 32 times i, from several goroutines at once, each a piece's at
+	// a time and in no order. The torrent's File then has none, and memory does not grow with the file: layer 0 is 2 MB a GB.
+	Leaves io.WriterAt
 }
 
 // Options say what else goes into a torrent.
@@ -40,7 +43,7 @@ type Options struct {
 
 // Create reads every source once, hashes it for v1 and v2 together on all cores, and returns the torrent. Its Files are
 // sorted by path, component by component, as BEP 52 demands: not in the order of sources. It returns ErrSize when a
-// source is not as long as it says, ctx's error when ctx ends, and the source's error when it cannot be read.
+// source is not as long as it says, ctx's error when ctx ends, and the source's error when it cannot be read or takes no leaves.
 func Create(ctx context.Context, sources []Source, o Options) (*Torrent, error) {
 	t, streams, err := prepare(sources, o)
 	if err != nil {
@@ -109,6 +112,9 @@ func prepare(sources []Source, o Options) (*Torrent, []*stream, error) {
 	streams := make([]*stream, len(sources))
 	for i, s := range sources {
 		streams[i] = newStream(s.Path, s.Size, t.PieceLength, i+1 < len(sources), s.Open)
+		if streams[i].spill = s.Leaves; s.Leaves == nil {
+			streams[i].leaves = make([]bt.Digest, bt.Blocks(s.Size))
+		}
 	}
 	return t, streams, nil
 }

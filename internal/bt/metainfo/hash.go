@@ -21,7 +21,9 @@ type stream struct {
 	open   func() (io.ReadCloser, error)
 	padded bool // zeros follow the file's last piece in v1
 
-	leaves []bt.Digest // layer 0
+	leaves []bt.Digest // layer 0; nil where nobody keeps it here
+	spill  io.WriterAt // takes layer 0; or nil
+	only   bt.Digest   // of a file of one piece: its root
 	nodes  []bt.Digest // one for each piece, each folded to a full piece's width
 	pieces []HashV1
 }
@@ -30,7 +32,6 @@ func newStream(path string, size int64, pieceLength uint32, padded bool, open fu
 	pieces := (size + int64(pieceLength) - 1) / int64(pieceLength)
 	return &stream{
 		path: path, size: size, open: open, padded: padded,
-		leaves: make([]bt.Digest, bt.Blocks(size)),
 		nodes:  make([]bt.Digest, pieces),
 		pieces: make([]HashV1, pieces),
 	}
@@ -49,7 +50,7 @@ func (s *stream) root(blocksPerPiece int) bt.Digest {
 	if len(s.nodes) > 1 {
 		return bt.LayerRoot(s.nodes, blocksPerPiece)
 	}
-	return bt.FileRoot(s.leaves, blocksPerPiece)
+	return s.only
 }
 
 // hashStreams reads every stream once, in order, and fills in its hashes, on all cores. progress, if any, is told how
@@ -73,7 +74,10 @@ func hashStreams(ctx context.Context, pieceLength uint32, streams []*stream, pro
 				if s == nil {
 					return
 				}
-				w.digest(s, piece, w.buf[:n])
+				if err := w.digest(s, piece, w.buf[:n]); err != nil {
+					f.fail(fmt.Errorf("write the leaves of %s: %w", s.path, err))
+					return
+				}
 			}
 		})
 	}
@@ -93,6 +97,18 @@ type feed struct {
 	offset  int64         // within it
 	done    int64
 	err     error // the first
+}
+
+// fail ends the feed: nothing more is read.
+func (f *feed) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return
+	}
+	if f.err = err; f.r != nil {
+		f.r.Close() // the error that matters is known already
+	}
 }
 
 // next reads the next piece into buf. It returns a nil stream at the end, and after an error.
@@ -159,6 +175,8 @@ func (f *feed) read(s *stream, buf []byte) (n int, err error) {
 type worker struct {
 	buf     []byte
 	v1      hash.Hash
+	leaves  []bt.Digest
+	bytes   []byte // the same, to be spilt
 	scratch []bt.Digest
 	width   int // blocks in a full piece
 }
@@ -167,19 +185,19 @@ type worker struct {
 func newWorker(pieceLength uint32, longest int64) *worker {
 	width := int(pieceLength / bt.BlockSize)
 	buf := make([]byte, min(int64(pieceLength), longest))
-	return &worker{buf, sha1.New(), make([]bt.Digest, (width+1)/2), width}
+	return &worker{buf, sha1.New(), make([]bt.Digest, width), nil, make([]bt.Digest, (width+1)/2), width}
 }
 
 var zeros [bt.BlockSize]byte
 
-func (w *worker) digest(s *stream, piece int, data []byte) {
-	first := piece * w.width
-	last := first
+// digest fills in what s keeps of a piece. Its error is that of whoever takes the leaves.
+func (w *worker) digest(s *stream, piece int, data []byte) error {
+	first, n := piece*w.width, 0
 	w.v1.Reset()
-	for rest := data; len(rest) > 0; last++ {
+	for rest := data; len(rest) > 0; n++ {
 		block := rest[:min(bt.BlockSize, len(rest))]
 		w.v1.Write(block)
-		s.leaves[last] = sha256.Sum256(block)
+		w.leaves[n] = sha256.Sum256(block)
 		rest = rest[len(block):]
 	}
 	if s.padded {
@@ -188,5 +206,18 @@ func (w *worker) digest(s *stream, piece int, data []byte) {
 		}
 	}
 	w.v1.Sum(s.pieces[piece][:0])
-	s.nodes[piece] = bt.FoldInto(w.scratch, s.leaves[first:last], w.width)
+	leaves := w.leaves[:n]
+	s.nodes[piece] = bt.FoldInto(w.scratch, leaves, w.width)
+	if len(s.nodes) == 1 {
+		s.only = bt.FileRoot(leaves, w.width)
+	}
+	if s.leaves != nil {
+		copy(s.leaves[first:], leaves)
+	}
+	if s.spill == nil {
+		return nil
+	}
+	w.bytes = bt.AppendDigests(w.bytes[:0], leaves)
+	_, err := s.spill.WriteAt(w.bytes, int64(first)*sha256.Size)
+	return err
 }

@@ -81,7 +81,7 @@ type File struct {
 	Root       bt.Digest
 	FirstPiece uint32
 	Layer      []bt.Digest // its piece layer; nil for a file of one piece or less
-	Leaves     []bt.Digest // its leaf layer; only Create knows it
+	Leaves     []bt.Digest // its leaf layer; only Create knows it, and only of a source that takes it nowhere else
 }
 
 // PieceCount is the number of the file's pieces.

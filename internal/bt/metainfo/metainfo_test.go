@@ -51,7 +51,7 @@ func sources(files []testFile) []Source {
 }
 
 func source(path string, data []byte) Source {
-	return Source{path, int64(len(data)), func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
+	return Source{Path: path, Size: int64(len(data)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
 }
 
 func testOptions() Options {
@@ -226,12 +226,12 @@ func TestCreateRefusesSourcesThatLieOrFail(t *testing.T) {
 		s    Source
 		want error
 	}{
-		{"too short", Source{"b", 100_000, source("", make([]byte, 99_999)).Open}, ErrSize},
-		{"too long", Source{"b", 100_000, source("", make([]byte, 100_001)).Open}, ErrSize},
-		{"empty", Source{"b", 100_000, source("", nil).Open}, ErrSize},
-		{"cannot be opened", Source{"b", 100_000, func() (io.ReadCloser, error) { return nil, broken }}, broken},
-		{"cannot be read", Source{"b", 100_000, func() (io.ReadCloser, error) { return &failing{err: broken}, nil }}, broken},
-		{"cannot be closed", Source{"b", 3, func() (io.ReadCloser, error) { return &failing{data: []byte("abc"), err: broken}, nil }}, broken},
+		{"too short", Source{Path: "b", Size: 100_000, Open: source("", make([]byte, 99_999)).Open}, ErrSize},
+		{"too long", Source{Path: "b", Size: 100_000, Open: source("", make([]byte, 100_001)).Open}, ErrSize},
+		{"empty", Source{Path: "b", Size: 100_000, Open: source("", nil).Open}, ErrSize},
+		{"cannot be opened", Source{Path: "b", Size: 100_000, Open: func() (io.ReadCloser, error) { return nil, broken }}, broken},
+		{"cannot be read", Source{Path: "b", Size: 100_000, Open: func() (io.ReadCloser, error) { return &failing{err: broken}, nil }}, broken},
+		{"cannot be closed", Source{Path: "b", Size: 3, Open: func() (io.ReadCloser, error) { return &failing{data: []byte("abc"), err: broken}, nil }}, broken},
 	} {
 		_, err := Create(context.Background(), []Source{source("a", testData(1, 70_000)), c.s}, Options{Name: "film"})
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), "hash b: ") {
@@ -259,10 +259,64 @@ func (f *failing) Read(p []byte) (int, error) {
 
 func (f *failing) Close() error { return f.err }
 
+// layerFile is a file in memory, written at any place; full once it has no room left.
+type layerFile struct {
+	mu   sync.Mutex
+	b    []byte
+	room int
+}
+
+func (f *layerFile) WriteAt(p []byte, at int64) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.room < len(p) {
+		return 0, io.ErrShortWrite
+	}
+	f.room -= len(p)
+	if n := int(at) + len(p); n > len(f.b) {
+		f.b = append(f.b, make([]byte, n-len(f.b))...)
+	}
+	return copy(f.b[at:], p), nil
+}
+
+func TestLeavesGoWhereTheSourceWantsThem(t *testing.T) {
+	kept := mustCreate(t, testFiles(), testOptions())
+	list, layers := sources(testFiles()), map[string]*layerFile{}
+	for i := range list {
+		layers[list[i].Path] = &layerFile{room: 1 << 20}
+		list[i].Leaves = layers[list[i].Path]
+	}
+	spilt, err := Create(t.Context(), list, testOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(spilt.Bytes, kept.Bytes) {
+		t.Error("another torrent")
+	}
+	for i, f := range kept.Files {
+		if !bytes.Equal(layers[f.Path].b, bt.AppendDigests(nil, f.Leaves)) {
+			t.Errorf("%s has other leaves", f.Path)
+		}
+		if spilt.Files[i].Leaves != nil {
+			t.Errorf("%s has leaves in memory, too", f.Path)
+		}
+	}
+}
+
+func TestADiskThatTakesNoMoreLeavesEndsTheHashing(t *testing.T) {
+	list := sources(testFiles())
+	for i := range list {
+		list[i].Leaves = &layerFile{room: 64}
+	}
+	if _, err := Create(t.Context(), list, testOptions()); !errors.Is(err, io.ErrShortWrite) || !strings.Contains(err.Error(), "leaves") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestCreateClosesWhatItOpens(t *testing.T) {
 	open := 0
 	count := func(size int64, data []byte) Source {
-		return Source{"f" + string(rune('0'+size%10)), size, func() (io.ReadCloser, error) {
+		return Source{Path: "f" + string(rune('0'+size%10)), Size: size, Open: func() (io.ReadCloser, error) {
 			open++
 			return closer{bytes.NewReader(data), func() { open-- }}, nil
 		}}
@@ -382,9 +436,9 @@ func TestCreateRefusesImpossibleOptions(t *testing.T) {
 	for name, list := range map[string][]Source{
 		"no files":        nil,
 		"an empty file":   {source("a", nil)},
-		"a negative size": {{"a", -1, nil}},
-		"a gigantic file": {{"a", 1<<44 + 1, nil}},
-		"too many pieces": {{"a", 1 << 40, nil}},
+		"a negative size": {{Path: "a", Size: -1}},
+		"a gigantic file": {{Path: "a", Size: 1<<44 + 1}},
+		"too many pieces": {{Path: "a", Size: 1 << 40}},
 	} {
 		if _, err := Create(context.Background(), list, Options{Name: "film", PieceLength: 16 << 10}); err == nil {
 			t.Errorf("%s: accepted", name)

@@ -72,7 +72,9 @@ func (t *Torrent) VerifyPiece(piece uint32, data []byte) error {
 	}
 	f := &t.Files[file]
 	s := newStream(f.Path, int64(len(data)), t.PieceLength, t.padded(file), nil)
-	newWorker(t.PieceLength, int64(len(data))).digest(s, 0, data)
+	if err := newWorker(t.PieceLength, int64(len(data))).digest(s, 0, data); err != nil {
+		return err
+	}
 	if wrong := t.compare(f, n, s.pieces[0], s.nodes[0], func() bt.Digest { return s.root(int(t.PieceLength / bt.BlockSize)) }); wrong != nil {
 		return wrong
 	}

@@ -41,13 +41,12 @@ func assemble(ctx context.Context, tmp, out string) error {
 		return err
 	}
 	var total int64
-	for i, f := range p.Title.Version.Files {
+	for _, f := range p.Title.Version.Files {
 		total += f.Size
-		if err := os.Rename(filepath.Join(tmp, f.Path), filepath.Join(out, f.Path)); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(out, f.Path+".leaves"), p.Leaves[i], 0o644); err != nil {
-			return err
+		for _, name := range []string{f.Path, ingest.LeavesName(f.Path)} {
+			if err := os.Rename(filepath.Join(tmp, name), filepath.Join(out, name)); err != nil {
+				return err
+			}
 		}
 	}
 	if total > bytesMax {
