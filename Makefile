@@ -60,10 +60,10 @@ lint: web/dist/.keep ## formatting, vet, staticcheck
 
 # What has no goroutines gains nothing from the race detector and takes several times as long with it: the pure rooms (internal/arch
 # sees to it), and the simulator around them. Where it runs engines side by side, on two shards, the detector looks on all the same.
-# Nor do those that mostly wait for ffmpeg, nor the API's and the program's own tests, each of which is a whole service: `make soak`
+# Nor do those that mostly reckon or wait for ffmpeg, nor the API's and the program's own tests, each of which is a whole service: `make soak`
 # has them with it.
-SLOW_RACED := ./cmd/essaim ./internal/api ./internal/ingest ./internal/drm
-UNRACED := /(cmd/essaim|internal/(engine|swarm|sim|demo/film/draw|api|ingest|drm))(/|$$)
+SLOW_RACED := ./cmd/essaim ./internal/api ./internal/ingest ./internal/drm ./internal/insight
+UNRACED := /(cmd/essaim|internal/(engine|swarm|sim|demo/film/draw|api|ingest|drm|insight))(/|$$)
 .PHONY: test-go
 test-go: web/dist/engine.wasm ## Go tests, most with the race detector where there are goroutines
 	@echo "== go test -race"
@@ -73,7 +73,7 @@ test-go: web/dist/engine.wasm ## Go tests, most with the race detector where the
 	@$(GO) test -timeout 10m $$($(GO) list ./... | grep -E '$(UNRACED)')
 
 # Counted runs rather than seconds: the same work on every machine, and a fuzzer that is stopped by the clock may call that a failure.
-SEEDS ?= 100
+SEEDS ?= 80
 FUZZ_RUNS ?= 4000
 .PHONY: test-chaos
 test-chaos: ## made-up worlds with named faults, every step audited; then each fuzz target for a moment
@@ -93,7 +93,8 @@ soak: ## the same for hours: thousands of new seeds, a long fuzz; then a tracker
 .PHONY: test-web
 test-web: web/dist/engine.wasm ## TypeScript: types, lint, unit tests, weight budget
 	@echo "== web: check, lint, test"
-	@cd web && npm run --silent check && npm run --silent lint && npm run --silent test
+	@cd web && { npm run --silent lint & lint=$$!; npm run --silent check; check=$$?; wait $$lint && exit $$check; }
+	@cd web && npm run --silent test
 	@node scripts/budget.mjs
 
 .PHONY: test-browser
