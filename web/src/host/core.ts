@@ -231,6 +231,14 @@ export class Core implements FetchOwner, PeersOwner, KeepOwner {
     this.give({ kind: InputKind.PolicyChanged, flags, length: Math.max(0, Math.round(p.uplink_kbps)) });
   }
 
+  /** A piece that was verified outside came after `open`. The core owns its bytes. */
+  verified(piece: number, bytes: Bytes): void {
+    if (this.ended || this.parts.store.has(piece)) return;
+    this.parts.store.put(piece, [bytes]);
+    this.seeds.add(piece);
+    this.give({ kind: InputKind.StoreRestored, data: encodePieces([piece]) });
+  }
+
   /** The media ticket for requests from now on. */
   ticket(media: string): void {
     this.fetches.setTicket(media);

@@ -15,6 +15,7 @@ import {
   type PlaybackState,
   type ReadResult,
   type Stats,
+  type VerifiedPiece,
 } from "../player/source";
 
 export { reasonName, type ReasonName } from "./notes";
@@ -171,6 +172,10 @@ class Host implements EngineBytes {
 
   stats(): Stats {
     return { ...this.counts, connections: Connections.gauge() };
+  }
+
+  verified(piece: VerifiedPiece): void {
+    this.tell({ type: "verified", piece }, [piece.data]);
   }
 
   setLie(on: boolean): void {

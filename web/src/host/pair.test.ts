@@ -263,6 +263,26 @@ test.each([5, 5000])(
   60_000,
 );
 
+test("what the page verified after the engine opened is the engine's to give to others", async () => {
+  const time = new Time();
+  const f = film();
+  const a = await Viewer.open(time, f);
+  const b = await Viewer.open(time, f, undefined, true);
+  join2(time, a, b, 5);
+  const { data } = f.files[0]!;
+  let read: CoreRead | undefined;
+  void b.core.read(0, 0, 40_000).answer.then((r) => (read = r));
+  await time.run(1, () => false);
+  for (const piece of [0, 1, 0]) a.core.verified(piece, data.slice(piece << 15, (piece + 1) << 15));
+  await time.run(60, () => read !== undefined);
+  expect(new Uint8Array(read!.data)).toEqual(data.slice(0, 40_000));
+  expect(b.core.stats().peerBytes).toBe(2 << 15);
+  expect(a.core.stats()).toMatchObject({ sentBytes: 2 << 15, cachedBytes: 0 });
+  expect(a.notes.filter((n) => n.kind === "restored")).toEqual([]); // the page has told of them
+  a.core.close();
+  b.core.close();
+}, 60_000);
+
 test("a viewer that is lied to drops the liar and plays the film all the same", async () => {
   const time = new Time();
   const f = film();

@@ -29,6 +29,8 @@ export type ToWorker =
   | OpenMessage
   | { type: "read"; id: number; file: number; from: number; to: number }
   | { type: "cancel"; id: number }
+  /** The page verified this one after it had opened the worker. */
+  | { type: "verified"; piece: VerifiedPiece }
   | { type: "moved"; state: PlaybackState }
   | { type: "seeked"; positionMs: number }
   | { type: "rendition"; file: number }

@@ -185,6 +185,9 @@ class Session {
         this.reads.get(m.id)?.();
         this.reads.delete(m.id);
         return;
+      case "verified":
+        this.core.verified(m.piece.piece, new Uint8Array(m.piece.data));
+        return;
       case "moved":
         this.core.moved(m.state);
         return;

@@ -58,6 +58,8 @@ export class DirectSource implements MediaSourceBytes {
   #pending = new Map<string, Pending>();
   #badPieces = 0;
   #onNote: DirectOptions["onNote"];
+  /** Hears of each piece as it is verified, and owns that copy. */
+  onVerified?: (piece: VerifiedPiece) => void;
 
   constructor(session: PlaySession, options: DirectOptions = {}) {
     this.#session = session;
@@ -300,6 +302,7 @@ export class DirectSource implements MediaSourceBytes {
     const key = `${run.file}/${piece.index}`;
     this.#pending.delete(key);
     this.#keep(key, data.buffer);
+    this.onVerified?.({ file: run.file, piece: file.first_piece + piece.index, data: data.buffer.slice(0) });
     this.#note("piece", file, piece, data);
     piece.resolve({ data: data.buffer, ms });
   }

@@ -146,6 +146,8 @@ export interface EngineOptions {
 export interface EngineBytes extends MediaSourceBytes {
   /** This viewer's own peer ID, 40 hexadecimal digits: what other viewers' notes call it. */
   readonly peerId?: string;
+  /** Takes a piece that was on its way to the page when the engine opened, and has been verified since. The engine owns its bytes. */
+  verified?(piece: VerifiedPiece): void;
   /** Sends one wrong bit to the peers from now on, or stops doing so. */
   setLie?(on: boolean): void;
 }

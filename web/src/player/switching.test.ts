@@ -2,7 +2,15 @@ import { randomBytes } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { DirectSource } from "./direct";
 import type { PlayPolicy } from "./session";
-import type { EngineOptions, MediaSourceBytes, OpenEngine, ReadResult, Stats, VerifiedPiece } from "./source";
+import type {
+  EngineBytes,
+  EngineOptions,
+  MediaSourceBytes,
+  OpenEngine,
+  ReadResult,
+  Stats,
+  VerifiedPiece,
+} from "./source";
 import { SwitchingSource, type SwitchingOptions } from "./switching";
 import { makeFilm, makeOrigin } from "./testing";
 
@@ -11,7 +19,8 @@ const never = new AbortController().signal;
 const sharing: PlayPolicy = { p2p: true, upload: true, lan: false, uplink_kbps: 0 };
 
 /** An engine of which a test says how it reads. */
-class FakeEngine implements MediaSourceBytes {
+class FakeEngine implements EngineBytes {
+  verified?: (piece: VerifiedPiece) => void;
   told: string[] = [];
   closed = 0;
   counts: Stats = {
@@ -105,6 +114,47 @@ test("the engine is seeded with verified pieces and told what happened before it
   source.seeked(5);
   source.policy({ ...sharing, p2p: false });
   expect(engine.told.slice(4)).toEqual(["seeked", "p2p false"]);
+});
+
+test("what was on its way to the page when the engine opened is given to the engine, and nothing twice", async () => {
+  let arrive!: () => void;
+  const slow = new Promise<void>((resolve) => (arrive = resolve));
+  let opening!: (engine: MediaSourceBytes) => void;
+  const film = makeFilm([new Uint8Array(randomBytes(5 * piece))]);
+  film.session.policy = sharing;
+  // Piece 1 comes while the engine opens, piece 2 after that.
+  const origin = makeOrigin(film);
+  const fetch: typeof globalThis.fetch = async (input, init) => {
+    const answer = await origin.fetch(input, init);
+    if (new Headers(init?.headers).get("range")?.startsWith(`bytes=${2 * piece}`)) await slow;
+    return answer;
+  };
+  const given: number[] = [];
+  const opened: OpenEngine = (_, { seed }) => {
+    given.push(...[...seed].map((each) => each.piece));
+    return new Promise((resolve) => (opening = resolve));
+  };
+  const source = new SwitchingSource(film.session, new DirectSource(film.session, { around: { fetch } }), {
+    load: () => Promise.resolve(opened),
+  });
+  const engine = new FakeEngine();
+  engine.verified = ({ file, piece: number, data }) => {
+    const { data: bytes } = film.files[file];
+    expect(Buffer.compare(new Uint8Array(data), bytes.subarray(number * piece, (number + 1) * piece))).toBe(0);
+    given.push(number);
+  };
+  await source.read(0, 0, 9, never);
+  const starting = source.start();
+  await vi.waitFor(() => expect(given).toEqual([0]));
+  const late = source.read(0, 2 * piece, 2 * piece + 9, never);
+  await source.read(0, piece, piece + 9, never);
+  opening(engine);
+  await starting;
+  expect(given).toEqual([0, 1]);
+  arrive();
+  await late;
+  expect(given).toEqual([0, 1, 2]);
+  await source.close();
 });
 
 describe("an engine that", () => {

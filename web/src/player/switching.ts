@@ -16,6 +16,7 @@ import {
   type ReadResult,
   SourceError,
   type Stats,
+  type VerifiedPiece,
 } from "./source";
 
 /** How a switching source is set up. */
@@ -113,6 +114,10 @@ export class SwitchingSource implements MediaSourceBytes {
         this.#engineState = "none";
         return;
       }
+      // What is on its way to the page comes after the seed was read. Nobody asks for it again: without it the engine would lack the
+      // film's beginning, and with it whoever has the film from this viewer.
+      const late: VerifiedPiece[] = [];
+      this.#direct.onVerified = (piece) => late.push(piece);
       const engine = await open(
         { ...this.#session, policy: this.#policy, tickets: this.#tickets },
         {
@@ -129,6 +134,8 @@ export class SwitchingSource implements MediaSourceBytes {
       }
       this.#engine = engine;
       this.#engineState = "open";
+      this.#direct.onVerified = (piece) => this.#tell((to) => to.verified?.(piece));
+      late.forEach(this.#direct.onVerified);
       this.#direct.release(); // the engine has copies
       engine.policy(this.#policy);
       engine.tickets(this.#tickets);
@@ -343,6 +350,7 @@ export class SwitchingSource implements MediaSourceBytes {
   }
 
   #retire(): void {
+    this.#direct.onVerified = undefined;
     if (!this.#engine) return;
     try {
       const last = { ...this.#engine.stats(), peers: 0, downloadKbps: 0 };
