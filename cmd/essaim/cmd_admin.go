@@ -33,8 +33,9 @@ type adminCmd struct {
 		Remove planRemoveCmd `cmd:"" help:"Take a plan away that nobody is on."`
 	} `cmd:"" help:"Manage plans: what members may watch."`
 	Title struct {
-		Withdraw withdrawCmd `cmd:"" help:"Take a title out of the catalogue. Its players stop within five seconds."`
-		Restore  restoreCmd  `cmd:"" help:"Give a withdrawn title back."`
+		About    titleAboutCmd `cmd:"" help:"Say of a title what it is: year, age, genres, people, series. Without flags, print it."`
+		Withdraw withdrawCmd   `cmd:"" help:"Take a title out of the catalogue. Its players stop within five seconds."`
+		Restore  restoreCmd    `cmd:"" help:"Give a withdrawn title back."`
 	} `cmd:"" help:"Manage titles."`
 	Invite       inviteCmd       `cmd:"" help:"Print a one-time link for a new member."`
 	OperatorLink operatorLinkCmd `cmd:"" help:"Print a one-time link for a new operator, good for an hour."`

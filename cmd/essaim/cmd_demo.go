@@ -195,6 +195,7 @@ func furnish(ctx context.Context, s *node) ([]demoReportMember, error) {
 		return nil, err
 	}
 	title := film.Title()
+	title.About = vod.About{Year: 2026, Age: vod.Age{Set: true}, Genres: []vod.Genre{"animation", "short"}}
 	err := s.library.Publish(ctx, title, film.Torrent())
 	if errors.Is(err, vod.ErrConflict) { // the folder holds the film of another release, under another name
 		if err = s.library.Withdraw(ctx, title.ID); err == nil {

@@ -27,20 +27,21 @@ import (
 // ingestCmd turns a film file into a published title.
 type ingestCmd struct {
 	keySettings
-	Film      string   `arg:"" optional:"" help:"The film: MP4, WebM, MKV or another container that ffmpeg reads. With --resume or --cancel: the job."`
-	List      bool     `xor:"what" help:"List jobs: what is being taken in, what can be resumed, what is done."`
-	Resume    bool     `xor:"what" help:"Go on with the job of that ID; without one, with the only one that is unfinished."`
-	Cancel    bool     `xor:"what" help:"Give up the job of that ID and leave nothing of it."`
-	Title     string   `help:"Name in the catalogue; the file's name if absent."`
-	Summary   string   `help:"A sentence or two for the title's page."`
-	ID        string   `name:"id" help:"Name in addresses: lower-case letters, digits, hyphens; made from the title if absent."`
-	Open      bool     `help:"Anyone may watch, and standard BitTorrent clients may join. Otherwise members only."`
-	Scheme    string   `default:"cbcs" enum:"cbcs,cenc" help:"How a film for members is encrypted (${enum}): cbcs, or cenc for devices from before 2018. Open films are not."`
-	Preset    string   `default:"fast" enum:"ultrafast,superfast,veryfast,faster,fast,medium,slow,slower,veryslow" help:"x264's preset for what must be encoded (${enum})."`
-	Codec     string   `default:"h264" enum:"h264,vp9,av1" help:"What a picture that must be encoded becomes (${enum}); the sound then is AAC, or Opus beside the others."`
-	Ladder    bool     `help:"Make smaller renditions beside a picture that is kept as it is, too. It takes as long as encoding does."`
-	Subtitles []string `placeholder:"FILE[:LANG]" sep:"none" help:"A file of subtitles beside the film: SRT, ASS or WebVTT, and its language, for instance film.srt:fr. May be said several times; those in the film are taken anyway."`
-	NoSandbox bool     `name:"no-sandbox" help:"Run ffmpeg with your own rights where a sandbox cannot be had. For films that you made yourself: a crafted film may then read and do what you may."`
+	Film      string     `arg:"" optional:"" help:"The film: MP4, WebM, MKV or another container that ffmpeg reads. With --resume or --cancel: the job."`
+	List      bool       `xor:"what" help:"List jobs: what is being taken in, what can be resumed, what is done."`
+	Resume    bool       `xor:"what" help:"Go on with the job of that ID; without one, with the only one that is unfinished."`
+	Cancel    bool       `xor:"what" help:"Give up the job of that ID and leave nothing of it."`
+	Title     string     `help:"Name in the catalogue; the file's name if absent."`
+	Summary   string     `help:"A sentence or two for the title's page."`
+	ID        string     `name:"id" help:"Name in addresses: lower-case letters, digits, hyphens; made from the title if absent."`
+	Open      bool       `help:"Anyone may watch, and standard BitTorrent clients may join. Otherwise members only."`
+	Scheme    string     `default:"cbcs" enum:"cbcs,cenc" help:"How a film for members is encrypted (${enum}): cbcs, or cenc for devices from before 2018. Open films are not."`
+	Preset    string     `default:"fast" enum:"ultrafast,superfast,veryfast,faster,fast,medium,slow,slower,veryslow" help:"x264's preset for what must be encoded (${enum})."`
+	Codec     string     `default:"h264" enum:"h264,vp9,av1" help:"What a picture that must be encoded becomes (${enum}); the sound then is AAC, or Opus beside the others."`
+	Ladder    bool       `help:"Make smaller renditions beside a picture that is kept as it is, too. It takes as long as encoding does."`
+	Subtitles []string   `placeholder:"FILE[:LANG]" sep:"none" help:"A file of subtitles beside the film: SRT, ASS or WebVTT, and its language, for instance film.srt:fr. May be said several times; those in the film are taken anyway."`
+	About     aboutFlags `embed:"" group:"What it is (also: essaim admin title about)"`
+	NoSandbox bool       `name:"no-sandbox" help:"Run ffmpeg with your own rights where a sandbox cannot be had. For films that you made yourself: a crafted film may then read and do what you may."`
 
 	Data string `default:"data" env:"ESSAIM_DATA" type:"path" help:"Folder of database and media."`
 	JSON bool   `name:"json" help:"Print one JSON object."`
@@ -162,6 +163,11 @@ func (c *ingestCmd) run(ctx context.Context, out, log *os.File) (err error) {
 			return err
 		}
 		return interrupted(ctx, err, fmt.Sprintf("job %s is kept: essaim ingest --resume %s goes on with it, --cancel %s gives it up", id, id, id))
+	}
+	if c.About.said() {
+		if _, err := tell(ctx, titles, res.Title.ID, &c.About, ""); err != nil {
+			return fmt.Errorf("it is published, but not described: %w; say it anew with: essaim admin title about %s", err, res.Title.ID)
+		}
 	}
 	return c.print(out, log, res)
 }

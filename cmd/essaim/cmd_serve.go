@@ -359,7 +359,7 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 		return nil, err
 	}
 	config := api.Config{
-		Titles: s.library, Members: s.members, Tickets: s.tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
+		Titles: s.library, Catalogue: s.library, Members: s.members, Tickets: s.tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
 		Pages: web.Dist(), Log: c.log, Version: version(), Ready: s.db.Ping,
 		People: people, Hidden: c.hidden(),
 		Policy: policy, Insight: s.figures(&c), ICE: ice, Licences: licences, Secure: c.Secure,

@@ -19,13 +19,14 @@ import (
 
 // Config is what a Server needs. All of the first group is required.
 type Config struct {
-	Titles  vod.Titles
-	Members vod.Members
-	Tickets vod.Tickets
-	Traffic vod.Traffic
-	Hashes  vod.FirstHashes
-	Clock   vod.Clock
-	Pages   fs.FS // what package web embeds
+	Titles    vod.Titles
+	Catalogue vod.Catalogue
+	Members   vod.Members
+	Tickets   vod.Tickets
+	Traffic   vod.Traffic
+	Hashes    vod.FirstHashes
+	Clock     vod.Clock
+	Pages     fs.FS // what package web embeds
 
 	Log     *slog.Logger
 	Version string                          // of the program, told in the OpenAPI document
@@ -102,6 +103,8 @@ func New(c Config) (*Server, error) {
 	s.registerHealth()
 	s.registerSessions()
 	s.registerTitles()
+	s.registerHome()
+	s.registerAbout()
 	s.registerTorrents()
 	s.registerPlay()
 	s.registerEvents()

@@ -108,7 +108,7 @@ func newHouse(t *testing.T, edit func(*Config)) *house {
 	}
 	edges := registry.New(registry.Config{DB: db, Authority: authority, Clock: h.clock.Now, Members: h.members, Control: "127.0.0.1:8443", Log: log})
 	c := Config{
-		Titles: h.library, Members: h.members, Entitlements: h.members, Streams: h.members, Ends: h.members, Relays: h.tickets,
+		Titles: h.library, Catalogue: h.library, Members: h.members, Entitlements: h.members, Streams: h.members, Ends: h.members, Relays: h.tickets,
 		Tickets: h.tickets, Traffic: h.origin, Hashes: h.origin, Clock: h.clock.Now,
 		Pages: dist, Log: log, Version: "test", Ready: db.Ping,
 		Edges: edges,

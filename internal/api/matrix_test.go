@@ -43,6 +43,7 @@ func recipes(ada *player, member vod.Member, device, stream, invitation, profile
 	const plan = `{"name":"P","all_titles":true,"streams":1,"highest":"sd"}`
 	return map[string]recipe{
 		"health": {whom: "everyone"}, "ready": {whom: "everyone"}, "demo": {whom: "everyone"}, "sign-up-rule": {whom: "everyone"},
+		"home": {whom: "everyone"}, "search": {whom: "everyone"}, "get-series": {whom: "everyone", path: "/api/v1/series/none"},
 		"list-titles": {whom: "everyone"}, "sign-out": {whom: "everyone", fresh: true},
 		"sign-in":      {whom: "nobody", body: `{"name":"ada","password":"wrong password"}`},
 		"demo-sign-in": {whom: "nobody", body: `{"name":"nobody"}`},
@@ -88,6 +89,8 @@ func recipes(ada *player, member vod.Member, device, stream, invitation, profile
 		"invite":           {whom: "operator", body: `{}`},
 		"withdraw-link":    {whom: "operator", path: "/api/v1/operator/links/none"},
 		"staff-titles":     {whom: "editor"},
+		"set-about":        {whom: "editor", path: "/api/v1/operator/titles/closed/about", body: `{"year":1999}`},
+		"set-series":       {whom: "editor", path: "/api/v1/operator/series/none", body: `{"name":"S"}`},
 		"set-window":       {whom: "editor", path: "/api/v1/operator/titles/closed/window", body: `{}`},
 		"withdraw-title":   {whom: "editor", path: "/api/v1/operator/titles/none/withdraw"},
 		"restore-title":    {whom: "editor", path: "/api/v1/operator/titles/closed/restore"},

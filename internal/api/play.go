@@ -202,10 +202,11 @@ func (s *Server) play(ctx context.Context, in *playInput) (*playOutput, error) {
 	if in.Body.Rehearsal != nil {
 		return s.rehearse(ctx, in)
 	}
-	t, d, err := s.visible(ctx, in.ID)
+	t, v, err := s.visible(ctx, in.ID)
 	if err != nil {
 		return nil, s.notNow(ctx, vod.TitleID(in.ID), err)
 	}
+	d := v.d
 	x := play{
 		id: newSessionID(), title: t.ID, version: t.Version.ID, member: d.Member.ID, device: d.ID, share: s.shares(in.Body.Share),
 		place: s.placeOf(ctx),

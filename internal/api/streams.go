@@ -16,7 +16,7 @@ const streamsDefault = 4
 type StreamBody struct {
 	Session string      `json:"session" doc:"The play session."`
 	Title   vod.TitleID `json:"title"`
-	Name    string      `json:"name" doc:"The title's; empty where it is published no more."`
+	Name    string      `json:"name" doc:"The title's; empty where it is published no more, or above the limit of the profile that asks."`
 	Here    bool        `json:"here" doc:"In the browser that asks."`
 	Device  string      `json:"device" doc:"What it plays on calls itself, such as Firefox · Linux; empty where that is not known."`
 	Began   time.Time   `json:"began"`
@@ -81,14 +81,19 @@ func (s *Server) streamsOf(ctx context.Context, d *vod.DeviceSession) ([]StreamB
 			devices[signedIn[i].ID] = signedIn[i].Name
 		}
 	}
+	v, err := s.viewer(ctx)
+	if err != nil {
+		return nil, err
+	}
 	list := make([]StreamBody, len(open))
 	for i := range open {
 		o := &open[i]
 		list[i] = StreamBody{Session: o.Session, Title: o.Title, Here: o.Device == d.ID, Device: devices[o.Device], Began: o.Began}
 		t, err := s.c.Titles.Get(ctx, o.Title)
 		switch {
-		case err == nil:
+		case err == nil && v.view.Limit.Admits(t.About.Age):
 			list[i].Name = t.Name
+		case err == nil: // what a grown-up of the household watches
 		case !errors.Is(err, vod.ErrNotFound):
 			return nil, err
 		}

@@ -34,12 +34,16 @@ func (s *Server) registerTorrents() {
 	}}
 	register(s, get,
 		func(ctx context.Context, in *titleInput) (*torrentOutput, error) {
+			v, err := s.viewer(ctx)
+			if err != nil {
+				return nil, err
+			}
 			t, err := s.c.Titles.Get(ctx, vod.TitleID(in.ID))
 			if err != nil {
 				return nil, err
 			}
-			if !t.Open {
-				return nil, fmt.Errorf("%w: %s is not open", vod.ErrNotFound, t.ID)
+			if !t.Open || !v.view.Limit.Admits(t.About.Age) {
+				return nil, fmt.Errorf("%w: %s is not open, or not to be seen", vod.ErrNotFound, t.ID)
 			}
 			torrent, err := s.c.Titles.Torrent(ctx, t.ID)
 			if err != nil {

@@ -219,13 +219,8 @@ func check(x *vod.Profile) error {
 		return fmt.Errorf("%w: a profile's name has 1 to %d characters", vod.ErrInvalid, nameMax)
 	case x.Limit.Set && (x.Limit.Years < 0 || x.Limit.Years > vod.AgeMax):
 		return fmt.Errorf("%w: an age limit is 0 to %d years", vod.ErrInvalid, vod.AgeMax)
-	case !language(x.Language):
+	case !vod.ValidLanguage(x.Language):
 		return fmt.Errorf("%w: language %q", vod.ErrInvalid, x.Language)
 	}
 	return nil
-}
-
-// language reports whether s has the letters of a language's name (BCP 47), or is empty.
-func language(s string) bool {
-	return len(s) <= 35 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == ""
 }

@@ -102,7 +102,7 @@ func scanPosition(row scanner) (x vod.Position, err error) {
 // Save implements vod.Profiles. A clock that goes back, as when another node's is slow, does not keep a position from being
 // the newest: whoever speaks last is right.
 func (p *Profiles) Save(ctx context.Context, m vod.Member, profile string, x vod.Position) error {
-	if x.DurationMs == 0 || !x.Title.Valid() || !language(x.Audio) || !language(x.Subtitles) {
+	if x.DurationMs == 0 || !x.Title.Valid() || !vod.ValidLanguage(x.Audio) || !vod.ValidLanguage(x.Subtitles) {
 		return fmt.Errorf("save position in %s: %w", x.Title, vod.ErrInvalid)
 	}
 	x.PositionMs = min(x.PositionMs, x.DurationMs)

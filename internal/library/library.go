@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"essaim/internal/bt"
 	"essaim/internal/cmaf/index"
@@ -24,6 +23,7 @@ type Library struct {
 var (
 	_ vod.Titles    = (*Library)(nil)
 	_ vod.Publisher = (*Library)(nil)
+	_ vod.Catalogue = (*Library)(nil)
 )
 
 // New returns the catalogue kept in db. The clock dates titles that come without a date.
@@ -32,6 +32,7 @@ func New(db *sqlstore.Store, clock vod.Clock) *Library { return &Library{db: db,
 // Publish implements vod.Publisher. A title is the same title when ID and name are the same: publishing it again
 // replaces its version, at once for all readers. Two films whose names lead to one ID are a conflict, and so is a
 // version that another title has published. What no title could be is refused with vod.ErrInvalid.
+// What is told of a title stays where t.About tells nothing, and so does its summary where t has none.
 func (l *Library) Publish(ctx context.Context, t vod.Title, torrent []byte) error {
 	if err := t.Validate(); err != nil {
 		return fmt.Errorf("publish: %w", err)
@@ -105,12 +106,20 @@ func write(ctx context.Context, tx *sql.Tx, t *vod.Title, torrent []byte) error 
 	v := &t.Version
 	if _, err := tx.ExecContext(ctx, `
 		INSERT INTO titles (id, name, summary, open, poster, published_ms) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (id) DO UPDATE SET name = excluded.name, summary = excluded.summary, open = excluded.open,
-			poster = excluded.poster, published_ms = excluded.published_ms, withdrawn_ms = 0`,
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, open = excluded.open,
+			summary = CASE WHEN excluded.summary = '' THEN titles.summary ELSE excluded.summary END, poster = excluded.poster, published_ms = excluded.published_ms,
+			withdrawn_ms = 0`,
 		t.ID, t.Name, t.Summary, flag(t.Open), t.Poster, t.Published.UnixMilli()); err != nil {
 		return fmt.Errorf("write title: %w", err)
 	}
 	if err := writeExtras(ctx, tx, t); err != nil {
+		return err
+	}
+	if t.About.IsZero() {
+		if err := fold(ctx, tx, t.ID); err != nil {
+			return err
+		}
+	} else if err := writeAbout(ctx, tx, t.ID, &t.About); err != nil {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, `DELETE FROM versions WHERE title_id = $1`, t.ID); err != nil {
@@ -152,10 +161,9 @@ func flag(b bool) int {
 	return 0
 }
 
-const titleColumns = `t.id, t.name, t.summary, t.open, t.poster, t.published_ms,
-	v.id, v.info_hash_v1, v.piece_length, v.duration_ms, v.scheme, v.manifest`
+const titleColumns = aboutColumns + `, v.duration_ms, v.id, v.info_hash_v1, v.piece_length, v.scheme, v.manifest`
 
-const titleFrom = ` FROM titles t JOIN versions v ON v.title_id = t.id `
+const titleFrom = ` FROM titles t JOIN versions v ON v.title_id = t.id LEFT JOIN series s ON s.id = t.series_id `
 
 // shown is the condition that a title is not withdrawn, and its window open at the time $2.
 const shown = ` t.withdrawn_ms = 0 AND t.from_ms <= $2 AND (t.until_ms = 0 OR t.until_ms > $2) `
@@ -266,20 +274,19 @@ func (l *Library) one(ctx context.Context, where string, args ...any) (t vod.Tit
 type scanner interface{ Scan(dest ...any) error }
 
 func scanTitle(row scanner) (t vod.Title, err error) {
-	var published int64
+	var v vod.Version
 	var v1 string
-	v := &t.Version
-	if err := row.Scan(&t.ID, &t.Name, &t.Summary, &t.Open, &t.Poster, &published,
-		&v.ID, &v1, &v.PieceLength, &v.DurationMs, &v.Scheme, &v.Manifest); err != nil {
+	if t, err = scanAbout(row, &v.ID, &v1, &v.PieceLength, &v.Scheme, &v.Manifest); err != nil {
 		return t, err
 	}
-	t.Published = time.UnixMilli(published).UTC()
+	v.DurationMs = t.Version.DurationMs
 	if v.InfoHashV1, err = bt.ParseInfoHash(v1); err != nil {
 		return t, fmt.Errorf("v1 info hash of %s: %w", t.ID, err)
 	}
 	if v.InfoHashV2, err = bt.ParseInfoHashV2(v.ID); err != nil {
 		return t, fmt.Errorf("v2 info hash of %s: %w", t.ID, err)
 	}
+	t.Version = v
 	return t, nil
 }
 

@@ -29,6 +29,8 @@ func (t *Title) Validate() error {
 		return fmt.Errorf("%w: title %s: name missing, or name or summary too long", ErrInvalid, t.ID)
 	case t.Poster != "" && !isSHA256(t.Poster):
 		return fmt.Errorf("%w: title %s: poster is no SHA-256", ErrInvalid, t.ID)
+	case t.About.Validate() != nil:
+		return fmt.Errorf("title %s: %w", t.ID, t.About.Validate())
 	case !t.validExtras():
 		return fmt.Errorf("%w: title %s: subtitles or storyboard", ErrInvalid, t.ID)
 	case v.ID != v.InfoHashV2.String():

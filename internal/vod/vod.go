@@ -42,6 +42,7 @@ type Title struct {
 	Subtitles  []Subtitle
 	Storyboard *Storyboard // nil for none
 	Published  time.Time
+	About      About
 	Version    Version
 }
 

@@ -107,6 +107,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/home": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The catalogue in rows, as it is for who asks */
+        get: operations["home"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/license/clearkey": {
         parameters: {
             query?: never;
@@ -555,6 +572,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/operator/series/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Say of a series what it is; for editors */
+        put: operations["set-series"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/operator/titles": {
         parameters: {
             query?: never;
@@ -565,6 +599,23 @@ export interface paths {
         /** All titles, also those outside of their windows; for editors */
         get: operations["staff-titles"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operator/titles/{id}/about": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Say of a title what it is; for editors */
+        put: operations["set-about"];
         post?: never;
         delete?: never;
         options?: never;
@@ -757,6 +808,40 @@ export interface paths {
         put?: never;
         /** Say who watches on this device */
         post: operations["choose-profile"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Titles by words of names, people and genres */
+        get: operations["search"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/series/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A series and its episodes */
+        get: operations["get-series"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -973,6 +1058,26 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AboutBody: {
+            /**
+             * Format: int64
+             * @description From how many years on it is suitable; profiles with a kids' limit are shown nothing that is not rated.
+             */
+            age?: number;
+            credits?: components["schemas"]["CreditBody"][] | null;
+            /** @description Words such as drama, science-fiction, short. */
+            genres?: string[] | null;
+            /** @description The original's (BCP 47). */
+            language?: string;
+            series?: components["schemas"]["EpisodeBody"];
+            /** @description Plain text. Absent when it is set: as it was. */
+            summary?: string;
+            /**
+             * Format: int64
+             * @description Of its first showing.
+             */
+            year?: number;
+        };
         AccountBody: {
             id: string;
             name: string;
@@ -1047,6 +1152,41 @@ export interface components {
             /** @description It changed something; false for one that came before or was overtaken. */
             applied: boolean;
         };
+        Card: {
+            /**
+             * Format: int64
+             * @description From how many years on it is suitable; absent: not rated.
+             */
+            age?: number;
+            /** Format: int32 */
+            duration_ms: number;
+            /** @description Words such as drama, science-fiction, short. */
+            genres?: string[] | null;
+            id: string;
+            name: string;
+            /** @description Anyone may watch; otherwise members only. */
+            open: boolean;
+            /**
+             * Format: int32
+             * @description Where the profile has come to.
+             */
+            position_ms?: number;
+            /** @description A path on this server, empty for none. */
+            poster: string;
+            /** @description The title is an episode of it. */
+            series?: components["schemas"]["EpisodeBody"];
+            /** @description Plain text. */
+            summary: string;
+            /** @description It has random bytes for pictures, to be rehearsed with: no player can show it. */
+            synthetic?: boolean;
+            /** @description More than 95 % is over. */
+            watched?: boolean;
+            /**
+             * Format: int64
+             * @description Of its first showing.
+             */
+            year?: number;
+        };
         ChooseInputBody: {
             /** @description The account's: asked for on a device whose profile has a limit, before it gets one that is shown more. */
             password?: string;
@@ -1093,6 +1233,13 @@ export interface components {
             sharing: number;
             /** Format: int64 */
             sharing_sessions: number;
+        };
+        CreditBody: {
+            /** @enum {string} */
+            job: "director" | "writer" | "actor" | "composer";
+            name: string;
+            /** @description Whom an actor plays. */
+            part?: string;
         };
         DemoOutputBody: {
             /** @description Who signs in with one click. */
@@ -1249,6 +1396,19 @@ export interface components {
             /** Format: int64 */
             ended: number;
         };
+        EpisodeBody: {
+            /** Format: int64 */
+            episode: number;
+            /** @description The series'. */
+            id: string;
+            /** @description The series'. */
+            name: string;
+            /**
+             * Format: int64
+             * @description 0: of no season.
+             */
+            season: number;
+        };
         HealthOutputBody: {
             /** @enum {string} */
             status: "ok";
@@ -1324,6 +1484,20 @@ export interface components {
             policy: components["schemas"]["PlayPolicy"];
             /** @description Absent: keep the old ones. */
             tickets?: components["schemas"]["PlayTickets"];
+        };
+        HomeOutputBody: {
+            /** @description None is empty. Where there are but a few titles, they are not sorted into rows. */
+            rows: components["schemas"]["HomeRow"][];
+        };
+        HomeRow: {
+            genre?: string;
+            /**
+             * @description continue: begun, or the next episode; list: kept for later.
+             * @enum {string}
+             */
+            kind: "continue" | "list" | "new" | "genre";
+            /** @description Of each series one, which stands for it unless the kind is continue. */
+            titles: components["schemas"]["Card"][];
         };
         HouseholdBody: {
             /** @description It was chosen on this device; otherwise it is the first. */
@@ -1992,6 +2166,25 @@ export interface components {
              */
             wasted_bytes: number;
         };
+        SearchOutputBody: {
+            /** @description The best first, 40 at most; of each series one, which stands for it. */
+            titles: components["schemas"]["TitleSummary"][];
+        };
+        SeriesBody: {
+            /** @description By season and number; there is at least one. */
+            episodes: components["schemas"]["Card"][];
+            id: string;
+            name: string;
+            /** @description The episode to go on with; the first, for who has seen none or all. */
+            next: string;
+            /** @description Plain text. */
+            summary: string;
+        };
+        SeriesText: {
+            name: string;
+            /** @description Plain text. */
+            summary?: string;
+        };
         SignInInputBody: {
             name: string;
             password: string;
@@ -2029,7 +2222,7 @@ export interface components {
             device: string;
             /** @description In the browser that asks. */
             here: boolean;
-            /** @description The title's; empty where it is published no more. */
+            /** @description The title's; empty where it is published no more, or above the limit of the profile that asks. */
             name: string;
             /** @description The play session. */
             session: string;
@@ -2051,27 +2244,48 @@ export interface components {
             until?: string;
         };
         TitleDetail: {
+            /**
+             * Format: int64
+             * @description From how many years on it is suitable; absent: not rated.
+             */
+            age?: number;
+            credits?: components["schemas"]["CreditBody"][] | null;
             /** Format: int32 */
             duration_ms: number;
             /** @description In torrent order. */
             files: components["schemas"]["TitleFile"][];
+            /** @description Words such as drama, science-fiction, short. */
+            genres?: string[] | null;
             id: string;
             /** @description v1, lower-case hexadecimal. */
             info_hash: string;
             info_hash_v2: string;
+            /** @description It is on the profile's list. */
+            kept?: boolean;
+            /** @description The original's (BCP 47). */
+            language?: string;
             /** @description Of an open title: its magnet link (BEP 9), with this service's trackers and web seed. */
             magnet?: string;
             name: string;
             /** @description Anyone may watch; otherwise members only. */
             open: boolean;
+            /** @description Where the profile has come to. */
+            position?: components["schemas"]["PositionBody"];
             /** @description A path on this server, empty for none. */
             poster: string;
+            /** @description The title is an episode of it. */
+            series?: components["schemas"]["EpisodeBody"];
             /** @description Plain text. */
             summary: string;
             /** @description It has random bytes for pictures, to be rehearsed with: no player can show it. */
             synthetic?: boolean;
             /** @description Of an open title: the path of its torrent file. */
             torrent?: string;
+            /**
+             * Format: int64
+             * @description Of its first showing.
+             */
+            year?: number;
         };
         TitleFile: {
             /**
@@ -2093,18 +2307,32 @@ export interface components {
             size: number;
         };
         TitleSummary: {
+            /**
+             * Format: int64
+             * @description From how many years on it is suitable; absent: not rated.
+             */
+            age?: number;
             /** Format: int32 */
             duration_ms: number;
+            /** @description Words such as drama, science-fiction, short. */
+            genres?: string[] | null;
             id: string;
             name: string;
             /** @description Anyone may watch; otherwise members only. */
             open: boolean;
             /** @description A path on this server, empty for none. */
             poster: string;
+            /** @description The title is an episode of it. */
+            series?: components["schemas"]["EpisodeBody"];
             /** @description Plain text. */
             summary: string;
             /** @description It has random bytes for pictures, to be rehearsed with: no player can show it. */
             synthetic?: boolean;
+            /**
+             * Format: int64
+             * @description Of its first showing.
+             */
+            year?: number;
         };
         TitlesOutputBody: {
             /** @description Newest first. */
@@ -2557,6 +2785,53 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    home: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HomeOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4882,6 +5157,86 @@ export interface operations {
             };
         };
     };
+    "set-series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SeriesText"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SeriesText"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "staff-titles": {
         parameters: {
             query?: never;
@@ -4920,6 +5275,86 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "set-about": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AboutBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AboutBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5948,6 +6383,123 @@ export interface operations {
             };
             /** @description Unauthorized */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    search: {
+        parameters: {
+            query?: {
+                /** @description Words, or beginnings of words, of names, people and genres; accents and case do not matter. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SeriesBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
                 headers: {
                     [name: string]: unknown;
                 };
