@@ -199,7 +199,14 @@ test.describe("the open film of a demonstration", () => {
     expect(given.filter((start) => start > 40_000 && start < middle * 1_000 - 20_000)).toEqual([]);
   });
 
-  test("a no ends all connections at once, and so does leaving the page", async ({ browser, context, page }) => {
+  test("a no, a mobile network, leaving the page: each ends all connections at once", async ({
+    browser,
+    context,
+    page,
+  }) => {
+    await page.addInitScript(() =>
+      Object.defineProperty(navigator, "connection", { value: Object.assign(new EventTarget(), { type: "wifi" }) }),
+    );
     const other = await browser.newContext();
     await watchConnections(other);
     const neighbour = await other.newPage();
@@ -226,9 +233,36 @@ test.describe("the open film of a demonstration", () => {
     expect(await connections(page)).toEqual(made);
     await sawTheFilm(page, service.data);
 
-    // Yes once more, so that there is something to leave.
+    // Yes once more; then the home's network is left for the street's.
     await page.getByRole("button", { name: "Change" }).click();
     await page.getByRole("button", { name: "Yes" }).click();
+    await page.waitForFunction(connected);
+    const moves = (type: string) =>
+      page.evaluate((to) => {
+        const { connection } = navigator as unknown as { connection: EventTarget };
+        Object.assign(connection, { type: to }).dispatchEvent(new Event("change"));
+      }, type);
+    await moves("cellular");
+    await expect.poll(() => connections(page).then((states) => new Set(states))).toEqual(new Set(["closed"]));
+    const before = (await connections(page)).length;
+    await playsOn(page, 2);
+    expect(await connections(page)).toHaveLength(before);
+    await moves("wifi");
+    await page.waitForFunction(connected);
+
+    // What this browser shares and keeps, and its limits.
+    await page.getByRole("button", { name: "Details" }).click();
+    await expect(page.getByRole("img", { name: /from other viewers/ })).toBeVisible();
+    await expect(page.getByText(/^You agreed to share on /)).toBeVisible();
+    await page.getByRole("combobox", { name: /Upload at most/ }).selectOption({ label: "2 Mbit/s" });
+    expect(await page.evaluate(() => localStorage.getItem("essaim.limits"))).toContain('"uplinkKbps":2000');
+    await page.setViewportSize({ width: 1280, height: 1100 });
+    await page.screenshot({ path: "test-results/sharing-laptop.png", fullPage: true });
+    await page.getByRole("button", { name: "Clear" }).click();
+    await expect(page.getByText("Cleared.")).toBeVisible();
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.screenshot({ path: "test-results/sharing-phone.png", fullPage: true });
+    await page.setViewportSize({ width: 640, height: 480 });
     await page.waitForFunction(connected);
     await page.getByRole("link", { name: "Essaim" }).click();
     await expect(page.getByRole("heading", { name: "All films" })).toBeVisible();

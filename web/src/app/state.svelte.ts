@@ -1,6 +1,6 @@
 /** What the whole app shares: language, who is signed in, the viewer's answer to the sharing question, the place. */
 
-import { Api, ApiError, type Me } from "../player";
+import { Api, ApiError, freeLimits, type Me, type SharingLimits } from "../player";
 import { dictionary, type Language, preferred, type Words } from "./words";
 
 /** The server that served this page. */
@@ -59,15 +59,34 @@ export const language = new LanguageState();
 /** The viewer's answer to "Share while you watch?". */
 export type Answer = "yes" | "no" | undefined;
 
-/** The answer, kept in the browser. Unanswered is no. */
+/** The answer, and how much may be given, kept in the browser. Unanswered is no. */
 class SharingState {
   #answer: Answer = $state(initialAnswer());
+  #answeredAt: string | undefined = $state(initialMoment());
+  #limits: SharingLimits = $state.raw(initialLimits());
 
   constructor() {
-    // An answer given in one tab holds in all.
+    // What is said in one tab holds in all.
     addEventListener("storage", ({ key }) => {
       if (key === "essaim.share" || key === null) this.#answer = initialAnswer();
+      if (key === "essaim.shared-at" || key === null) this.#answeredAt = initialMoment();
+      if (key === "essaim.limits" || key === null) this.#limits = initialLimits();
     });
+  }
+
+  /** When the answer was given, in ISO 8601; undefined while there is none. */
+  get answeredAt(): string | undefined {
+    return this.#answeredAt;
+  }
+
+  /** What the viewer is willing to give. */
+  get limits(): SharingLimits {
+    return this.#limits;
+  }
+
+  set limits(limits: SharingLimits) {
+    this.#limits = limits;
+    memory.set("essaim.limits", JSON.stringify(limits));
   }
 
   get answer(): Answer {
@@ -77,6 +96,8 @@ class SharingState {
   set answer(answer: Answer) {
     this.#answer = answer;
     memory.set("essaim.share", answer);
+    this.#answeredAt = answer && new Date().toISOString();
+    memory.set("essaim.shared-at", this.#answeredAt);
   }
 }
 
@@ -85,7 +106,27 @@ function initialAnswer(): Answer {
   return kept === "yes" || kept === "no" ? kept : undefined;
 }
 
-/** The sharing question's answer. */
+function initialMoment(): string | undefined {
+  const kept = memory.get("essaim.shared-at");
+  return kept !== null && !Number.isNaN(Date.parse(kept)) ? kept : undefined;
+}
+
+/** What is missing or spoilt is as if nobody had said anything. */
+function initialLimits(): SharingLimits {
+  try {
+    const kept = JSON.parse(memory.get("essaim.limits") ?? "{}") as Partial<SharingLimits>;
+    const whole = (n: unknown) => (typeof n === "number" && Number.isFinite(n) && n > 0 ? Math.round(n) : 0);
+    return {
+      uplinkKbps: whole(kept.uplinkKbps),
+      monthBytes: whole(kept.monthBytes),
+      anyNetwork: kept.anyNetwork === true,
+    };
+  } catch {
+    return freeLimits;
+  }
+}
+
+/** The sharing question's answer, and its limits. */
 export const sharing = new SharingState();
 
 /** Who is signed in. `known` is false until the server has said. */

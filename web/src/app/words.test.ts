@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { peopleDictionary } from "./people/words";
-import { dictionary, megabytes, preferred } from "./words";
+import { bytes, dictionary, preferred } from "./words";
 
 test("the first known language of the browser wins, else English", () => {
   expect(preferred(["de-DE", "fr-CA", "en"])).toBe("fr");
@@ -16,8 +16,9 @@ test("durations are minutes, then hours and minutes", () => {
 });
 
 test("numbers follow the language", () => {
-  expect(megabytes("en", 1_250_000)).toBe("1.3");
-  expect(megabytes("fr", 1_250_000)).toBe("1,3");
+  expect(bytes("en", 1_250_000)).toBe("1.3\u00a0MB");
+  expect(bytes("fr", 1_250_000)).toBe("1,3\u00a0Mo");
+  expect(bytes("en", 999_960_000)).toBe("1.0\u00a0GB");
 });
 
 test("no sentence is left in the other language", () => {

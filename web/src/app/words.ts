@@ -57,12 +57,13 @@ export interface Words {
     paused: string;
     failed: string;
     change: string;
+    settings: string;
     stop: string;
   };
   stats: {
     fromViewers: (percent: number) => string;
     viewers: (count: number) => string;
-    given: (megabytes: string) => string;
+    given: (size: string) => string;
     verified: string;
     lines: (height: number) => string;
   };
@@ -145,12 +146,13 @@ const en: Words = {
     paused: "You agreed to share. For now, nothing is shared.",
     failed: "Sharing could not begin. The film plays on from our server.",
     change: "Change",
+    settings: "Details",
     stop: "Do not share",
   },
   stats: {
     fromViewers: (percent) => `From viewers ${number("en").format(percent)}\u00a0%`,
     viewers: (count) => (count === 1 ? "1 viewer connected" : `${number("en").format(count)} viewers connected`),
-    given: (megabytes) => `${megabytes} MB passed on`,
+    given: (size) => `${size} shared today`,
     verified: "Every byte verified",
     lines: (height) => `${height}p`,
   },
@@ -258,13 +260,14 @@ const fr: Words = {
     paused: "Vous avez accepté de partager. Pour l’instant, rien n’est partagé.",
     failed: "Le partage n’a pas pu commencer. Le film continue depuis notre serveur.",
     change: "Modifier",
+    settings: "Détails",
     stop: "Ne pas partager",
   },
   stats: {
     fromViewers: (percent) => `Venant des spectateurs\u00a0: ${number("fr").format(percent)}\u00a0%`,
     viewers: (count) =>
       count <= 1 ? `${count} spectateur connecté` : `${number("fr").format(count)} spectateurs connectés`,
-    given: (megabytes) => `${megabytes} Mo transmis`,
+    given: (size) => `${size} partagés aujourd’hui`,
     verified: "Chaque octet vérifié",
     lines: (height) => `${height}p`,
   },
@@ -330,7 +333,8 @@ export function preferred(languages: readonly string[]): Language {
   return "en";
 }
 
-/** megabytes writes a byte count in MB with one digit, as the language does. */
-export function megabytes(language: Language, bytes: number): string {
-  return number(language, 1).format(bytes / 1e6);
+/** Writes a byte count in MB or GB with one digit and its unit, as the language does. */
+export function bytes(language: Language, count: number): string {
+  const [size, prefix] = count < 999.95e6 ? [count / 1e6, "M"] : [count / 1e9, "G"];
+  return `${number(language, 1).format(size)}\u00a0${prefix}${language === "fr" ? "o" : "B"}`;
 }

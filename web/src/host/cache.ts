@@ -301,6 +301,26 @@ async function openFolder(storage: string, title: Title): Promise<PieceStore | u
   }
 }
 
+/**
+ * Removes what the folder of that name, as `EngineOptions.storage` has it, keeps between visits. Resolves to false where an engine, of
+ * this page or of another tab, is using it.
+ */
+export async function clearStore(storage: string): Promise<boolean> {
+  const folder = encodeURIComponent(storage);
+  const release = await lock(`essaim:${folder}`);
+  if (!release) return false;
+  try {
+    const root = await navigator.storage.getDirectory();
+    const top = await root.getDirectoryHandle("essaim", { create: true });
+    await top.removeEntry(folder, { recursive: true }).catch((error: unknown) => {
+      if ((error as DOMException).name !== "NotFoundError") throw error;
+    });
+    return true;
+  } finally {
+    release();
+  }
+}
+
 // Takes the lock if nobody has it, and returns what gives it back.
 function lock(name: string): Promise<(() => void) | undefined> {
   return new Promise((resolve, reject) => {

@@ -18,6 +18,7 @@ import {
   type VerifiedPiece,
 } from "../player/source";
 
+export { clearStore } from "./cache";
 export { reasonName, type ReasonName } from "./notes";
 
 /** The engine's WebAssembly, as the server serves it. */

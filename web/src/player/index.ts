@@ -5,6 +5,7 @@
 export { Api, ApiError, type ApiErrorKind, type Me, type TitleDetail, type TitleFile, type TitleSummary } from "./api";
 export type { components } from "./api.gen";
 export { type EssaimDebug, exposeDebug } from "./debug";
+export { freeLimits, SentLedger, type SharingLimits } from "./allowance";
 export { DirectSource, type DirectOptions } from "./direct";
 export {
   EssaimPlayer,

@@ -28,13 +28,13 @@ export type Matches = (query: string) => boolean;
  * - A mobile network, or Save-Data: no peers at all.
  * - A wire or Wi-Fi, where the browser says so: all.
  * - Unknown, as in Firefox and Safari and on every desktop: peers, and upload on desktop systems only. Phones and tablets
- *   are now on this network and then on that.
+ *   are now on this network and then on that; with `any` their viewers have said that they may upload all the same.
  */
-export function networkLeave(navigator: NavigatorLike, matches: Matches): NetworkLeave {
+export function networkLeave(navigator: NavigatorLike, matches: Matches, any = false): NetworkLeave {
   const { saveData, type } = navigator.connection ?? {};
   if (saveData === true || type === "cellular") return { peers: false, upload: false };
   if (type === "ethernet" || type === "wifi") return { peers: true, upload: true };
-  return { peers: true, upload: isDesktop(navigator, matches) };
+  return { peers: true, upload: any || isDesktop(navigator, matches) };
 }
 
 const desktopPlatforms = ["windows", "macos", "linux", "chrome os", "chromeos", "chromium os"];
@@ -58,9 +58,9 @@ function isDesktop(
   return !(matches("(pointer: coarse)") && !matches("(any-pointer: fine)"));
 }
 
-/** What the network of this page allows now. */
-export function currentNetworkLeave(): NetworkLeave {
-  return networkLeave(navigator as NavigatorLike, (query) => matchMedia(query).matches);
+/** What the network of this page allows now; `any` as for {@link networkLeave}. */
+export function currentNetworkLeave(any = false): NetworkLeave {
+  return networkLeave(navigator as NavigatorLike, (query) => matchMedia(query).matches, any);
 }
 
 /** Calls `changed` whenever the browser tells of another network, until `signal` aborts. */

@@ -4,6 +4,7 @@
  * once, and leave nothing running after `destroy`.
  */
 
+import { Allowance, type SharingLimits } from "./allowance";
 import { Api, ApiError } from "./api";
 import { DirectSource } from "./direct";
 import { Emitter } from "./emitter";
@@ -11,7 +12,6 @@ import { Ended, explain, final, type PlayerFailure, tooManyStreams, Unsupported 
 import { Gauge } from "./gauge";
 import { toHex, sha256 } from "./merkle";
 import { clearKey, openLock } from "./lock";
-import { currentNetworkLeave, watchNetwork } from "./network";
 import { News } from "./news";
 import { type Delivery, licenceUri, manifestUri, serve, type Shaka } from "./scheme";
 import { reported } from "./report";
@@ -26,6 +26,8 @@ export interface PlayerOptions {
   title: string;
   /** The viewer's consent to give bytes to other viewers. Unanswered is no, unless the server presumes a yes (a demonstration). */
   share?: boolean;
+  /** How much a viewer who shares is willing to give; by default no limits, but nothing where bytes may be paid for. */
+  limits?: SharingLimits;
   api?: Api;
   /** Where the engine keeps pieces: "memory"; a folder's name; or "scratch:" and the name of a folder that is emptied first. */
   storage?: string;
@@ -108,6 +110,7 @@ export class EssaimPlayer {
   #failure: PlayerFailure | undefined;
   #consent: boolean | undefined;
   #serverPolicy: PlayPolicy | undefined;
+  #allowance: Allowance;
   #beating: Promise<void> | undefined;
   #news: News;
   /** The service has ended the session: nobody is to say goodbye to. */
@@ -119,6 +122,7 @@ export class EssaimPlayer {
     this.#api = options.api ?? new Api();
     this.#video = options.video;
     this.#consent = options.share;
+    this.#allowance = new Allowance(options.limits);
     this.#news = new News(
       (session, ticket, signal) => this.#api.events(session, ticket, signal),
       () => this.#session,
@@ -221,10 +225,26 @@ export class EssaimPlayer {
     });
   }
 
+  /** The viewer's own limits from now on. */
+  limit(limits: SharingLimits): void {
+    this.#allowance.limits = limits;
+    this.#again();
+  }
+
+  /** Empties the cache that lasts between visits; see {@link SwitchingSource.forget}. */
+  forget(): Promise<boolean> {
+    return this.#source?.forget() ?? Promise.resolve(false);
+  }
+
+  /** Obeys the same policy under other circumstances. */
+  #again(): void {
+    if (this.#serverPolicy) this.#obey(this.#serverPolicy);
+  }
+
   /** Overrides parts of the policy for this player: the demonstration's switches. */
   restrict(policy: Partial<PlayPolicy>): void {
     this.#restriction = policy;
-    if (this.#serverPolicy) this.#obey(this.#serverPolicy);
+    this.#again();
   }
   #restriction: Partial<PlayPolicy> = {};
 
@@ -378,12 +398,14 @@ export class EssaimPlayer {
 
     const tell = () => {
       this.#gauge?.poll();
-      if (!document.hidden) this.events.emit("stats", this.stats());
+      const stats = this.stats();
+      if (this.#allowance.count(stats.sentBytes)) this.#again();
+      if (!document.hidden) this.events.emit("stats", stats);
       this.#later(1_000, tell);
     };
     this.#later(1_000, tell);
     addEventListener("online", () => this.#failure?.code === "network" && this.retry(), { signal });
-    watchNetwork(() => this.#serverPolicy && this.#obey(this.#serverPolicy), signal);
+    this.#allowance.watch(() => this.#again(), signal);
     addEventListener("pagehide", () => void this.#report(true).catch(() => undefined), { signal });
     // Back from the browser's cache of pages: the service was told goodbye.
     addEventListener("pageshow", (event) => event.persisted && this.#soon(0), { signal });
@@ -415,10 +437,9 @@ export class EssaimPlayer {
   /** The policy that holds: the server's, less what the viewer, the network or a demonstration forbids. */
   #effective(p: PlayPolicy): PlayPolicy {
     const policy = { ...p, ...this.#restriction };
-    const network = currentNetworkLeave();
-    const allowed = this.#consent !== false && network.peers;
-    const upload = p.upload && policy.upload && allowed && network.upload;
-    return { ...policy, p2p: p.p2p && policy.p2p && allowed, upload };
+    const agreed = this.#consent !== false;
+    const [p2p, upload] = [p.p2p && policy.p2p && agreed, p.upload && policy.upload && agreed];
+    return this.#allowance.narrow({ ...policy, p2p, upload });
   }
 
   #obey(p: PlayPolicy): void {

@@ -293,3 +293,30 @@ test("what the origin is merely slow to send is not asked for again by the engin
   expect((await start).data.byteLength).toBe(piece);
   expect(engine.reading).not.toHaveBeenCalled();
 });
+
+test("to forget is to close the engine, to empty its store, and to go on with another engine", async () => {
+  const events: string[] = [];
+  const { source, engine, opened } = open(sharing, {
+    storage: "watch",
+    clear: (storage) => {
+      events.push(`clear ${storage}, closed ${engine.closed}`);
+      return Promise.resolve(true);
+    },
+  });
+  await source.start();
+  expect(await source.forget()).toBe(true);
+  expect(events).toEqual(["clear watch, closed 1"]);
+  await vi.waitFor(() => expect(opened).toHaveBeenCalledTimes(2));
+  expect(source.stats().peerBytes).toBe(14); // what the first has counted is not lost
+  await source.close();
+});
+
+test("a store that cannot be emptied does not cost the viewer the engine", async () => {
+  const { source, opened } = open(sharing, {
+    clear: () => Promise.reject(new DOMException("busy", "InvalidStateError")),
+  });
+  await source.start();
+  await expect(source.forget()).rejects.toThrow("busy");
+  await vi.waitFor(() => expect(opened).toHaveBeenCalledTimes(2));
+  await source.close();
+});

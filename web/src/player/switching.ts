@@ -25,6 +25,8 @@ export interface SwitchingOptions {
   load?: () => Promise<OpenEngine>;
   /** Where the engine keeps pieces: see `EngineOptions`. "memory" by default. */
   storage?: string;
+  /** Empties such a place, false where another tab has it. By default `clearStore` of `web/src/host`. */
+  clear?: (storage: string) => Promise<boolean>;
   /** Hears the engine's notes. */
   onNote?(note: EngineNote): void;
   /** The operator forbids peers from now on. */
@@ -262,6 +264,21 @@ export class SwitchingSource implements MediaSourceBytes {
     return parts.reduce(addStats);
   }
 
+  /**
+   * Removes what is kept between visits, of all titles, and goes on with an engine that has nothing. Resolves to false where another
+   * tab is using it; rejects where the browser does not let go of it.
+   */
+  async forget(): Promise<boolean> {
+    const engine = this.#engine;
+    this.#retire();
+    await engine?.close().catch(() => undefined);
+    try {
+      return await (this.#options.clear ?? clearStore)(this.#options.storage ?? "memory");
+    } finally {
+      if (engine) void this.start();
+    }
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#decided();
@@ -376,6 +393,10 @@ function addStats(a: Stats, b: Stats): Stats {
     downloadKbps: a.downloadKbps + b.downloadKbps,
     ...((b.connections ?? a.connections) && { connections: b.connections ?? a.connections }),
   };
+}
+
+async function clearStore(storage: string): Promise<boolean> {
+  return (await import("../host")).clearStore(storage);
 }
 
 async function loadHost(): Promise<OpenEngine> {
