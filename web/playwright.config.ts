@@ -7,7 +7,7 @@ import { defineConfig } from "@playwright/test";
 export default defineConfig({
   testDir: "e2e",
   outputDir: "test-results/runs",
-  timeout: 60_000,
+  timeout: 150_000, // what passes takes a tenth of it; a busy machine must not make it fail
   expect: { timeout: 15_000 },
   // Chromium decodes on the processor here. Where viewers exchange a film and stalls are counted, one browser at a time has the
   // machine to itself; where pages are looked at, and what is
