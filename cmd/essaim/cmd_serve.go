@@ -27,6 +27,7 @@ import (
 	"essaim/internal/library"
 	"essaim/internal/license"
 	"essaim/internal/members"
+	"essaim/internal/metrics"
 	"essaim/internal/origin"
 	"essaim/internal/places"
 	"essaim/internal/seeder"
@@ -43,6 +44,7 @@ type serveCmd struct {
 	security
 	seeding
 	edgeDoor
+	metricsDoor
 	keySettings
 	licenseSettings
 	peopleSettings
@@ -64,6 +66,9 @@ func (c *serveCmd) Validate() error {
 		return err
 	}
 	if err := c.edgeDoor.Validate(); err != nil {
+		return err
+	}
+	if err := c.metricsDoor.Validate(); err != nil {
 		return err
 	}
 	if _, err := c.upstreams(); err != nil {
@@ -108,10 +113,17 @@ func (c *serveCmd) Run() error {
 		if edges != nil {
 			defer edges.Close()
 		}
+		watched, err := c.metricsDoor.listen(log)
+		if err != nil {
+			return err
+		}
+		if watched != nil {
+			defer watched.Close()
+		}
 		url := door.url(ln.Addr())
 		s, err := openNode(ctx, nodeConfig{
 			settings: c.settings, keys: c.keySettings, licenses: c.licenseSettings, who: c.peopleSettings, data: c.Data, log: log, url: door.own(ln.Addr()), public: public, places: where, stun: asked, door: door,
-			holdOut: c.HoldOut, edgeListener: edges, edgeControl: c.edgeDoor.control(edges),
+			holdOut: c.HoldOut, edgeListener: edges, edgeControl: c.edgeDoor.control(edges), metricsListener: watched,
 		})
 		if err != nil {
 			return err
@@ -244,6 +256,8 @@ type nodeConfig struct {
 	public netip.AddrPort // where clients are told that open titles are seeded; unset parts are found out
 
 	holdOut float64 // percent of viewers, until an operator sets the policy
+
+	metricsListener net.Listener // nil: metrics are not shown
 }
 
 // node is everything that runs, wired.
@@ -269,6 +283,9 @@ type node struct {
 	edges        *registry.Registry
 	authority    *registry.Authority
 	edgeListener net.Listener // nil: none
+
+	metrics         *metrics.Metrics
+	metricsListener net.Listener // nil: none
 }
 
 // openNode opens the data folder and wires the departments. It listens nowhere yet.
@@ -358,13 +375,16 @@ func openNode(ctx context.Context, c nodeConfig) (_ *node, err error) {
 	if s.edges, s.authority, err = openEdges(s, c.data, c.edgeControl, ice, func() bool { return policy.Get().P2P }); err != nil {
 		return nil, err
 	}
+	figures := s.figures(&c)
+	s.metricsListener, s.metrics = c.metricsListener, s.openMetrics(policy)
+	figures.Reports = s.metrics.Reports(figures.Reports)
 	config := api.Config{
 		Titles: s.library, Catalogue: s.library, Members: s.members, Tickets: s.tickets, Traffic: s.origin, Hashes: s.origin, Clock: time.Now,
 		Pages: web.Dist(), Log: c.log, Version: version(), Ready: s.db.Ping,
 		People: people, Hidden: c.hidden(),
-		Policy: policy, Insight: s.figures(&c), ICE: ice, Licences: licences, Secure: c.Secure,
+		Policy: policy, Insight: figures, ICE: ice, Licences: licences, Secure: c.Secure,
 		Entitlements: s.members, Streams: s.members, Ends: s.members, Relays: s.tickets,
-		Edges: s.edges,
+		Edges: s.edges, Observe: s.metrics.Observe,
 		Mounts: []api.Mount{
 			{Pattern: "/media/", Handler: s.origin, OtherSites: true},
 			{Pattern: "/hashes/", Handler: s.origin, OtherSites: true},
@@ -458,6 +478,9 @@ func (s *node) Serve(ctx context.Context, ln net.Listener) error {
 	others.Go(func() { s.insight.Run(beside) })
 	if s.edgeListener != nil {
 		others.Go(func() { s.serveEdges(beside, s.edgeListener) })
+	}
+	if s.metricsListener != nil {
+		others.Go(func() { s.serveMetrics(beside, s.metricsListener) })
 	}
 	others.Go(func() { s.insight.FollowPolicy(beside, s.policy.Put) })
 	if s.places != nil {

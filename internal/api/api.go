@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -48,6 +49,8 @@ type Config struct {
 	Hidden   bool      // all visitors come from a proxy's address, which says nothing
 	Insight  *Insight  // nil: reports are not kept, and the policy not beyond the service's end
 	Edges    vod.Edges // nil: the service has none
+	// Observe is told of every request to an operation, once it is answered; nil: nobody is. Streams of events are left out.
+	Observe func(operation string, status int, took time.Duration)
 	// Mounts are other rooms' handlers, served behind the same headers.
 	Mounts []Mount
 }
@@ -100,6 +103,9 @@ func New(c Config) (*Server, error) {
 	}
 	mux := http.NewServeMux()
 	s.api = humago.New(mux, s.humaConfig())
+	if c.Observe != nil {
+		s.api.UseMiddleware(observing(c.Clock, c.Observe))
+	}
 	s.registerHealth()
 	s.registerSessions()
 	s.registerTitles()
@@ -150,6 +156,17 @@ func (s *Server) humaConfig() huma.Config {
 	return c
 }
 
+// observing tells of each request to an operation, but for the streams, which end when their reader leaves.
+func observing(clock vod.Clock, tell func(operation string, status int, took time.Duration)) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		began := clock()
+		next(ctx)
+		if o := ctx.Operation(); o.OperationID != eventsOperation {
+			tell(o.OperationID, ctx.Status(), clock().Sub(began))
+		}
+	}
+}
+
 // ServeHTTP implements http.Handler. A panic of any room's ends the one request, and is told to the operator: what
 // http.Server says of it is lost among visitors' faults.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -164,6 +181,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	s.handler.ServeHTTP(w, r)
+}
+
+// Ready says whether the service can serve, as /readyz does; vod.ErrUnavailable where it cannot.
+func (s *Server) Ready(ctx context.Context) error {
+	if !s.ready.Load() {
+		return vod.ErrUnavailable
+	}
+	if s.c.Ready == nil {
+		return nil
+	}
+	if err := s.c.Ready(ctx); err != nil {
+		s.log.ErrorContext(ctx, "not ready", "error", err)
+		return vod.ErrUnavailable
+	}
+	return nil
 }
 
 // SetReady says whether the service is up: /readyz answers 503 before, and again once the server is about to stop. Streams of
@@ -227,14 +259,8 @@ func (s *Server) registerHealth() {
 		func(context.Context, *struct{}) (*healthOutput, error) { return ok(), nil })
 	register(s, op("ready", "GET", "/readyz", "Whether the service can serve", 200),
 		func(ctx context.Context, _ *struct{}) (*healthOutput, error) {
-			if !s.ready.Load() {
-				return nil, vod.ErrUnavailable
-			}
-			if s.c.Ready != nil {
-				if err := s.c.Ready(ctx); err != nil {
-					s.log.ErrorContext(ctx, "not ready", "error", err)
-					return nil, vod.ErrUnavailable
-				}
+			if err := s.Ready(ctx); err != nil {
+				return nil, err
 			}
 			return ok(), nil
 		})

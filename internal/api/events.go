@@ -166,8 +166,11 @@ type EndedEvent struct {
 	Code vod.PlayEnd `json:"code"`
 }
 
+// eventsOperation names the one operation that is a stream.
+const eventsOperation = "play-events"
+
 func (s *Server) registerEvents() {
-	o := op("play-events", "GET", "/api/v1/play/{session}/events",
+	o := op(eventsOperation, "GET", "/api/v1/play/{session}/events",
 		"Server-sent events, for players without a tracker's socket: policy, with the policy of the moment, and ended, with a code", 200, "media")
 	o.Responses = map[string]*huma.Response{"200": {
 		Description: "A stream of server-sent events, until the ticket's end.",
