@@ -26,6 +26,7 @@ import (
 // demoCmd runs everything at once.
 type demoCmd struct {
 	settings
+	edgeDoor
 	Data string `env:"ESSAIM_DATA" type:"path" placeholder:"FOLDER" help:"Folder of database, media and keys, for this demonstration alone; in the user's cache folder if absent."`
 	JSON bool   `name:"json" help:"Print one JSON object: url, room, members, data, and rehearsal if there is one."`
 	// RehearsalTitle is kept for as long as each start asks for it.
@@ -39,6 +40,9 @@ func (c *demoCmd) Validate() error {
 	}
 	if !c.Secure && !loopback(c.Listen) {
 		return fmt.Errorf("--listen %s: a demonstration is for browsers on this machine; on others they want https, by a proxy in front (--secure)", c.Listen)
+	}
+	if err := c.edgeDoor.Validate(); err != nil {
+		return err
 	}
 	return c.settings.Validate()
 }
@@ -75,9 +79,16 @@ func (c *demoCmd) Run() error {
 			return err
 		}
 		defer ln.Close()
+		edges, err := c.edgeDoor.listen(log)
+		if err != nil {
+			return err
+		}
+		if edges != nil {
+			defer edges.Close()
+		}
 		report := demoReport{URL: urlOf(ln.Addr()), Room: urlOf(ln.Addr()) + "/room", Data: folder.path}
 		s, err := openNode(ctx, nodeConfig{
-			settings: c.settings, data: folder.path, log: log, lan: true,
+			settings: c.settings, data: folder.path, log: log, lan: true, edgeListener: edges, edgeControl: c.edgeDoor.control(edges),
 			demo: func(s *node) (*api.Demo, []api.Mount, error) {
 				if report.Members, err = furnish(ctx, s); err != nil {
 					return nil, nil, err

@@ -418,6 +418,46 @@ func TestATitleIsFilledBeforeItsHourAndServedAfter(t *testing.T) {
 	b.serves(&film, "")
 }
 
+func TestAPlanIsMadeAnewWhereSomethingChangedAndElseOnceInAMinuteOrSo(t *testing.T) {
+	w := newWorld(t)
+	film := w.publish("film", 200_000, true)
+	b := w.open(w.join("lyon-1"), nil)
+	b.sync()
+	b.fillAll()
+	for range 150 { // five minutes
+		w.clock.Advance(syncEvery)
+		b.sync()
+	}
+	if n := w.plans.Load(); n < 4 || n > 8 {
+		t.Errorf("%d plans were made in five minutes", n)
+	}
+	b.serves(&film, "")
+	planned := func(want ...vod.TitleID) {
+		t.Helper()
+		b.sync()
+		var have []vod.TitleID
+		for _, p := range b.list() {
+			have = append(have, p.ID)
+		}
+		slices.Sort(have)
+		if !slices.Equal(have, want) {
+			t.Errorf("planned are %v, want %v", have, want)
+		}
+	}
+	w.publish("other", 100_000, true)
+	planned("film", "other")
+	if err := w.library.Windows().SetWindow(t.Context(), "film", vod.Window{Until: w.clock.Now().Add(syncEvery)}); err != nil {
+		t.Fatal(err)
+	}
+	planned("film", "other")
+	w.clock.Advance(syncEvery)
+	planned("other")
+	if err := w.library.Withdraw(t.Context(), "other"); err != nil {
+		t.Fatal(err)
+	}
+	planned()
+}
+
 func TestHoursReachOverMidnight(t *testing.T) {
 	h, err := ParseHours("22:30-06:00")
 	if err != nil {

@@ -62,7 +62,19 @@ type world struct {
 	port     *httptest.Server // the edge port
 	cut      atomic.Bool      // the edge port answers nobody
 	media    *origin.Origin
+	plans    atomic.Int64 // how often the catalogue was read to make one
 	data     map[vod.TitleID][]byte
+}
+
+// planning counts the plans that are made of a catalogue.
+type planning struct {
+	vod.Titles
+	n *atomic.Int64
+}
+
+func (p planning) List(ctx context.Context, openOnly bool) ([]vod.Title, error) {
+	p.n.Add(1)
+	return p.Titles.List(ctx, openOnly)
 }
 
 func newWorld(t *testing.T) *world {
@@ -90,7 +102,7 @@ func newWorld(t *testing.T) *world {
 	})
 	w.port = httptest.NewUnstartedServer(nil)
 	w.registry = registry.New(registry.Config{
-		DB: w.db, Authority: authority, Clock: w.clock.Now, Titles: w.library, Coming: coming, Windows: w.library.Windows(),
+		DB: w.db, Authority: authority, Clock: w.clock.Now, Titles: planning{w.library, &w.plans}, Coming: coming, Windows: w.library.Windows(),
 		Tickets: w.tickets, Revocations: w.members, Members: w.members, Origin: w.media, Traffic: w.media,
 		Trackers: []string{"/tracker"}, Control: w.port.Listener.Addr().String(), Log: log,
 	})

@@ -34,7 +34,8 @@ export function dataFolder(): string {
   return mkdtempSync(join(tmpdir(), "essaim-e2e-"));
 }
 
-async function freePort(): Promise<number> {
+/** A port of this machine that nobody listens on just now. */
+export async function freePort(): Promise<number> {
   return new Promise((done, failed) => {
     const server = createServer();
     server.once("error", failed);

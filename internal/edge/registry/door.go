@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -183,13 +184,14 @@ func (r *Registry) sync(ctx context.Context, k known, from netip.Addr, in *contr
 	r.mu.Lock()
 	before := r.seen[k.id]
 	if before != nil {
-		l.noted = before.noted
+		l.noted, l.told = before.noted, before.told
 	}
 	note := now.Sub(l.noted) >= noteEvery || before != nil && (before.url != l.url || len(before.whole) != len(l.whole))
 	if note {
 		l.noted = now
 	}
 	r.seen[k.id] = l
+	made := l.told
 	r.demand.edge(k.id, before, l)
 	r.settle()
 	r.mu.Unlock()
@@ -212,10 +214,21 @@ func (r *Registry) sync(ctx context.Context, k known, from netip.Addr, in *contr
 	if news.Outcasts, err = r.outcasts(ctx); err != nil {
 		return nil, err
 	}
-	plan, err := r.plan(ctx, l)
+	windows, err := r.c.Windows.List(ctx)
 	if err != nil {
 		return nil, err
 	}
+	mark := markOf(windows, in.Report.QuotaBytes, now)
+	if made.stands(in.Plan, mark, now) {
+		return news, nil
+	}
+	plan, err := r.plan(ctx, l, windows, now)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	l.told = told{plan.Edition, mark, now.Add(planEvery + rand.N(planJitter))}
+	r.mu.Unlock()
 	if plan.Edition != in.Plan {
 		news.Plan = plan
 	}

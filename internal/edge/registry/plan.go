@@ -28,6 +28,9 @@ const (
 	freshFor = 14 * 24 * time.Hour
 	// heldBonus keeps what an edge holds already, unless something else is worth that much more.
 	heldBonus = 1.5
+	// planEvery and up to planJitter more is how long a plan stands that nothing but demand would change: minutes at most, so that
+	// tickets are renewed in time, and not the same for all edges.
+	planEvery, planJitter = 45 * time.Second, 30 * time.Second
 	// sourcesMax is how many other edges a title's entry names.
 	sourcesMax = 4
 )
@@ -92,11 +95,35 @@ type candidate struct {
 	worth  float64 // bytes of the origin's that holding one byte of it spares, about
 }
 
+// told is the plan that an edge was told last. To make one costs two signatures a title.
+type told struct {
+	edition string
+	mark    [sha256.Size]byte // of what it was made of, demand left out
+	due     time.Time         // when demand is looked at again
+}
+
+// stands reports whether the plan need not be made anew for an edge that follows an edition.
+func (t *told) stands(edition string, mark [sha256.Size]byte, now time.Time) bool {
+	return edition != "" && edition == t.edition && mark == t.mark && now.Before(t.due) && t.due.Sub(now) <= planEvery+planJitter
+}
+
+// markOf is another whenever a title came, went or changed, its hour struck, or the edge has more or less room.
+func markOf(titles []vod.TitleWindow, quota int64, now time.Time) (mark [sha256.Size]byte) {
+	h := sha256.New()
+	for i := range titles {
+		t := &titles[i]
+		w, soon := t.Window, now.Add(Lead)
+		fmt.Fprintln(h, t.ID, t.Open, t.Published.UnixMilli(), t.Withdrawn, toMs(w.From), toMs(w.Until), w.Open(now), w.Open(soon))
+	}
+	fmt.Fprintln(h, quota)
+	h.Sum(mark[:0])
+	return mark
+}
+
 // plan is what an edge is to hold: as much as fits of what is worth most a byte. What is worth most is what is watched most for
 // each edge that holds it already; what comes out soon goes before all else.
-func (r *Registry) plan(ctx context.Context, l *live) (*control.Plan, error) {
-	now := r.c.Clock()
-	list, err := r.candidates(ctx, now, l)
+func (r *Registry) plan(ctx context.Context, l *live, windows []vod.TitleWindow, now time.Time) (*control.Plan, error) {
+	list, err := r.candidates(ctx, now, l, windows)
 	if err != nil {
 		return nil, err
 	}
@@ -128,16 +155,12 @@ func toMs(t time.Time) int64 {
 func mayLie(t *vod.Title) bool { return t.Open || t.Version.Scheme != vod.Clear }
 
 // candidates are all such titles that are out or come out soon, the one to hold first before the others.
-func (r *Registry) candidates(ctx context.Context, now time.Time, l *live) ([]candidate, error) {
+func (r *Registry) candidates(ctx context.Context, now time.Time, l *live, windows []vod.TitleWindow) ([]candidate, error) {
 	out, err := r.c.Titles.List(ctx, false)
 	if err != nil {
 		return nil, err
 	}
 	coming, err := r.c.Coming.List(ctx, false)
-	if err != nil {
-		return nil, err
-	}
-	windows, err := r.c.Windows.List(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -108,6 +108,7 @@ type live struct {
 	at, noted           time.Time
 	report              vod.EdgeReport
 	whole               map[string]bool // versions that it holds all of
+	told                told
 }
 
 // New returns a registry over c.
