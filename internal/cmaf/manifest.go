@@ -1,10 +1,12 @@
 package cmaf
 
 import (
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -74,13 +76,21 @@ func Manifest(entries []Entry) (string, error) {
 			video.Representations = append(video.Representations, r)
 			continue
 		}
-		a := set("audio", len(audio)+1)
+		a := set("audio", 0)
 		a.Lang = e.Lang
 		a.Representations = []xmlRepresentation{r}
 		audio = append(audio, a)
 	}
 	if first == nil {
 		return "", errNoTracks
+	}
+	// Players begin with the first sound where the viewer has asked for none: audio.mp4, then audio-2.mp4, then audio-10.mp4.
+	slices.SortFunc(audio, func(a, b xmlSet) int {
+		x, y := a.Representations[0].BaseURL, b.Representations[0].BaseURL
+		return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y))
+	})
+	for i := range audio {
+		audio[i].ID = i + 1
 	}
 	m.Period.Sets = append([]xmlSet{video}, audio...)
 	b, err := xml.MarshalIndent(m, "", " ")

@@ -200,6 +200,10 @@ func TestManifestNamesExactRanges(t *testing.T) {
 			t.Errorf("no %s in\n%s", want, m)
 		}
 	}
+	m, err = Manifest([]Entry{{"audio-10.mp4", ta, 0, "x"}, {"audio-2.mp4", ta, 0, "fr"}, {"audio.mp4", ta, 0, "en"}, {"video-64p.mp4", tv, 0, ""}})
+	if en, fr, x := strings.Index(m, `lang="en"`), strings.Index(m, `lang="fr"`), strings.Index(m, `lang="x"`); err != nil || en < 0 || en > fr || fr > x {
+		t.Errorf("the film's own order of sounds is lost (%v):\n%s", err, m)
+	}
 	if _, err := Manifest([]Entry{{Path: "audio.mp4", Track: ta}}); err == nil {
 		t.Error("a manifest without video was written")
 	}
