@@ -173,7 +173,6 @@ test.describe("the open film of a demonstration", () => {
     await page.goto(`${service.url}/watch/${film}?debug=1`);
     const video = page.locator("video");
     await playsPast(page, 1);
-    await video.focus();
     await page.keyboard.press("Space");
     await expect(video).toHaveJSProperty("paused", true);
     await page.keyboard.press("Space");

@@ -7,7 +7,7 @@ import { dictionary, type Language, preferred, type Words } from "./words";
 export const api = new Api();
 
 /** localStorage may be full, forbidden or absent: then answers last as long as the page. */
-const memory = {
+export const memory = {
   get(key: string): string | null {
     try {
       return localStorage.getItem(key);
@@ -139,8 +139,20 @@ class AccountState {
     addEventListener("pageshow", ({ persisted }) => persisted && void this.refresh());
   }
 
+  #asked: Promise<void> | undefined;
+
   /** Asks the server; one that cannot be reached changes nothing. */
-  async refresh(): Promise<void> {
+  refresh(): Promise<void> {
+    this.#asked = this.#ask();
+    return this.#asked;
+  }
+
+  /** Resolves once the server has said who is signed in, or could not be reached. */
+  settled(): Promise<void> {
+    return this.#asked ?? this.refresh();
+  }
+
+  async #ask(): Promise<void> {
     try {
       this.me = await api.me();
     } catch {

@@ -52,6 +52,15 @@ export interface Me {
   role: "viewer" | "editor" | "operator";
 }
 
+/** Where a viewer has come to in a title, in milliseconds of film. */
+export interface PositionChange {
+  position_ms: number;
+  duration_ms: number;
+  /** Languages (BCP 47) of sound and subtitles; absent: not known, or none shown. */
+  audio?: string;
+  subtitles?: string;
+}
+
 /** What went wrong with a request, by what the page can do about it. */
 export type ApiErrorKind = "offline" | "unauthorized" | "forbidden" | "missing" | "invalid" | "busy" | "server";
 
@@ -166,6 +175,21 @@ export class Api {
   events(session: string, ticket: string, signal: AbortSignal): Promise<Response> {
     const headers = { Accept: "text/event-stream", Authorization: `Bearer ${ticket}` };
     return this.#send("GET", `/api/v1/play/${encodeURIComponent(session)}/events`, undefined, { headers, signal });
+  }
+
+  /** Where the signed-in profile has come to in a title; undefined where it has not begun. */
+  async position(title: string): Promise<PositionChange | undefined> {
+    try {
+      return await this.#json<PositionChange>("GET", `/api/v1/positions/${encodeURIComponent(title)}`);
+    } catch (error) {
+      if (error instanceof ApiError && error.kind === "missing") return undefined;
+      throw error;
+    }
+  }
+
+  /** Says where the profile has come to. With `leaving` the request outlives the page. */
+  async keepPosition(title: string, change: PositionChange, leaving: boolean): Promise<void> {
+    await this.#send("PUT", `/api/v1/positions/${encodeURIComponent(title)}`, change, { keepalive: leaving });
   }
 
   /** Stops one of the member's own streams, wherever it plays. */

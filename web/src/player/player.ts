@@ -15,9 +15,11 @@ import { clearKey, openLock } from "./lock";
 import { News } from "./news";
 import { type Delivery, licenceUri, manifestUri, serve, type Shaka } from "./scheme";
 import { reported } from "./report";
+import { shakaSettings } from "./settings";
 import { type Heartbeat, playEndOf, type PlayPolicy, type PlaySession } from "./session";
 import type { EngineNote, OpenEngine, SourceError, Stats } from "./source";
 import { SwitchingSource, type Via } from "./switching";
+import { type Sound, Tracks } from "./tracks";
 
 /** How a player is made. */
 export interface PlayerOptions {
@@ -62,6 +64,8 @@ export interface PlayerEvents {
   stats: PlayerStats;
   via: Via;
   policy: PlayPolicy;
+  /** Pictures and sounds to choose from have become known, or the choice has changed. */
+  tracks: undefined;
   /** Bytes are late and being asked for again; undefined: they flow again. */
   trouble: SourceError | undefined;
   failure: PlayerFailure;
@@ -76,9 +80,6 @@ export interface DeliveredRange {
   to: number;
   sha256: string;
 }
-
-/** Seconds of film that Shaka holds; the long look-ahead lives in the engine's store. */
-const bufferingGoal = 10;
 
 /** The engine is loaded after the first frame, which it must not delay on a slow processor either, or after this long. */
 const engineAfterMs = 4_000;
@@ -104,6 +105,7 @@ export class EssaimPlayer {
   #session: PlaySession | undefined;
   #source: SwitchingSource | undefined;
   #shaka: InstanceType<Shaka["Player"]> | undefined;
+  #tracks: Tracks | undefined;
   #stopServing: (() => void) | undefined;
   #life = new AbortController();
   #phase: Phase = "loading";
@@ -151,9 +153,10 @@ export class EssaimPlayer {
 
   /**
    * Presses play: asks for a play session and shows the first frame, paused unless the element is set to autoplay.
+   * `startMs`: where to begin; it may still be on its way while all else is, and must not reject.
    * Resolves when Shaka has loaded. On failure it emits `failure` and rejects with the same.
    */
-  async load(startMs = 0): Promise<void> {
+  async load(startMs: number | Promise<number> = 0): Promise<void> {
     if (this.#life.signal.aborted) return;
     try {
       this.#gauge = new Gauge(this.#video);
@@ -260,6 +263,37 @@ export class EssaimPlayer {
     return this.#source?.peerId ?? "";
   }
 
+  /** The heights of picture to choose from, in lines, the largest first; none before the film is loaded. */
+  get heights(): number[] {
+    return this.#tracks?.heights ?? [];
+  }
+
+  /** The height that the viewer has chosen; undefined: the player chooses. */
+  get height(): number | undefined {
+    return this.#tracks?.height;
+  }
+
+  /** Keeps to one of `heights` from now on; undefined: the player chooses again. */
+  keepHeight(height: number | undefined): void {
+    this.#tracks?.keepHeight(height);
+  }
+
+  /** The language of the sound to begin with (BCP 47), where the title has it; else it is the title's first. Call it before the film is loaded. */
+  prefer(audio: string | undefined): void {
+    this.#audio = audio;
+  }
+  #audio: string | undefined;
+
+  /** The film's sounds; none before it is loaded. */
+  get sounds(): Sound[] {
+    return this.#tracks?.sounds ?? [];
+  }
+
+  /** Plays one of `sounds` from now on. */
+  hear(sound: Sound): void {
+    this.#tracks?.hear(sound);
+  }
+
   /** The counts so far. */
   stats(): PlayerStats {
     const none: Stats = {
@@ -308,7 +342,7 @@ export class EssaimPlayer {
     await Promise.all([shaka, this.#source?.close()]);
   }
 
-  async #open(session: PlaySession, shaka: Shaka, startMs: number): Promise<void> {
+  async #open(session: PlaySession, shaka: Shaka, startMs: number | Promise<number>): Promise<void> {
     shaka.polyfill.installAll();
     if (!shaka.Player.isBrowserSupported()) throw new Unsupported();
     this.#session = session;
@@ -357,6 +391,7 @@ export class EssaimPlayer {
     const player = new shaka.Player();
     this.#shaka = player;
     player.configure(shakaSettings);
+    this.#tracks = new Tracks(player, () => this.events.emit("tracks", undefined));
     // There are no keys to larger ones; who never chooses them never stumbles over that.
     const maxHeight = session.protection?.max_height;
     if (maxHeight) player.configure({ restrictions: { maxHeight } });
@@ -370,7 +405,9 @@ export class EssaimPlayer {
       this.#refresh();
     });
     await player.attach(this.#video);
-    await player.load(manifestUri(session), startMs / 1_000, "application/dash+xml");
+    const from = (await startMs) / 1_000;
+    if (this.#audio) player.configure({ preferredAudio: [{ language: this.#audio }] });
+    await player.load(manifestUri(session), from, "application/dash+xml");
   }
 
   /** Follows the media element's events, which unlike timers keep coming in a hidden page that plays. */
@@ -560,26 +597,3 @@ export class EssaimPlayer {
     return timer;
   }
 }
-
-/** Times out nothing and retries nothing by itself: the source knows better when to wait and when to give up. */
-const patience = {
-  maxAttempts: 1,
-  baseDelay: 1_000,
-  backoffFactor: 2,
-  fuzzFactor: 0.5,
-  timeout: 0,
-  stallTimeout: 0,
-  connectionTimeout: 0,
-};
-
-const shakaSettings = {
-  drm: { retryParameters: patience },
-  manifest: { retryParameters: patience },
-  streaming: { bufferingGoal, rebufferingGoal: 1, bufferBehind: 30, maxDisabledTime: 0, retryParameters: patience },
-  abr: {
-    enabled: true,
-    useNetworkInformation: false,
-    defaultBandwidthEstimate: 2_500_000,
-    restrictToElementSize: true,
-  },
-};

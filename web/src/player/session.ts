@@ -21,6 +21,10 @@ export interface PlaySession {
   manifest: string;
   /** How to open the files; absent where they are in the clear. */
   protection?: Protection;
+  /** Text tracks that the viewer may choose from. */
+  subtitles?: PlaySubtitle[];
+  /** Small pictures for whoever seeks; absent where there are none. */
+  storyboard?: PlayStoryboard;
   nodes: PlayNodes;
   tickets: PlayTickets;
   policy: PlayPolicy;
@@ -35,6 +39,30 @@ export interface Protection {
   max_height?: number;
   /** Where W3C ClearKey licence requests are POSTed, with the licence ticket as bearer. */
   clearkey: string;
+}
+
+/** A text track: WebVTT. */
+export interface PlaySubtitle {
+  /** BCP 47; empty where it is not known. */
+  lang: string;
+  /** Plain text; may be empty. */
+  label: string;
+  /** A path on the server that answered. */
+  url: string;
+}
+
+/** One JPEG with small pictures of the film, row by row. */
+export interface PlayStoryboard {
+  /** A path on the server that answered. */
+  url: string;
+  /** Milliseconds of film from one picture to the next; the first is of the beginning. */
+  interval_ms: number;
+  pictures: number;
+  /** Pictures in a row. */
+  across: number;
+  /** Of each picture, in pixels. */
+  width: number;
+  height: number;
 }
 
 /** What a file of a title carries. */

@@ -4,7 +4,7 @@
  */
 
 import { expectTypeOf, test } from "vitest";
-import type { Me, TitleDetail, TitleSummary } from "./api";
+import type { Me, PositionChange, TitleDetail, TitleSummary } from "./api";
 import type { components } from "./api.gen";
 import type {
   Heartbeat,
@@ -38,6 +38,8 @@ test("the server's shapes are the player's", () => {
   expectTypeOf<Schemas["PlayTickets"]>().toExtend<PlayTickets>();
   expectTypeOf<Schemas["HeartbeatReply"]>().toExtend<HeartbeatReply>();
   expectTypeOf<Heartbeat>().toExtend<Schemas["Heartbeat"]>();
+  expectTypeOf<PositionChange>().toExtend<Schemas["PositionChange"]>();
+  expectTypeOf<Schemas["PositionBody"]>().toExtend<PositionChange>();
   expectTypeOf<Schemas["Me"]>().toExtend<Me>();
   expectTypeOf<Solid<Schemas["TitleSummary"]>>().toExtend<TitleSummary>();
   expectTypeOf<Solid<Schemas["TitleDetail"]>>().toExtend<TitleDetail>();
