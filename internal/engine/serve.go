@@ -222,6 +222,12 @@ func (e *Engine) rank(p *peer) int64 {
 // stillAfter is how long what is queued for a peer may lie still, in microseconds, before it counts as slow.
 const stillAfter = 500_000
 
+// gone: it has taken nothing for so long that it says nothing of the uplink any more: its page was closed, or its path broke. Others say
+// whether the uplink is slow.
+func (p *peer) gone(now Instant) bool {
+	return p.reported > SendQueueLow && now-p.handedAt > measuredFor
+}
+
 func (p *peer) still(now Instant) bool {
 	return p.reported > SendQueueLow && now-p.handedAt > stillAfter
 }
@@ -359,7 +365,7 @@ func (e *Engine) govern() {
 	e.look(&h, false)
 	measured, served, holding, held, rtt := 0, 0, 0, int64(0), int64(0)
 	for _, p := range e.peers {
-		if p.sent.Total() == 0 || e.now-p.served > measuredFor && p.queued == 0 {
+		if p.sent.Total() == 0 || e.now-p.served > measuredFor && p.queued == 0 || p.gone(e.now) {
 			continue
 		}
 		served++

@@ -18,8 +18,8 @@ type server struct {
 	now Instant
 	out []Output
 
-	queue []int64 // in the host's hands, by peer
-	deaf  PeerRef // takes nothing of what is queued for it
+	queue []int64   // in the host's hands, by peer
+	deaf  []PeerRef // they take nothing of what is queued for them
 }
 
 const (
@@ -304,7 +304,7 @@ func serveAll(s *server, n int, rate int64, seconds int64, rtt func(held int64) 
 		all, waiting := int64(0), int64(0)
 		for ref, q := range queue {
 			all += q
-			if q > 0 && PeerRef(ref) != s.deaf {
+			if q > 0 && !slices.Contains(s.deaf, PeerRef(ref)) {
 				waiting++
 			}
 		}
@@ -312,7 +312,7 @@ func serveAll(s *server, n int, rate int64, seconds int64, rtt func(held int64) 
 			held = max(held, all)
 		}
 		for ref := 1; ref <= n && waiting > 0; ref++ {
-			if PeerRef(ref) == s.deaf {
+			if slices.Contains(s.deaf, PeerRef(ref)) {
 				continue
 			}
 			was := queue[ref]
@@ -413,10 +413,24 @@ func TestSlowReceiverTakesNoRoomFromTheOthers(t *testing.T) {
 	for ref := PeerRef(1); ref <= 4; ref++ {
 		s.join(ref)
 	}
-	s.deaf = 2
+	s.deaf = []PeerRef{2}
 	mean, _ := serveAll(s, 4, 500_000, 20, nil)
 	if mean < 375_000 {
 		t.Errorf("%d bytes per second over an uplink of 500000 though one of four takes nothing", mean)
+	}
+}
+
+// A page that is closed says nothing: for as long as its connection takes to be given up, it takes nothing.
+func TestThoseWhoHaveJustGoneDoNotSlowTheOneWhoIsThere(t *testing.T) {
+	s := newServer(t, 0)
+	for ref := PeerRef(1); ref <= 3; ref++ {
+		s.join(ref)
+	}
+	serveAll(s, 3, 500_000, 10, func(int64) uint32 { return 4_000 })
+	s.deaf = []PeerRef{1, 2}
+	mean, _ := serveAll(s, 3, 500_000, 20, func(int64) uint32 { return 4_000 })
+	if mean < 250_000 {
+		t.Errorf("%d bytes per second to the one who is there, over an uplink of 500000", mean)
 	}
 }
 
