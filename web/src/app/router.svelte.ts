@@ -5,8 +5,10 @@ export type Place =
   | { page: "catalogue" }
   | { page: "title"; id: string }
   | { page: "watch"; id: string }
+  | { page: "series"; id: string }
+  | { page: "search"; query: string }
   | { page: "sign-in"; next: string }
-  | { page: "sign-up" | "join" | "account" | "members" }
+  | { page: "sign-up" | "join" | "account" | "members" | "profiles" }
   | { page: "not-found" };
 
 /** parse reads an address of this site. */
@@ -17,15 +19,17 @@ export function parse(url: URL): Place {
   if (parts.length === 2 && /^[a-z0-9-]{1,64}$/.test(parts[1])) {
     if (parts[0] === "title") return { page: "title", id: parts[1] };
     if (parts[0] === "watch") return { page: "watch", id: parts[1] };
+    if (parts[0] === "series") return { page: "series", id: parts[1] };
   }
   if (parts.length === 1 && parts[0] === "sign-in")
     return { page: "sign-in", next: ownPath(url.searchParams.get("next")) };
+  if (parts.length === 1 && parts[0] === "search") return { page: "search", query: url.searchParams.get("q") ?? "" };
   if (parts.length === 1 && isPeoplePage(parts[0])) return { page: parts[0] };
   return { page: "not-found" };
 }
 
 const isPeoplePage = (name: string) =>
-  name === "sign-up" || name === "join" || name === "account" || name === "members";
+  name === "sign-up" || name === "join" || name === "account" || name === "members" || name === "profiles";
 
 /** ownPath accepts a path of this site and nothing else: a sign-in must not send anybody elsewhere. */
 export function ownPath(path: string | null): string {

@@ -42,7 +42,17 @@ class LanguageState {
   }
 
   toggle(): void {
-    this.#current = this.#current === "en" ? "fr" : "en";
+    this.#set(this.#current === "en" ? "fr" : "en");
+  }
+
+  /** Takes the language of that name (BCP 47) if the pages speak it. */
+  follow(tag: string): void {
+    const spoken = tag.split("-")[0];
+    if (spoken === "en" || spoken === "fr") this.#set(spoken);
+  }
+
+  #set(to: Language): void {
+    this.#current = to;
     document.documentElement.lang = this.#current;
     memory.set("essaim.language", this.#current);
   }

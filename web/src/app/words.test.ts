@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { browseDictionary } from "./browse/words";
 import { peopleDictionary } from "./people/words";
 import { bytes, dictionary, preferred } from "./words";
 
@@ -26,5 +27,6 @@ test("no sentence is left in the other language", () => {
     typeof value === "string" ? [value] : value && typeof value === "object" ? Object.values(value).flatMap(texts) : [];
   const same = (en: unknown, fr: unknown) => texts(en).filter((text) => texts(fr).includes(text));
   expect(same(dictionary.en, dictionary.fr)).toEqual(["Films"]);
+  expect(same(browseDictionary.en, browseDictionary.fr)).toEqual([]);
   expect(same(peopleDictionary.en, peopleDictionary.fr)).toEqual([]);
 });
