@@ -1,6 +1,6 @@
 /** The app's words in English and French. A sentence that is missing in one language does not compile. */
 
-import type { ApiErrorKind, PlayEnd, PlayerFailure } from "../player";
+import type { ApiErrorKind } from "../player";
 
 /** Every text of the app. */
 export interface Words {
@@ -70,10 +70,6 @@ export interface Words {
   phases: { buffering: string; trouble: string };
   frame: { viewer: (n: number) => string; soundOn: string; soundOff: string };
   api: Record<ApiErrorKind, string>;
-  failures: Record<Exclude<PlayerFailure["code"], "api" | "ended">, string>;
-  /** Why the service has ended a film. */
-  ends: Record<PlayEnd, string>;
-  streams: { tooMany: string; here: string; stop: (name: string) => string; stopped: string };
 }
 
 const number = (language: string, digits = 0) =>
@@ -174,32 +170,6 @@ const en: Words = {
     busy: "The server is busy. Try again in a moment.",
     server: "Something went wrong on our side. Try again in a moment.",
   },
-  failures: {
-    network: "The server does not answer. Check your connection, then try again.",
-    corrupt: "The bytes that came are not this film’s, so they were not shown. Try again later.",
-    missing: "The server no longer has this film. Reload the page to see what it has now.",
-    refused: "Your permission to watch has ended. Reload the page to go on.",
-    closed: "Playback was closed. Reload the page to go on.",
-    range: "This film’s index is damaged. Try another film, and tell the operator.",
-    insecure: "This page cannot check what it receives, because it was not opened over HTTPS. Open it over HTTPS.",
-    media: "This browser cannot play this film. Try another browser.",
-    unsupported: "This browser cannot play streamed films. Try a current version of another one.",
-  },
-  ends: {
-    revoked: "The operator has stopped this film.",
-    signed_out: "This device was signed out, so the film has stopped.",
-    plan_ended: "Your plan has ended, so the film has stopped.",
-    not_included: "Your plan does not include this film.",
-    not_available: "This film is not available now.",
-    withdrawn: "This film has been withdrawn.",
-    taken_over: "The film has stopped here because your account is watching elsewhere.",
-  },
-  streams: {
-    tooMany: "Your account is watching on as many screens as your plan has. Stop one to watch here.",
-    here: "in this browser",
-    stop: (name) => `Stop ${name}`,
-    stopped: "It could not be stopped. Try again.",
-  },
 };
 
 const fr: Words = {
@@ -288,33 +258,6 @@ const fr: Words = {
     invalid: "Le serveur n’a pas compris cette page. Rechargez-la, puis réessayez.",
     busy: "Le serveur est très demandé. Réessayez dans un instant.",
     server: "Quelque chose s’est mal passé de notre côté. Réessayez dans un instant.",
-  },
-  failures: {
-    network: "Le serveur ne répond pas. Vérifiez votre connexion, puis réessayez.",
-    corrupt: "Les octets reçus ne sont pas ceux du film\u202f; ils n’ont pas été montrés. Réessayez plus tard.",
-    missing: "Le serveur n’a plus ce film. Rechargez la page pour voir ce qu’il propose.",
-    refused: "Votre autorisation de regarder a pris fin. Rechargez la page pour continuer.",
-    closed: "La lecture a été fermée. Rechargez la page pour continuer.",
-    range: "L’index de ce film est abîmé. Choisissez un autre film et prévenez l’exploitant.",
-    insecure: "Cette page ne peut pas vérifier ce qu’elle reçoit, faute d’être ouverte en HTTPS. Ouvrez-la en HTTPS.",
-    media: "Ce navigateur ne peut pas lire ce film. Essayez-en un autre.",
-    unsupported: "Ce navigateur ne peut pas lire de films en flux. Essayez une version récente d’un autre.",
-  },
-  ends: {
-    revoked: "L’exploitant a arrêté ce film.",
-    signed_out: "Cet appareil a été déconnecté ; le film s’est arrêté.",
-    plan_ended: "Votre abonnement a pris fin ; le film s’est arrêté.",
-    not_included: "Votre abonnement ne comprend pas ce film.",
-    not_available: "Ce film n’est pas disponible en ce moment.",
-    withdrawn: "Ce film a été retiré.",
-    taken_over: "Le film s’est arrêté ici, car votre compte regarde ailleurs.",
-  },
-  streams: {
-    tooMany:
-      "Votre compte regarde sur autant d’écrans que votre abonnement en permet. Arrêtez-en un pour regarder ici.",
-    here: "dans ce navigateur",
-    stop: (name) => `Arrêter ${name}`,
-    stopped: "L’arrêt n’a pas abouti. Réessayez.",
   },
 };
 

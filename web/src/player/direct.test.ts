@@ -303,6 +303,50 @@ describe("an aborted read", () => {
   });
 });
 
+test("after sleep, or on another network, what is silent is asked for anew at once, and nobody waits out a pause", async () => {
+  const f = film();
+  let answers = 0;
+  const pauses: (() => void)[] = [];
+  let clock = 0;
+  const origin = makeOrigin(f);
+  const dead: AbortSignal[] = [];
+  const source = new DirectSource(f.session, {
+    around: {
+      now: () => clock,
+      random: () => 0,
+      // The first two connections are dead ones; what then fails would pause for a second.
+      fetch: (input, init) =>
+        ++answers > 2
+          ? origin.fetch(input, init)
+          : new Promise((_, reject) => {
+              dead.push(init!.signal!);
+              init!.signal!.addEventListener("abort", () => reject(init!.signal!.reason as Error));
+            }),
+      wait: (_, signal) =>
+        new Promise((resolve, reject) => {
+          pauses.push(resolve);
+          signal.addEventListener("abort", () => reject(signal.reason as Error));
+        }),
+    },
+  });
+  const read = source.read(1, 0, 10, never);
+  await vi.waitFor(() => expect(dead).toHaveLength(1));
+  source.nudge(); // it was asked a moment ago
+  expect(dead[0].aborted).toBe(false);
+  clock = 1_800_000;
+  source.nudge();
+  expect(dead[0].aborted).toBe(true);
+  await vi.waitFor(() => expect(pauses).toHaveLength(1));
+  source.nudge();
+  await vi.waitFor(() => expect(dead).toHaveLength(2));
+  clock += 2_000;
+  source.nudge();
+  await vi.waitFor(() => expect(pauses).toHaveLength(2));
+  source.nudge();
+  expectBytes((await read).data, f.files[1].data.subarray(0, 10));
+  await source.close();
+});
+
 test("closing rejects what is pending and refuses what comes after", async () => {
   const { source } = open(film(), undefined, { around: { fetch: () => new Promise<never>(() => undefined) } });
   const read = source.read(0, 0, piece, never);

@@ -69,6 +69,11 @@ export class DirectSource implements MediaSourceBytes {
     this.#book = new HashBook(session, this.#origin, this.#closing.signal);
   }
 
+  /** Connections are not to be trusted: what is on its way and silent is asked for anew. */
+  nudge(): void {
+    this.#origin.nudge();
+  }
+
   /** Resolves once the origin has failed to answer or kept silent for two seconds, the first time of all. */
   get failed(): Promise<void> {
     return this.#origin.failed;

@@ -6,7 +6,7 @@ import { SourceError, type SourceErrorCode } from "./source";
 
 /** Why a player failed, for the page to say in its reader's language. */
 export interface PlayerFailure {
-  code: SourceErrorCode | "media" | "unsupported" | "api" | "ended";
+  code: SourceErrorCode | "media" | "full" | "unsupported" | "unloaded" | "api" | "ended";
   /** A plain English sentence. */
   message: string;
   /** With the code ended: why the service ended the play session. */
@@ -18,6 +18,15 @@ export interface PlayerFailure {
 
 /** The browser cannot play streamed films. */
 export class Unsupported extends Error {}
+
+/** A part of the player cannot be had: it is behind a network that is away, or the service has newer ones. */
+export class Unloaded extends Error {}
+
+/** Throws Unsupported in a browser that has no Media Source, or in which Shaka, once it is there, cannot play. */
+export function checkBrowser(shaka?: { isBrowserSupported(): boolean }): void {
+  const able = shaka?.isBrowserSupported() ?? ("MediaSource" in globalThis || "ManagedMediaSource" in globalThis);
+  if (!able) throw new Unsupported();
+}
 
 /** The service has said that the session has ended. */
 export class Ended extends Error {
@@ -49,9 +58,14 @@ export function explain(error: unknown): PlayerFailure {
       cause: error,
     };
   }
+  if (error instanceof Unloaded) {
+    return { code: "unloaded", message: "The player did not load. Reload the page.", cause: error };
+  }
   const { data, category, code } = (error ?? {}) as { data?: unknown[]; category?: number; code?: number };
   // Shaka's RESTRICTIONS_CANNOT_BE_MET: the plan includes none of the film's pictures.
   if (code === 4012) return explain(new ApiError("forbidden", 403, {}, { cause: error }));
+  // QUOTA_EXCEEDED_ERROR: the browser has no room for a few seconds of film.
+  if (code === 3017) return { code: "full", message: "This device has no room for the film.", cause: error };
   for (const item of data ?? []) {
     if (item instanceof SourceError) return { code: item.code, message: item.message, cause: error };
     if (item instanceof ApiError) return explain(item);

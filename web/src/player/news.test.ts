@@ -84,3 +84,17 @@ test("over HTTP/1.1 a browser has two streams, and whoever has none is deaf", as
   await vi.waitFor(() => expect(none.news.deaf).toBe(true));
   for (const { news } of [...all, none]) news.listen(false);
 });
+
+test("after sleep a stream that may be dead is opened anew", async () => {
+  let fail: (reason: Error) => void = () => undefined;
+  const { news, told, open } = house({}, [() => new Promise<Response>((_, reject) => (fail = reject))]);
+  news.again(); // there is none
+  news.listen(true);
+  await vi.waitFor(() => expect(open).toHaveBeenCalledTimes(1));
+  news.again();
+  fail(new DOMException("aborted", "AbortError")); // as fetch does
+  await vi.waitFor(() => expect(open).toHaveBeenCalledTimes(2));
+  const signals = (open.mock.calls as unknown as [string, string, AbortSignal][]).map(([, , signal]) => signal.aborted);
+  expect([signals, told]).toEqual([[true, false], ["lost"]]);
+  news.listen(false);
+});

@@ -50,6 +50,7 @@ export class News {
   #hooks: NewsHooks;
   #around: NewsSurroundings;
   #listening: AbortController | undefined;
+  #attempt: AbortController | undefined;
   #deaf = false;
 
   constructor(
@@ -79,6 +80,11 @@ export class News {
     const listening = new AbortController();
     this.#listening = listening;
     this.#follow(listening.signal).catch(() => undefined); // it ends by the signal alone
+  }
+
+  /** Opens its stream anew, within seconds, if it has one: it may be a dead one. */
+  again(): void {
+    this.#attempt?.abort(new DOMException("the stream may be dead", "AbortError"));
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
@@ -126,6 +132,7 @@ export class News {
     const session = this.#session();
     if (!session) return false;
     const attempt = new AbortController();
+    this.#attempt = attempt;
     const stop = () => attempt.abort(signal.reason);
     signal.addEventListener("abort", stop, { once: true });
     let timer: ReturnType<typeof setTimeout> | undefined;

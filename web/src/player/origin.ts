@@ -43,6 +43,9 @@ const idleMs = { oneOfMany: 2_000, only: 10_000 };
 /** One that brings no byte for so long is not waited for alone. */
 const silentMs = 2_000;
 
+/** One that has brought a byte within this long is left alone where the network may have changed. */
+const nudgedMs = 1_000;
+
 /** The rate is measured over this long. */
 const rateWindowMs = 3_000;
 
@@ -96,6 +99,7 @@ export class Origin {
   /** Resolves once an attempt has failed, or brought no byte for two seconds, the first of all. */
   readonly failed = new Promise<void>((resolve) => (this.#failed = resolve));
   #renewing: Promise<void> | undefined;
+  #nudged = new Set<() => void>();
   #received = 0;
   #recent: { at: number; bytes: number }[] = [];
 
@@ -126,6 +130,14 @@ export class Origin {
   /** Brings new tickets. */
   tickets(t: PlayTickets): void {
     this.#ticket = t.media;
+  }
+
+  /**
+   * Connections are not to be trusted, as after sleep or a change of network: who has got no byte for a second asks anew, and
+   * who waits waits no more.
+   */
+  nudge(): void {
+    for (const hear of [...this.#nudged]) hear();
   }
 
   /**
@@ -213,7 +225,13 @@ export class Origin {
         this.#trouble(error);
         if (error.code === "refused") await this.#renew();
         else this.#current = (this.#current + 1) % origins;
-        await this.#around.wait(1_000 + 3_000 * this.#around.random(), signal);
+        const pause = new AbortController();
+        const go = () => pause.abort();
+        this.#nudged.add(go);
+        await this.#around
+          .wait(1_000 + 3_000 * this.#around.random(), AbortSignal.any([signal, pause.signal]))
+          .catch(() => signal.throwIfAborted())
+          .finally(() => this.#nudged.delete(go));
       }
     }
   }
@@ -262,7 +280,12 @@ export class Origin {
     const patience = this.#session.nodes.origins.length > 1 ? idleMs.oneOfMany : idleMs.only;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let silence: ReturnType<typeof setTimeout> | undefined;
+    let heard = this.now();
+    const anew = () =>
+      this.now() - heard > nudgedMs && attempt.abort(sourceError("network", "the network has changed"));
+    this.#nudged.add(anew);
     const alive = () => {
+      heard = this.now();
       clearTimeout(timer);
       clearTimeout(silence);
       silence = setTimeout(() => this.#failed(), silentMs);
@@ -289,6 +312,7 @@ export class Origin {
       clearTimeout(timer);
       clearTimeout(silence);
       signal.removeEventListener("abort", stop);
+      this.#nudged.delete(anew);
       // What was not read of a refused answer must not keep its connection busy.
       attempt.abort();
     }

@@ -8,15 +8,18 @@ import { Allowance, type SharingLimits } from "./allowance";
 import { Api, ApiError } from "./api";
 import { DirectSource } from "./direct";
 import { Emitter } from "./emitter";
-import { Ended, explain, final, type PlayerFailure, tooManyStreams, Unsupported } from "./failure";
+import { checkBrowser, Ended, explain, final, type PlayerFailure, tooManyStreams, Unloaded } from "./failure";
 import { Gauge } from "./gauge";
+import { limitHeight } from "./limit";
 import { toHex, sha256 } from "./merkle";
 import { clearKey, openLock } from "./lock";
 import { News } from "./news";
 import { type Delivery, licenceUri, manifestUri, serve, type Shaka } from "./scheme";
 import { reported } from "./report";
+import { Rest } from "./rest";
 import { shakaSettings } from "./settings";
 import { type Heartbeat, playEndOf, type PlayPolicy, type PlaySession } from "./session";
+import { Silence } from "./silence";
 import type { EngineNote, OpenEngine, SourceError, Stats } from "./source";
 import { SwitchingSource, type Via } from "./switching";
 import { type Sound, Tracks } from "./tracks";
@@ -68,6 +71,8 @@ export interface PlayerEvents {
   tracks: undefined;
   /** Bytes are late and being asked for again; undefined: they flow again. */
   trouble: SourceError | undefined;
+  /** Somebody waits, and nothing has come for fifteen seconds: a new player may help; false: bytes flow again. */
+  silent: boolean;
   failure: PlayerFailure;
   /** What the engine, and the page before it runs, does with pieces. */
   note: EngineNote;
@@ -115,6 +120,7 @@ export class EssaimPlayer {
   #allowance: Allowance;
   #beating: Promise<void> | undefined;
   #news: News;
+  #rest: Rest | undefined;
   /** The service has ended the session: nobody is to say goodbye to. */
   #over = false;
   #timers = new Set<ReturnType<typeof setTimeout>>();
@@ -159,12 +165,17 @@ export class EssaimPlayer {
   async load(startMs: number | Promise<number> = 0): Promise<void> {
     if (this.#life.signal.aborted) return;
     try {
+      checkBrowser();
       this.#gauge = new Gauge(this.#video);
+      this.#tick(new Silence(), false);
       const asked = this.#consent;
       await Promise.race([Promise.all(leaving), new Promise((resolve) => setTimeout(resolve, leavingMs))]);
       const [session, shaka] = await Promise.all([
         this.#api.play(this.#options.title, asked),
-        import("shaka-player/dist/shaka-player.dash-es2021").then((module) => module.default),
+        import("shaka-player/dist/shaka-player.dash-es2021").then(
+          (module) => module.default,
+          (error: unknown) => Promise.reject(new Unloaded("Shaka", { cause: error })),
+        ),
       ]);
       this.#life.signal.throwIfAborted();
       const opening = this.#open(session, shaka, startMs);
@@ -344,7 +355,7 @@ export class EssaimPlayer {
 
   async #open(session: PlaySession, shaka: Shaka, startMs: number | Promise<number>): Promise<void> {
     shaka.polyfill.installAll();
-    if (!shaka.Player.isBrowserSupported()) throw new Unsupported();
+    checkBrowser(shaka.Player);
     this.#session = session;
     this.#serverPolicy = session.policy;
     const opening = session.protection && openLock(this.#api, session, this.#life.signal);
@@ -393,8 +404,7 @@ export class EssaimPlayer {
     player.configure(shakaSettings);
     this.#tracks = new Tracks(player, () => this.events.emit("tracks", undefined));
     // There are no keys to larger ones; who never chooses them never stumbles over that.
-    const maxHeight = session.protection?.max_height;
-    if (maxHeight) player.configure({ restrictions: { maxHeight } });
+    limitHeight(player, session.protection?.max_height);
     if (lock?.native) player.configure({ drm: { servers: { [clearKey]: licenceUri(session) } } });
     if (this.#options.steady) player.configure({ abr: { enabled: false, restrictToElementSize: false } });
     player.addEventListener("error", (event) => {
@@ -433,19 +443,31 @@ export class EssaimPlayer {
     else on("loadeddata", start);
     this.#later(engineAfterMs, start);
 
-    const tell = () => {
-      this.#gauge?.poll();
-      const stats = this.stats();
-      if (this.#allowance.count(stats.sentBytes)) this.#again();
-      if (!document.hidden) this.events.emit("stats", stats);
-      this.#later(1_000, tell);
-    };
-    this.#later(1_000, tell);
-    addEventListener("online", () => this.#failure?.code === "network" && this.retry(), { signal });
+    this.#rest = new Rest(this.#video, { changed: () => this.#again(), woke: () => this.#wake() }, signal);
     this.#allowance.watch(() => this.#again(), signal);
     addEventListener("pagehide", () => void this.#report(true).catch(() => undefined), { signal });
     // Back from the browser's cache of pages: the service was told goodbye.
     addEventListener("pageshow", (event) => event.persisted && this.#soon(0), { signal });
+  }
+
+  /** Once a second, from the start to the end. */
+  #tick(silence: Silence, silent: boolean): void {
+    this.#gauge?.poll();
+    const stats = this.stats();
+    if (this.#allowance.count(stats.sentBytes)) this.#again();
+    if (this.#source && !document.hidden) this.events.emit("stats", stats);
+    const waits = this.#phase === "loading" || this.#phase === "buffering";
+    const now = silence.look(waits, stats.originBytes + stats.peerBytes + stats.cachedBytes, performance.now());
+    if (now !== silent) this.events.emit("silent", now);
+    this.#later(1_000, () => this.#tick(silence, now));
+  }
+
+  /** The machine has slept, or the network is another: nothing that is on its way is waited for. */
+  #wake(): void {
+    this.#source?.nudge();
+    this.#news.again();
+    this.#soon(1_000);
+    if (this.#failure?.code === "network") this.retry();
   }
 
   #refresh(): void {
@@ -474,7 +496,7 @@ export class EssaimPlayer {
   /** The policy that holds: the server's, less what the viewer, the network or a demonstration forbids. */
   #effective(p: PlayPolicy): PlayPolicy {
     const policy = { ...p, ...this.#restriction };
-    const agreed = this.#consent !== false;
+    const agreed = this.#consent !== false && !this.#rest?.resting;
     const [p2p, upload] = [p.p2p && policy.p2p && agreed, p.upload && policy.upload && agreed];
     return this.#allowance.narrow({ ...policy, p2p, upload });
   }
@@ -490,7 +512,7 @@ export class EssaimPlayer {
   /** Who shares is told by the tracker what cannot wait; everybody else listens to the service. */
   #listen(): void {
     const told = this.#source?.via === "engine" && this.#serverPolicy && this.#effective(this.#serverPolicy).p2p;
-    if (!this.#life.signal.aborted) this.#news.listen(this.#session !== undefined && !told);
+    if (!this.#life.signal.aborted) this.#news.listen(this.#session !== undefined && !told && !this.#rest?.resting);
   }
 
   /** The session has ended, for good: what plays stops, and the page is told why. */
@@ -514,6 +536,7 @@ export class EssaimPlayer {
     this.#serverPolicy = session.policy;
     const policy = this.#effective(session.policy);
     this.#source?.renew({ ...session, policy });
+    if (this.#shaka) limitHeight(this.#shaka, session.protection?.max_height);
     this.events.emit("policy", policy);
     this.#schedule(session.heartbeat_ms);
   }

@@ -182,7 +182,10 @@ export interface HeartbeatReply {
   heartbeat_ms: number;
 }
 
-/** Why play sessions end although their players would have gone on. */
+/**
+ * Why play sessions end although their players would have gone on. A session whose plan gives less than it did (plan_changed)
+ * is no end: the player begins another in its place.
+ */
 export const playEnds = [
   "revoked",
   "signed_out",
@@ -210,4 +213,8 @@ export interface PlayStream {
   name: string;
   /** In the browser that asks. */
   here: boolean;
+  /** What it plays on calls itself, such as "Firefox · Linux"; empty where that is not known. */
+  device: string;
+  /** RFC 3339. */
+  began: string;
 }

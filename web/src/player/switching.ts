@@ -243,6 +243,11 @@ export class SwitchingSource implements MediaSourceBytes {
     if (p.p2p) void this.start();
   }
 
+  /** Connections are not to be trusted: see {@link DirectSource.nudge}. The engine finds out by itself. */
+  nudge(): void {
+    this.#direct.nudge();
+  }
+
   /**
    * Goes on under another play session of the same title version, for instance one with the viewer's consent. Nodes
    * matter to an engine that is yet to be opened; tickets and policy hold at once.

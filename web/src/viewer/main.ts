@@ -13,6 +13,8 @@
 import "./viewer.css";
 import { EssaimPlayer, exposeDebug } from "../player";
 import type { CommandMessage, FrameMessage } from "../room/messages";
+import { failureDictionary } from "../app/parts/failurewords";
+import { remedy } from "../app/parts/remedy";
 import { dictionary, preferred } from "../app/words";
 
 /** The room's lines follow the counts at this pace. */
@@ -67,10 +69,9 @@ let lying = false;
 player.events.on("note", ({ kind, ...note }) => tell({ ...note, essaim: "note", n, note: kind }));
 // It may go on by itself, as when the network comes back.
 player.events.on("phase", (phase) => (failure.hidden = phase !== "failed" || !failure.textContent));
-player.events.on("failure", ({ code, api, end }) => {
-  if (end) failure.textContent = words.ends[end];
-  else
-    failure.textContent = code === "api" || code === "ended" ? words.api[api?.kind ?? "server"] : words.failures[code];
+player.events.on("failure", (reason) => {
+  const here = { words: failureDictionary[language], api: words.api, online: navigator.onLine };
+  failure.textContent = remedy(reason, here).text;
   failure.hidden = false;
 });
 exposeDebug(player);
