@@ -14,35 +14,18 @@ import { limitHeight } from "./limit";
 import { toHex, sha256 } from "./merkle";
 import { clearKey, openLock } from "./lock";
 import { News } from "./news";
+import type { PlayerOptions } from "./options";
 import { type Delivery, licenceUri, manifestUri, serve, type Shaka } from "./scheme";
 import { reported } from "./report";
 import { Rest } from "./rest";
 import { shakaSettings } from "./settings";
 import { type Heartbeat, playEndOf, type PlayPolicy, type PlaySession } from "./session";
 import { Silence } from "./silence";
-import type { EngineNote, OpenEngine, SourceError, Stats } from "./source";
+import type { EngineNote, SourceError, Stats } from "./source";
 import { SwitchingSource, type Via } from "./switching";
 import { type Sound, Tracks } from "./tracks";
 
-/** How a player is made. */
-export interface PlayerOptions {
-  video: HTMLVideoElement;
-  /** The title's id. */
-  title: string;
-  /** The viewer's consent to give bytes to other viewers. Unanswered is no, unless the server presumes a yes (a demonstration). */
-  share?: boolean;
-  /** How much a viewer who shares is willing to give; by default no limits, but nothing where bytes may be paid for. */
-  limits?: SharingLimits;
-  api?: Api;
-  /** Where the engine keeps pieces: "memory"; a folder's name; or "scratch:" and the name of a folder that is emptied first. */
-  storage?: string;
-  /** Gets the engine's opener; by default `web/src/host`. */
-  loadEngine?: () => Promise<OpenEngine>;
-  /** For demonstrations: begin with the rendition that a good network deserves, however small the picture, and keep it. */
-  steady?: boolean;
-  /** For tests: keep the SHA-256 of every range given to Shaka, see `delivered`. */
-  record?: boolean;
-}
+export type { PlayerOptions } from "./options";
 
 /** What a player does at the moment. */
 export type Phase = "loading" | "playing" | "paused" | "buffering" | "ended" | "failed";
