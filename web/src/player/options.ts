@@ -1,5 +1,6 @@
 /** What a page says of the player that it wants. */
 
+import type { SharingLimits } from "./allowance";
 import type { Api } from "./api";
 import type { OpenEngine } from "./source";
 
