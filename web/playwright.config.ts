@@ -16,11 +16,13 @@ export default defineConfig({
   projects: [
     {
       name: "pages",
-      testMatch: /(pages|browse|watch|members|accounts|limits|encryption|protected|webtorrent|connections|revocation)\.spec\.ts$/,
+      testMatch:
+        /(pages|browse|watch|members|accounts|limits|encryption|protected|webtorrent|connections|revocation)\.spec\.ts$/,
     },
     {
       name: "swarms",
-      testIgnore: /(pages|browse|watch|members|accounts|limits|encryption|protected|webtorrent|connections|revocation)\.spec\.ts$/,
+      testIgnore:
+        /(pages|browse|watch|members|accounts|limits|encryption|protected|webtorrent|connections|revocation)\.spec\.ts$/,
       workers: 1,
     },
   ],
