@@ -14,10 +14,12 @@ function packed(file) {
 }
 
 // player is the watch page and everything that it ever loads: page, styles, Shaka, the engine's host; the room's own and the
-// account pages are left out.
+// account and operator pages are left out.
 function player() {
   const names = readdirSync(`${dist}/assets`).filter(
-    (name) => /\.(js|css)$/.test(name) && !/^(room|viewer|People)-/.test(name),
+    (name) =>
+      /\.(js|css)$/.test(name) &&
+      !/^(room|viewer|People|Operator|Nav)-/.test(name),
   );
   return [
     `${dist}/index.html`,

@@ -61,6 +61,37 @@ test("the first operator invites a member, who plays, sees their devices and sig
   await expect(page.getByRole("combobox", { name: "Role of grace" })).toHaveValue("operator");
   await pictures(page, "members");
 
+  // What it saves, the switch, and who changed what.
+  await page.getByRole("link", { name: "The switch" }).click();
+  await expect(page.getByRole("heading", { name: "Viewers exchange pieces" })).toBeVisible();
+  await page.getByLabel("Why").fill("a rehearsal of the switch");
+  await page.getByRole("button", { name: "Switch off everywhere" }).click();
+  await expect(page.getByRole("heading", { name: "Everything comes from the server" })).toBeVisible();
+  const policy = async () =>
+    (await (await page.request.get(`${service.url}/api/v1/operator/policy`)).json()) as Record<string, unknown>;
+  expect(await policy()).toMatchObject({ p2p: false, who: "grace", why: "a rehearsal of the switch" });
+  await page.getByRole("button", { name: "Switch on" }).click();
+  await expect(page.getByRole("heading", { name: "Viewers exchange pieces" })).toBeVisible();
+  await page.getByLabel("Price of a GB of egress").fill("0.02");
+  await page.getByLabel("Currency").fill("EUR");
+  await page.getByLabel("Networks without peers").fill("AS64500\nnonsense");
+  await page.getByRole("button", { name: "Put into force" }).click();
+  await expect(page.getByRole("alert")).toHaveText(/nonsense/);
+  await page.getByLabel("Networks without peers").fill("AS64500");
+  await page.getByRole("button", { name: "Put into force" }).click();
+  await expect(page.getByText(/^Version \d+ is in force\.$/)).toBeVisible();
+  expect(await policy()).toMatchObject({ p2p: true, price_per_gb: 0.02, currency: "EUR", networks_off: ["AS64500"] });
+  await pictures(page, "policy");
+  await page.getByRole("link", { name: "Audit log" }).click();
+  await expect(page.getByRole("cell", { name: /a rehearsal of the switch/ }).first()).toBeVisible();
+  await pictures(page, "audit");
+  await page.getByRole("link", { name: "Savings" }).click();
+  await expect(page.getByRole("row", { name: /Start-up/ })).toContainText("too few viewers to tell");
+  await expect(page.getByRole("link", { name: "Download as CSV" })).toHaveAttribute("href", /savings\.csv\?from=/);
+  await pictures(page, "savings");
+  await page.getByRole("link", { name: "Members", exact: true }).last().click();
+  await expect(page.getByRole("heading", { level: 1, name: "Members" })).toBeVisible();
+
   const context = await browser.newContext();
   const ada = await context.newPage();
   await ada.goto(invitation);

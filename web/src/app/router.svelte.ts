@@ -9,6 +9,7 @@ export type Place =
   | { page: "search"; query: string }
   | { page: "sign-in"; next: string }
   | { page: "sign-up" | "join" | "account" | "members" | "profiles" }
+  | { page: "savings" | "policy" | "audit" }
   | { page: "not-found" };
 
 /** parse reads an address of this site. */
@@ -24,12 +25,14 @@ export function parse(url: URL): Place {
   if (parts.length === 1 && parts[0] === "sign-in")
     return { page: "sign-in", next: ownPath(url.searchParams.get("next")) };
   if (parts.length === 1 && parts[0] === "search") return { page: "search", query: url.searchParams.get("q") ?? "" };
-  if (parts.length === 1 && isPeoplePage(parts[0])) return { page: parts[0] };
+  if (parts.length === 1 && (isPeoplePage(parts[0]) || isOperatorPage(parts[0]))) return { page: parts[0] };
   return { page: "not-found" };
 }
 
 const isPeoplePage = (name: string) =>
   name === "sign-up" || name === "join" || name === "account" || name === "members" || name === "profiles";
+
+const isOperatorPage = (name: string) => name === "savings" || name === "policy" || name === "audit";
 
 /** ownPath accepts a path of this site and nothing else: a sign-in must not send anybody elsewhere. */
 export function ownPath(path: string | null): string {
