@@ -204,10 +204,10 @@ func (s *Server) setPolicy(ctx context.Context, in *policyInput) (*policyOutput,
 	v := vod.PolicyVersion{Policy: s.policy.Operator()}
 	if s.c.Insight == nil {
 		if err := in.change(&v.Policy); err != nil {
-			return nil, err
+			return nil, sayInvalid(err)
 		}
 	} else if v, err = s.c.Insight.Book.ChangePolicy(ctx, by.Name, in.Body.Why, in.change); err != nil {
-		return nil, err
+		return nil, sayInvalid(err)
 	}
 	s.policy.Put(v) // this node's viewers need not wait until it reads of it
 	s.audited(ctx, by, "policy", fmt.Sprintf("version %d", v.Version), in.Body.Why)
