@@ -87,7 +87,8 @@ soak: ## the same for hours: thousands of new seeds, a long fuzz; then a tracker
 	@$(GO) test -run 'TestChaos$$' -timeout 100h ./internal/engine -v -from $${FROM:-$$(date +%s)} -seeds 20000
 	@$(MAKE) --no-print-directory test-chaos FUZZ_RUNS=5000000
 	@$(GO) test -race -timeout 1h $(SLOW_RACED)
-	@$(MAKE) --no-print-directory bin/essaim && cd web && e2e/netns.sh npx --no-install playwright test e2e/vanish.spec.ts --repeat-each 20
+	@cd web && ESSAIM_SOAK=1 npx --no-install vitest run src/host/memory.test.ts
+	@$(MAKE) --no-print-directory bin/essaim && cd web && export ESSAIM_SOAK=1 && e2e/netns.sh npx --no-install playwright test --workers 1 --grep @soak && e2e/netns.sh npx --no-install playwright test e2e/vanish.spec.ts --repeat-each 20
 	@$(MAKE) --no-print-directory bin/essaim && bin/essaim bench tracker --kill --connections 10000 --json
 
 .PHONY: test-web

@@ -45,5 +45,6 @@ export default defineConfig({
   test: {
     include: ["src/**/*.test.ts"],
     environment: "node",
+    testTimeout: 60_000, // what passes takes a moment; a busy machine must not make it fail
   },
 });

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"essaim/internal/vod"
@@ -105,14 +106,20 @@ func (s *Server) registerKept() {
 			}
 			return out, nil
 		})
-	register(s, op("get-position", "GET", "/api/v1/positions/{id}", "Where the profile has come to in a title; 404 where it has not begun", 200, "session"),
+	register(s, op("get-position", "GET", "/api/v1/positions/{id}", "Where the profile has come to in a title: at 0 where it has not begun", 200, "session"),
 		func(ctx context.Context, in *titleInput) (*positionOutput, error) {
 			_, who, err := s.watching(ctx)
 			if err != nil {
 				return nil, err
 			}
 			x, err := p.Position(ctx, who.ID, vod.TitleID(in.ID))
-			if err != nil {
+			if errors.Is(err, vod.ErrNotFound) { // not begun: no failure, and nothing for a browser's log of them
+				t, _, err := s.visible(ctx, in.ID)
+				if err != nil {
+					return nil, err
+				}
+				x = vod.Position{Title: t.ID, DurationMs: t.Version.DurationMs}
+			} else if err != nil {
 				return nil, err
 			}
 			return &positionOutput{Body: positionBody(&x)}, nil

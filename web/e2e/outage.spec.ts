@@ -94,55 +94,65 @@ async function known(): Promise<number> {
   return state.tracker_peers;
 }
 
-test("a tracker that is killed in mid-film is not missed, and found again when it is back", async ({ browser }) => {
-  const viewers = [await Viewer.open(browser)];
-  await viewers[0].playsPast(4);
-  viewers.push(await Viewer.open(browser));
-  for (const viewer of viewers) {
-    await viewer.has(1);
-    await viewer.page.waitForFunction(() => {
-      const { peerBytes, sentBytes } = window.essaimDebug!.stats();
-      return peerBytes + sentBytes > 0;
-    });
-  }
-  expect(await known()).toBe(2);
+test(
+  "a tracker that is killed in mid-film is not missed, and found again when it is back",
+  { tag: "@soak" },
+  async ({ browser }) => {
+    const viewers = [await Viewer.open(browser)];
+    await viewers[0].playsPast(4);
+    viewers.push(await Viewer.open(browser));
+    for (const viewer of viewers) {
+      await viewer.has(1);
+      await viewer.page.waitForFunction(() => {
+        const { peerBytes, sentBytes } = window.essaimDebug!.stats();
+        return peerBytes + sentBytes > 0;
+      });
+    }
+    expect(await known()).toBe(2);
 
-  const connections = await Promise.all(viewers.map((viewer) => viewer.connections()));
-  const before = await Promise.all(viewers.map((viewer) => viewer.stats()));
-  const killed = Date.now();
-  await tracker.kill();
-  const traded = async () =>
-    (await Promise.all(viewers.map((viewer) => viewer.stats()))).map(
-      ({ peerBytes }, i) => peerBytes - before[i].peerBytes,
-    );
-  await expect.poll(async () => Math.max(...(await traded())), away).toBeGreaterThan(100_000);
-  await Promise.all(viewers.map((viewer) => playsOn(viewer.page, 6)));
-  const after = await Promise.all(viewers.map((viewer) => viewer.stats()));
-  console.log(`while the tracker was away viewers handed each other ${(await traded()).join(" and ")} bytes`);
-  for (const [i, viewer] of viewers.entries()) {
-    expect(after[i], "while the tracker was away").toMatchObject({ peers: 1, stalls: 0, badBlocks: 0, via: "engine" });
-    const now = await viewer.connections();
-    expect(now.filter((state) => state === "connected").length, "the channel stayed").toBe(1);
-    expect(now.length, "no others were made").toBe(connections[i].length);
-  }
+    const connections = await Promise.all(viewers.map((viewer) => viewer.connections()));
+    const before = await Promise.all(viewers.map((viewer) => viewer.stats()));
+    const killed = Date.now();
+    await tracker.kill();
+    const traded = async () =>
+      (await Promise.all(viewers.map((viewer) => viewer.stats()))).map(
+        ({ peerBytes }, i) => peerBytes - before[i].peerBytes,
+      );
+    await expect.poll(async () => Math.max(...(await traded())), away).toBeGreaterThan(100_000);
+    await Promise.all(viewers.map((viewer) => playsOn(viewer.page, 6)));
+    const after = await Promise.all(viewers.map((viewer) => viewer.stats()));
+    console.log(`while the tracker was away viewers handed each other ${(await traded()).join(" and ")} bytes`);
+    for (const [i, viewer] of viewers.entries()) {
+      expect(after[i], "while the tracker was away").toMatchObject({
+        peers: 1,
+        stalls: 0,
+        badBlocks: 0,
+        via: "engine",
+      });
+      const now = await viewer.connections();
+      expect(now.filter((state) => state === "connected").length, "the channel stayed").toBe(1);
+      expect(now.length, "no others were made").toBe(connections[i].length);
+    }
 
-  tracker = await startDemo(tracker.data);
-  await expect.poll(known, away).toBe(2);
-  for (const viewer of viewers) {
-    const [first, second] = viewer.sockets;
-    expect(first.closed).toBeGreaterThanOrEqual(killed);
-    expect(second, "the tracker is tried again").toBeDefined();
-    const waited = second.begun - first.closed;
-    console.log(`tried again after ${waited} ms`);
-    expect(waited).toBeGreaterThanOrEqual(retryFrom / 2); // this process hears of both, each in its time
-    expect(waited).toBeLessThan(2 * retryTo);
-  }
-  expect(viewers[0].sockets[1].begun, "not all at one moment").not.toBe(viewers[1].sockets[1].begun);
-  const newcomer = await Viewer.open(browser);
-  await newcomer.has(2);
-  await newcomer.playsPast(8);
-  for (const viewer of [...viewers, newcomer]) {
-    expect(await viewer.stats()).toMatchObject({ peers: 2, stalls: 0, badBlocks: 0, via: "engine" });
-    await viewer.page.context().close();
-  }
-});
+    tracker = await startDemo(tracker.data);
+    await expect.poll(known, away).toBe(2);
+    for (const viewer of viewers) {
+      const [first, second] = viewer.sockets;
+      expect(first.closed).toBeGreaterThanOrEqual(killed);
+      expect(second, "the tracker is tried again").toBeDefined();
+      const waited = second.begun - first.closed;
+      console.log(`tried again after ${waited} ms`);
+      expect(waited).toBeGreaterThanOrEqual(retryFrom / 2); // this process hears of both, each in its time
+      expect(waited).toBeLessThan(2 * retryTo);
+    }
+    expect(viewers[0].sockets[1].begun, "not all at one moment").not.toBe(viewers[1].sockets[1].begun);
+    const newcomer = await Viewer.open(browser);
+    await newcomer.has(2);
+    await newcomer.playsPast(8);
+    const all = [...viewers, newcomer];
+    for (const viewer of all) {
+      expect(await viewer.stats()).toMatchObject({ peers: 2, stalls: 0, badBlocks: 0, via: "engine" });
+    }
+    for (const viewer of all) await viewer.page.context().close();
+  },
+);

@@ -168,48 +168,59 @@ async function goesThrough(page: Page, played: number): Promise<void> {
 }
 
 for (const version of [3, 2] as const) {
-  test(`WebTorrent ${version} takes the whole title from our viewer, and gives it to the next`, async ({ browser }) => {
-    const first = await viewer(browser);
-    await goesThrough(first, 1);
-    const before = (await traffic(service)).origin_bytes;
-    const stranger = await Stranger.open(browser, version, { seeds: false });
-    await stranger.hasTheTitle();
-    const size = sizeOf(await published());
-    expect((await traffic(service)).origin_bytes, "media bytes that the origin sent meanwhile").toBe(before);
-    // The page hears of what its worker sent from time to time.
-    await expect.poll(async () => (await stats(first)).sentBytes, { timeout: 15_000 }).toBeGreaterThanOrEqual(size);
-    const gave = (await stats(first)).sentBytes;
-    const { received, wires } = await stranger.stats();
-    console.log(`webtorrent ${version}: ${received} bytes received, ${gave} sent by our viewer, of a title of ${size}`);
-    expect(wires.map(({ type }) => type)).toContain("webrtc");
-    await first.context().close();
+  const details = version === 3 ? {} : { tag: "@soak" };
+  test(
+    `WebTorrent ${version} takes the whole title from our viewer, and gives it to the next`,
+    details,
+    async ({ browser }) => {
+      const first = await viewer(browser);
+      await goesThrough(first, 1);
+      const before = (await traffic(service)).origin_bytes;
+      const stranger = await Stranger.open(browser, version, { seeds: false });
+      await stranger.hasTheTitle();
+      const size = sizeOf(await published());
+      expect((await traffic(service)).origin_bytes, "media bytes that the origin sent meanwhile").toBe(before);
+      // The page hears of what its worker sent from time to time.
+      await expect.poll(async () => (await stats(first)).sentBytes, { timeout: 15_000 }).toBeGreaterThanOrEqual(size);
+      const gave = (await stats(first)).sentBytes;
+      const { received, wires } = await stranger.stats();
+      console.log(
+        `webtorrent ${version}: ${received} bytes received, ${gave} sent by our viewer, of a title of ${size}`,
+      );
+      expect(wires.map(({ type }) => type)).toContain("webrtc");
+      await first.context().close();
 
-    const second = await viewer(browser);
-    await goesThrough(second, 6);
-    const took = await stats(second);
-    // WebTorrent counts what it sent when it is on its way.
-    await expect.poll(async () => (await stranger.stats()).uploaded).toBeGreaterThanOrEqual(took.peerBytes);
-    const { uploaded } = await stranger.stats();
-    console.log(
-      `webtorrent ${version}: our viewer took ${took.peerBytes} bytes from it and ${took.originBytes} from the origin; ` +
-        `it counts ${uploaded} sent`,
-    );
-    expect(took.stalls).toBe(0);
-    expect(took.badBlocks).toBe(0);
-    expect(took.peerBytes).toBeGreaterThan(size / 4);
-    await second.context().close();
-    await stranger.context.close();
-  });
+      const second = await viewer(browser);
+      await goesThrough(second, 6);
+      const took = await stats(second);
+      // WebTorrent counts what it sent when it is on its way.
+      await expect.poll(async () => (await stranger.stats()).uploaded).toBeGreaterThanOrEqual(took.peerBytes);
+      const { uploaded } = await stranger.stats();
+      console.log(
+        `webtorrent ${version}: our viewer took ${took.peerBytes} bytes from it and ${took.originBytes} from the origin; ` +
+          `it counts ${uploaded} sent`,
+      );
+      expect(took.stalls).toBe(0);
+      expect(took.badBlocks).toBe(0);
+      expect(took.peerBytes).toBeGreaterThan(size / 4);
+      await second.context().close();
+      await stranger.context.close();
+    },
+  );
 
-  test(`WebTorrent ${version} takes the title from our origin, by the magnet link alone`, async ({ browser }) => {
-    const before = (await traffic(service)).titles[title] ?? 0;
-    const stranger = await Stranger.open(browser, version, { magnet: true });
-    await stranger.hasTheTitle();
-    const size = sizeOf(await published());
-    const sent = ((await traffic(service)).titles[title] ?? 0) - before;
-    console.log(`webtorrent ${version}: ${sent} bytes by the web seed, of a title of ${size}`);
-    expect(sent).toBeGreaterThanOrEqual(size);
-    expect((await stranger.stats()).wires.map(({ type }) => type)).toContain("webSeed");
-    await stranger.context.close();
-  });
+  test(
+    `WebTorrent ${version} takes the title from our origin, by the magnet link alone`,
+    details,
+    async ({ browser }) => {
+      const before = (await traffic(service)).titles[title] ?? 0;
+      const stranger = await Stranger.open(browser, version, { magnet: true });
+      await stranger.hasTheTitle();
+      const size = sizeOf(await published());
+      const sent = ((await traffic(service)).titles[title] ?? 0) - before;
+      console.log(`webtorrent ${version}: ${sent} bytes by the web seed, of a title of ${size}`);
+      expect(sent).toBeGreaterThanOrEqual(size);
+      expect((await stranger.stats()).wires.map(({ type }) => type)).toContain("webSeed");
+      await stranger.context.close();
+    },
+  );
 }

@@ -749,7 +749,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Where the profile has come to in a title; 404 where it has not begun */
+        /** Where the profile has come to in a title: at 0 where it has not begun */
         get: operations["get-position"];
         /** Say where the profile has come to; the last to say so is right */
         put: operations["put-position"];

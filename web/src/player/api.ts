@@ -177,7 +177,7 @@ export class Api {
     return this.#send("GET", `/api/v1/play/${encodeURIComponent(session)}/events`, undefined, { headers, signal });
   }
 
-  /** Where the signed-in profile has come to in a title; undefined where it has not begun. */
+  /** Where the signed-in profile has come to in a title, 0 where it has not begun; undefined where there is no such title. */
   async position(title: string): Promise<PositionChange | undefined> {
     try {
       return await this.#json<PositionChange>("GET", `/api/v1/positions/${encodeURIComponent(title)}`);

@@ -21,7 +21,7 @@ import { Rest } from "./rest";
 import { shakaSettings } from "./settings";
 import { type Heartbeat, playEndOf, type PlayPolicy, type PlaySession } from "./session";
 import { Silence } from "./silence";
-import type { EngineNote, SourceError, Stats } from "./source";
+import { type EngineNote, type SourceError, noStats, type Stats } from "./source";
 import { SwitchingSource, type Via } from "./switching";
 import { type Sound, Tracks } from "./tracks";
 
@@ -290,19 +290,10 @@ export class EssaimPlayer {
 
   /** The counts so far. */
   stats(): PlayerStats {
-    const none: Stats = {
-      originBytes: 0,
-      peerBytes: 0,
-      cachedBytes: 0,
-      sentBytes: 0,
-      badBlocks: 0,
-      peers: 0,
-      downloadKbps: 0,
-    };
     const gauged = this.#gauge?.read() ?? { startupMs: 0, stalls: 0, stalledMs: 0 };
     const playback = this.#gauge?.playback();
     return {
-      ...(this.#source?.stats() ?? none),
+      ...(this.#source?.stats() ?? noStats),
       ...gauged,
       positionMs: playback?.position_ms ?? 0,
       bufferedEndMs: playback?.buffered_end_ms ?? 0,

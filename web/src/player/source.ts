@@ -71,6 +71,17 @@ export interface Stats {
   connections?: { live: number; made: number; most: number };
 }
 
+/** What is counted where nothing has come yet. */
+export const noStats: Readonly<Stats> = {
+  originBytes: 0,
+  peerBytes: 0,
+  cachedBytes: 0,
+  sentBytes: 0,
+  badBlocks: 0,
+  peers: 0,
+  downloadKbps: 0,
+};
+
 /** A piece that has been verified, to hand from one source to the next. */
 export interface VerifiedPiece {
   /** Index in `session.files`. */
