@@ -81,6 +81,7 @@ func startBrowser(path string) (_ *browser, err error) {
 	}
 	b.cmd = exec.Command(path, append(args, "about:blank")...)
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for us, who end the browser
+	b.cmd.Env = append(os.Environ(), "TMPDIR="+b.dir)       // what it leaves there when it is killed goes with the rest
 	b.cmd.ExtraFiles = []*os.File{commands, answers}        // 3 and 4, as the flag means them
 	if err := b.cmd.Start(); err != nil {
 		in.Close()
