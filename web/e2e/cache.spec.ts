@@ -141,35 +141,39 @@ test("the second visit plays from what the first one left; what is then spoilt u
   await context.close();
 });
 
-test("a browser that is killed while it writes, and whose cache is spoilt, delivers nothing wrong", async () => {
-  const context = await browse();
-  const page = await openViewer(context);
-  await byTheEngine(page);
-  await leapsTo(page, 18);
-  const gone = new Promise((resolve) => context.once("close", resolve));
-  process.kill(browserPid(), "SIGKILL");
-  await gone;
-  const files = cacheFiles();
-  expect(files.length).toBeGreaterThan(0);
-  const largest = files.sort((a, b) => statSync(b).size - statSync(a).size)[0]!;
-  truncateSync(largest, statSync(largest).size - 50_000);
-  const bytes = readFileSync(largest);
-  for (let at = 300_000; at < bytes.length; at += 200_000) bytes[at]! ^= 1;
-  writeFileSync(largest, bytes);
+test(
+  "a browser that is killed while it writes, and whose cache is spoilt, delivers nothing wrong",
+  { tag: "@soak" },
+  async () => {
+    const context = await browse();
+    const page = await openViewer(context);
+    await byTheEngine(page);
+    await leapsTo(page, 18);
+    const gone = new Promise((resolve) => context.once("close", resolve));
+    process.kill(browserPid(), "SIGKILL");
+    await gone;
+    const files = cacheFiles();
+    expect(files.length).toBeGreaterThan(0);
+    const largest = files.sort((a, b) => statSync(b).size - statSync(a).size)[0]!;
+    truncateSync(largest, statSync(largest).size - 50_000);
+    const bytes = readFileSync(largest);
+    for (let at = 300_000; at < bytes.length; at += 200_000) bytes[at]! ^= 1;
+    writeFileSync(largest, bytes);
 
-  const again = await browse();
-  const later = await openViewer(again);
-  await goesThrough(later);
-  await sawTheFilm(later);
-  const { cachedBytes, badBlocks, via } = await stats(later);
-  console.log(
-    `${(cachedBytes / 1e6).toFixed(1)} MB of what was left were right; ${((await fromOrigin(later)) * 100).toFixed(0)} % came anew`,
-  );
-  expect(cachedBytes).toBeGreaterThan(0);
-  expect(badBlocks).toBe(0); // nobody but the disk was at fault
-  expect(via).toBe("engine");
-  await again.close();
-});
+    const again = await browse();
+    const later = await openViewer(again);
+    await goesThrough(later);
+    await sawTheFilm(later);
+    const { cachedBytes, badBlocks, via } = await stats(later);
+    console.log(
+      `${(cachedBytes / 1e6).toFixed(1)} MB of what was left were right; ${((await fromOrigin(later)) * 100).toFixed(0)} % came anew`,
+    );
+    expect(cachedBytes).toBeGreaterThan(0);
+    expect(badBlocks).toBe(0); // nobody but the disk was at fault
+    expect(via).toBe("engine");
+    await again.close();
+  },
+);
 
 /** Flips a bit in every piece that lies in the cache, in place: whoever has the files open is not told. */
 function spoil(): void {
@@ -186,23 +190,27 @@ function spoil(): void {
   }
 }
 
-test("a paused viewer gets its film although the cache of its paused neighbour is spoilt", async () => {
-  const context = await browse();
-  const page = await openViewer(context);
-  await byTheEngine(page);
-  await playsPast(page, 3);
-  await page.evaluate(() => document.querySelector("video")!.pause());
-  const held = () => window.essaimDebug!.stats().bufferedEndMs >= 12_000;
-  await page.waitForFunction(held);
-  spoil();
+test(
+  "a paused viewer gets its film although the cache of its paused neighbour is spoilt",
+  { tag: "@soak" },
+  async () => {
+    const context = await browse();
+    const page = await openViewer(context);
+    await byTheEngine(page);
+    await playsPast(page, 3);
+    await page.evaluate(() => document.querySelector("video")!.pause());
+    const held = () => window.essaimDebug!.stats().bufferedEndMs >= 12_000;
+    await page.waitForFunction(held);
+    spoil();
 
-  const neighbour = await openViewer(context, 2, "&autoplay=0");
-  await neighbour.waitForFunction(() => window.essaimDebug!.stats().peers > 0);
-  await neighbour.waitForFunction(() => window.essaimDebug!.stats().bufferedEndMs >= 9_000);
-  await sawTheFilm(neighbour);
-  expect(await stats(neighbour)).toMatchObject({ badBlocks: 0, via: "engine", positionMs: 0 });
-  await context.close();
-});
+    const neighbour = await openViewer(context, 2, "&autoplay=0");
+    await neighbour.waitForFunction(() => window.essaimDebug!.stats().peers > 0);
+    await neighbour.waitForFunction(() => window.essaimDebug!.stats().bufferedEndMs >= 9_000);
+    await sawTheFilm(neighbour);
+    expect(await stats(neighbour)).toMatchObject({ badBlocks: 0, via: "engine", positionMs: 0 });
+    await context.close();
+  },
+);
 
 test("of two tabs one owns the cache, and the other keeps to memory", async () => {
   const context = await browse();
