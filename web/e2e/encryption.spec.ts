@@ -14,6 +14,7 @@ import { expect, request, test } from "@playwright/test";
 import { launch } from "puppeteer-core";
 import type { PlaySession } from "../src/player/session";
 import { dataFolder, run, startServe } from "./service";
+import { offBars } from "./bars";
 
 const member = { name: "ada", password: "a long enough password" };
 
@@ -107,29 +108,6 @@ async function play(film: Film, wrong: boolean): Promise<Played> {
   await Promise.race([failed, shown, new Promise((done) => setTimeout(done, wrong ? 1_500 : 20_000))]);
   video.pause();
   return { seconds: video.currentTime, asked: names.size };
-}
-
-/** Runs in the page: how far the photograph is from the bars, 0 to 255, at the worst of them. */
-async function offBars(png: string): Promise<number> {
-  const picture = new Image();
-  picture.src = `data:image/png;base64,${png}`;
-  await picture.decode();
-  const canvas = new OffscreenCanvas(picture.width, picture.height).getContext("2d")!;
-  canvas.drawImage(picture, 0, 0);
-  const bars = [
-    [180, 180, 180],
-    [180, 180, 16],
-    [16, 180, 180],
-    [16, 180, 16],
-    [180, 16, 180],
-    [180, 16, 16],
-    [16, 16, 180],
-  ];
-  const off = bars.map((bar, i) => {
-    const { data } = canvas.getImageData((picture.width * (i + 0.5)) / 7, picture.height / 3, 1, 1);
-    return Math.max(...bar.map((value, channel) => Math.abs(value - data[channel])));
-  });
-  return Math.max(...off);
 }
 
 /** What both drivers of browsers have in common. */

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { type BrowserContext, expect, type Page, test } from "@playwright/test";
 import { playsOn, playsPast, session } from "./film";
 import { dataFolder, run, type Service, startServe } from "./service";
+import { offBars as far } from "./bars";
 
 const film = "bars";
 const name = "Bars of two tiers";
@@ -78,27 +79,7 @@ async function offBars(page: Page): Promise<number> {
     for (const other of document.querySelectorAll<HTMLElement>("video ~ *")) other.style.visibility = "hidden";
   });
   const png = (await page.locator("video").screenshot()).toString("base64");
-  return page.evaluate(async (png) => {
-    const picture = new Image();
-    picture.src = `data:image/png;base64,${png}`;
-    await picture.decode();
-    const canvas = new OffscreenCanvas(picture.width, picture.height).getContext("2d")!;
-    canvas.drawImage(picture, 0, 0);
-    const bars = [
-      [180, 180, 180],
-      [180, 180, 16],
-      [16, 180, 180],
-      [16, 180, 16],
-      [180, 16, 180],
-      [180, 16, 16],
-      [16, 16, 180],
-    ];
-    const off = bars.map((bar, i) => {
-      const { data } = canvas.getImageData((picture.width * (i + 0.5)) / 7, picture.height / 3, 1, 1);
-      return Math.max(...bar.map((value, channel) => Math.abs(value - data[channel])));
-    });
-    return Math.max(...off);
-  }, png);
+  return page.evaluate(far, png);
 }
 
 /** The files of the film's pictures, by their lines. */
